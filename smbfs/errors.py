@@ -1,0 +1,99 @@
+"""One hierarchy for everything that can go wrong, and who is at fault.
+
+Each class says how it differs from its neighbour. The cause is always chained
+(``raise … from error``). NTSTATUS codes travel inside :class:`ServerStatusError`
+untouched until ``smbfs.fuse.errno_map`` turns them into an errno, or the command
+line turns them into a sentence; nothing in between flattens them.
+"""
+
+from __future__ import annotations
+
+
+class SmbfsError(Exception):
+    """Root of every error that this package raises on purpose."""
+
+
+class WireError(SmbfsError):
+    """Bytes are not a well-formed message. Says what was read and where it broke off."""
+
+    def __init__(self, what: str, offset: int = 0) -> None:
+        super().__init__(f"malformed {what} at byte {offset}")
+        self.what = what
+        self.offset = offset
+
+
+class LocalProtocolError(SmbfsError):
+    """Our own bug: a call that the connection's state does not allow."""
+
+
+class RemoteProtocolError(SmbfsError):
+    """The peer broke a MUST of the specification. The connection is dead for good."""
+
+
+class SecurityViolation(RemoteProtocolError):
+    """A signature, encryption or negotiation check failed: somebody may be tampering."""
+
+
+class ServerStatusError(SmbfsError):
+    """The server answered "no". The connection is healthy.
+
+    ``status`` is the NTSTATUS as received (an ``NtStatus`` where it is known),
+    ``command`` the request it answers, ``context`` what it was about.
+    """
+
+    def __init__(self, status: int, command: str, context: str = "") -> None:
+        name = getattr(status, "name", f"0x{status:08X}")
+        super().__init__(f"{command}: {name}" + (f" ({context})" if context else ""))
+        self.status = status
+        self.command = command
+        self.context = context
+
+
+class TransportError(SmbfsError):
+    """The network failed. ``request_sent`` says whether the request may have been executed."""
+
+    def __init__(self, message: str, *, request_sent: bool = False) -> None:
+        super().__init__(message)
+        self.request_sent = request_sent
+
+
+class DeadlineExceeded(SmbfsError):
+    """The peer is silent: we waited ``waited_s`` seconds for ``what``."""
+
+    def __init__(self, what: str, waited_s: float) -> None:
+        super().__init__(f"no answer to {what} within {waited_s:g} s")
+        self.what = what
+        self.waited_s = waited_s
+
+
+class HandleLost(SmbfsError):
+    """An open file did not survive. What that means for data is for the vfs to decide."""
+
+
+class InvalidName(SmbfsError):
+    """A file name that the server can't hold, or that must not reach the kernel."""
+
+
+class UserError(SmbfsError):
+    """An error for people: what failed, why, what to do. Shown without a traceback.
+
+    ``what`` is one line. ``why`` and ``do`` may have several lines.
+    """
+
+    def __init__(self, what: str, why: str = "", do: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.do = do
+
+
+class ConfigError(UserError):
+    """An option, a config file or a policy is wrong."""
+
+
+class AuthenticationError(UserError):
+    """Sign-on failed or was refused; the reason may be the server's or our own policy."""
+
+
+class NegotiationRefused(UserError):
+    """The server can't do what we require: dialect, signing, encryption."""
