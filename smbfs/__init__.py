@@ -1,0 +1,1 @@
+"""smbfs: a userland SMB client that mounts with FUSE."""
