@@ -1,0 +1,57 @@
+"""Who we say we are: a user, a domain and a secret that never shows itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user's name and password, and where they came from.
+
+    The password is left out of ``repr`` and so of every log line and traceback.
+    """
+
+    username: str
+    """User without domain, or ``name@REALM``; empty for a session without a user."""
+
+    domain: str = ""
+    """Domain or workgroup; empty lets the server choose."""
+
+    password: str = field(default="", repr=False)
+    """The secret."""
+
+    source: str = ""
+    """Where it was found, for ``--verbose`` and the audit: ``credentials file /root/nas``."""
+
+    is_guest: bool = False
+    """Guest access was asked for: no password, and nothing that could sign."""
+
+    @classmethod
+    def guest(cls, username: str = "") -> Self:
+        """Guest access: without a user, or by a user name that needs no password."""
+        return cls(username=username, source="guest", is_guest=True)
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Nobody is named: the session is a null session."""
+        return not self.username
+
+    @property
+    def qualified_name(self) -> str:
+        r"""``DOMAIN\user``, ``user`` or ``user@REALM``."""
+        return f"{self.domain}\\{self.username}" if self.domain else self.username
+
+
+def split_user(text: str) -> tuple[str, str | None]:
+    r"""Take the domain off a user name: ``DOM\user``, ``DOM/user`` and ``DOM;user``.
+
+    ``user@REALM`` stays whole, since the realm need not be the domain's name.
+    Returns the user and the domain, None where none was written.
+    """
+    for separator in "\\/;":
+        domain, found, user = text.partition(separator)
+        if found:
+            return user, domain
+    return text, None

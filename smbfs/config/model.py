@@ -1,0 +1,174 @@
+"""What a mount was asked to be: one frozen value with a field per option.
+
+The defaults here are the documented ones; everything that parses, merges or checks
+options ends in a :class:`MountOptions`, and everything else only reads one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+TransportChoice = Literal["auto", "tcp", "quic"]
+SigningRule = Literal["required", "if-offered"]
+AuthChoice = Literal["auto", "ntlm", "kerberos"]
+CacheRule = Literal["strict", "loose", "none"]
+
+DIALECTS: Final = ("2.0.2", "2.1", "3.0", "3.0.2", "3.1.1")
+"""Dialect labels, oldest first."""
+
+DEFAULT_DIALECTS: Final = ("2.1", "3.1.1")
+"""Oldest and newest dialect offered unless ``vers=`` says otherwise."""
+
+MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountOptions:
+    """Every option of a mount, typed. Sizes in bytes, times in seconds."""
+
+    # -- How to get there ----------------------------------------------------------------
+
+    transport: TransportChoice = "auto"
+    """``tcp``, ``quic``, or ``auto``: TCP first, then QUIC where it is available."""
+
+    port: int | None = None
+    """TCP port; None means the UNC's, else 445."""
+
+    quic_port: int = 443
+    """UDP port of SMB over QUIC."""
+
+    address: str | None = None
+    """Address to dial in place of looking the server's name up (``ip=``)."""
+
+    timeout_s: float = 60.0
+    """How long a request waits for a server that is silent or gone."""
+
+    hard: bool = False
+    """Wait for the server forever in place of ``timeout_s``."""
+
+    max_channels: int = 1
+    """Connections that one session may use."""
+
+    quic_ca: Path | None = None
+    """PEM file of authorities that may sign the server's certificate; None: the system's."""
+
+    quic_pin: str | None = None
+    """SHA-256 of the server's certificate, 64 lower-case hex digits: nothing else is trusted."""
+
+    quic_cert: Path | None = None
+    """PEM file of our own certificate, for servers that ask for one."""
+
+    quic_key: Path | None = None
+    """PEM file of the key that belongs to ``quic_cert``."""
+
+    # -- Who we are ----------------------------------------------------------------------
+
+    user: str | None = None
+    """User name without domain, or ``name@REALM``; None: from credentials, else who runs us."""
+
+    domain: str | None = None
+    """Domain or workgroup of the user."""
+
+    credentials: Path | None = None
+    """File with ``username=``, ``password=`` and ``domain=`` lines."""
+
+    auth: AuthChoice = "auto"
+    """How to prove who we are."""
+
+    cruid: int | None = None
+    """User id whose Kerberos tickets are used."""
+
+    kdc_proxy: str | None = None
+    """https URL through which Kerberos reaches its KDC."""
+
+    guest: bool = False
+    """Sign on without a password."""
+
+    allow_insecure_guest: bool = False
+    """Accept a session that the server made a guest's, which nobody can sign."""
+
+    # -- What protects the connection ----------------------------------------------------
+
+    vers: tuple[str, str] = DEFAULT_DIALECTS
+    """Oldest and newest dialect to offer, as labels of :data:`DIALECTS`."""
+
+    signing: SigningRule = "required"
+    """Whether a server that can't or won't sign is refused."""
+
+    seal: bool = False
+    """Encrypt everything; a server that can't is refused."""
+
+    # -- How files look here -------------------------------------------------------------
+
+    uid: int | None = None
+    """Owner shown for every file; None: the server's where it tells, else who mounted."""
+
+    gid: int | None = None
+    """Group shown for every file; None as for ``uid``."""
+
+    file_mode: int | None = None
+    """Permission bits shown for files; None: the server's where it tells, else 0755."""
+
+    dir_mode: int | None = None
+    """Permission bits shown for directories; None as for ``file_mode``."""
+
+    ro: bool = False
+    """Nothing may be changed through this mount."""
+
+    allow_other: bool = False
+    """Let users other than the one who mounted in, as far as mode bits let them."""
+
+    noperm: bool = False
+    """Leave every permission check to the server in place of checking mode bits here, too."""
+
+    mount_flags: frozenset[str] = frozenset()
+    """Flags of mount(8) for the kernel (``noexec``, ``nosuid``, ``nodev``, ``noatime``, …)."""
+
+    posix: bool = True
+    """Use the SMB 3.1.1 POSIX extensions where the server has them."""
+
+    mfsymlinks: bool = False
+    """Read and write symbolic links as small files, for servers that know no better."""
+
+    nocase: bool = False
+    """Treat names that differ only in case as the same."""
+
+    user_xattr: bool = True
+    """Offer ``user.*`` extended attributes."""
+
+    snapshot: str | None = None
+    """Past state of the share to show, ``@GMT-YYYY.MM.DD-HH.MM.SS``."""
+
+    # -- What we may remember ------------------------------------------------------------
+
+    cache: CacheRule = "strict"
+    """``strict``: what leases and ``actimeo`` allow; ``loose``: more; ``none``: nothing."""
+
+    actimeo_s: float = 1.0
+    """How long attributes and names are believed without asking again."""
+
+    cache_size: int = 128 * MIB
+    """Most bytes of file data kept in memory."""
+
+    cache_dir: Path | None = None
+    """Directory of a cache on disk that outlives the mount."""
+
+    rsize: int | None = None
+    """Most bytes per READ; None: what the server offers."""
+
+    wsize: int | None = None
+    """Most bytes per WRITE; None: what the server offers."""
+
+    handle_cache: bool = True
+    """Keep files open on the server for a while after their last close."""
+
+    leases: bool = True
+    """Ask the server for leases."""
+
+    compress: bool = False
+    """Ask the server to compress what it sends."""
+
+    strict_sync: bool = True
+    """A close returns only when the server has the data."""
