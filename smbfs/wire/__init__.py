@@ -1,0 +1,1 @@
+"""Message layouts: bytes to and from frozen typed values, without state."""
