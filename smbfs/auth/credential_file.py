@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from smbfs.auth.credentials import split_user
+from smbfs.config.values import split_user
 from smbfs.errors import ConfigError
 
 _MAX_SIZE: Final = 65536

@@ -42,16 +42,3 @@ class Credentials:
     def qualified_name(self) -> str:
         r"""``DOMAIN\user``, ``user`` or ``user@REALM``."""
         return f"{self.domain}\\{self.username}" if self.domain else self.username
-
-
-def split_user(text: str) -> tuple[str, str | None]:
-    r"""Take the domain off a user name: ``DOM\user``, ``DOM/user`` and ``DOM;user``.
-
-    ``user@REALM`` stays whole, since the realm need not be the domain's name.
-    Returns the user and the domain, None where none was written.
-    """
-    for separator in "\\/;":
-        domain, found, user = text.partition(separator)
-        if found:
-            return user, domain
-    return text, None
