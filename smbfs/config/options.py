@@ -93,7 +93,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 def option_names() -> list[str]:
     """Every spelling of every option that sets something."""
-    return list(_BY_NAME)
+    return [*_BY_NAME, *table.KERNEL_FLAGS]
 
 
 @dataclass(slots=True)
