@@ -1,0 +1,148 @@
+"""Where credentials come from, in the documented order, until one source has a password.
+
+``credentials=`` file, ``$CREDENTIALS_DIRECTORY/smbfs`` (systemd), the keyring, a prompt on
+a terminal. A user name given by option or URL holds for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from smbfs.auth.credential_file import CredentialFile, read_credential_file
+from smbfs.auth.credentials import Credentials
+from smbfs.auth.keyring_reader import KeyringEntry, read_keyring
+from smbfs.config.values import split_user
+from smbfs.errors import AuthenticationError, ConfigError
+
+_SYSTEMD_NAME: Final = "smbfs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialRequest:
+    """Whose credentials are looked for, and what may be asked."""
+
+    server: str
+    """Server's name, for the keyring and the prompt."""
+
+    login_name: str
+    """Who runs this program: the user when nobody names one."""
+
+    environment: Mapping[str, str]
+    """Environment variables."""
+
+    user: str | None = None
+    """User from options or URL, domain taken off."""
+
+    domain: str | None = None
+    """Domain from options or URL."""
+
+    file: Path | None = None
+    """The ``credentials=`` file."""
+
+    guest: bool = False
+    """Guest access was asked for."""
+
+    ask: Callable[[str], str] | None = None
+    """Show a prompt, return what was typed unseen; None: there is no terminal."""
+
+
+@dataclass(slots=True)
+class _Search:
+    request: CredentialRequest
+    user: str | None
+    domain: str | None
+    missed: list[str] = field(default_factory=list)
+
+    def found(self, password: str, source: str) -> Credentials:
+        user = self.user or self.request.login_name
+        return Credentials(user, self.domain or "", password, source)
+
+
+def find_credentials(request: CredentialRequest) -> Credentials:
+    """Return the credentials of the first source that has a password.
+
+    May wait for a terminal or, some seconds, for a keyring.
+    Raises: ConfigError for a file that can't be used; AuthenticationError, saying why for
+    each source, when none has a password.
+    """
+    if request.guest:
+        return Credentials.guest(request.user or "")
+    search = _Search(request, request.user, request.domain)
+    for source in (_from_file, _from_systemd, _from_keyring, _from_prompt):
+        credentials = source(search)
+        if credentials is not None:
+            return credentials
+    user = search.user or request.login_name
+    raise AuthenticationError(
+        f"there is no password for {user} at {request.server}",
+        "; ".join(search.missed) + ".",
+        "give credentials=FILE (username=, password= and domain= lines, mode 0600), or run "
+        "this on a terminal to be asked.",
+    )
+
+
+def _from_file(search: _Search) -> Credentials | None:
+    path = search.request.file
+    if path is None:
+        search.missed.append("no credentials= file is given")
+        return None
+    return _use_file(search, read_credential_file(path), f"credentials file {path}")
+
+
+def _from_systemd(search: _Search) -> Credentials | None:
+    directory = search.request.environment.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        search.missed.append("there is no $CREDENTIALS_DIRECTORY")
+        return None
+    path = Path(directory) / _SYSTEMD_NAME
+    if not path.exists():
+        search.missed.append(f"there is no {path}")
+        return None
+    # systemd keeps the directory private; with User= its files are group-readable by ACL.
+    return _use_file(search, read_credential_file(path, private=False), f"systemd ({path})")
+
+
+def _use_file(search: _Search, file: CredentialFile, source: str) -> Credentials | None:
+    if file.username:
+        if search.user is not None and search.user.lower() != file.username.lower():
+            raise ConfigError(
+                f"two users are named: {search.user} by option and {file.username} in a file",
+                f"the {source} holds {file.username}'s password.",
+                "leave user= out, or give the other user's credentials.",
+            )
+        search.user = file.username
+    search.domain = search.domain or file.domain
+    if file.password is None:
+        search.missed.append(f"the {source} holds no password")
+        return None
+    return search.found(file.password, source)
+
+
+def _from_keyring(search: _Search) -> Credentials | None:
+    request = search.request
+    # As stored with a domain, then without; anybody when nobody is named.
+    names = []
+    if search.user is not None:
+        names = [search.user]
+        if search.domain:
+            names.insert(0, f"{search.domain}\\{search.user}")
+    entry = read_keyring(request.server, names, request.environment)
+    if not isinstance(entry, KeyringEntry):
+        search.missed.append(entry)
+        return None
+    user, domain = split_user(entry.username)
+    search.user = search.user or user or None
+    search.domain = search.domain or domain
+    return search.found(entry.password, "keyring")
+
+
+def _from_prompt(search: _Search) -> Credentials | None:
+    request = search.request
+    if request.ask is None:
+        search.missed.append("there is no terminal to ask on")
+        return None
+    user = search.user or request.login_name
+    return search.found(request.ask(f"Password for {user} at {request.server}: "), "prompt")
