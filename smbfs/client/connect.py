@@ -1,0 +1,222 @@
+"""From a UNC to a usable share: dial, negotiate, sign on, connect the tree, check for downgrades.
+
+Spec: [MS-SMB2] 3.2.4.2 (connecting), 3.2.5.5 (validation).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import trio
+
+from smbfs.auth.base import Authenticator
+from smbfs.auth.credentials import Credentials
+from smbfs.auth.guest import guest_permitted, guest_refused
+from smbfs.client.answers import answer
+from smbfs.client.connection import Connection
+from smbfs.client.sign_on import negotiate, sign_on
+from smbfs.client.status import Identity
+from smbfs.client.tree_connect import TreeConnect
+from smbfs.config.model import MountOptions
+from smbfs.config.unc import Unc
+from smbfs.engine.connection import Connection as Engine
+from smbfs.engine.exchange import exchange_of
+from smbfs.engine.negotiate import Offer
+from smbfs.engine.session import Session
+from smbfs.errors import NegotiationRefused, ServerStatusError, SmbfsError
+from smbfs.transport.dial import TCP_PORT, dial_tcp
+from smbfs.wire.create import (
+    AccessMask,
+    CreateDisposition,
+    CreateRequest,
+    FileId,
+    ShareAccess,
+)
+from smbfs.wire.create_contexts import PosixCreateRequest, PosixCreateResponse
+from smbfs.wire.dialect import Dialect
+from smbfs.wire.ioctl import (
+    FsctlCode,
+    IoctlRequest,
+    IoctlResponse,
+    ValidateNegotiateInfoResponse,
+)
+from smbfs.wire.session_setup import LogoffRequest, SessionFlags
+from smbfs.wire.tree_connect import TreeConnectRequest, TreeConnectResponse
+
+GOODBYE_S = 2.0
+"""Seconds that LOGOFF may take before we just hang up."""
+
+CONNECT_S = 15.0
+"""Seconds for reaching the server, if ``timeout`` is not shorter."""
+
+_SALT_SIZE = 32
+
+_log = logging.getLogger(__name__)
+
+AuthenticatorFactory = Callable[[Credentials, str], Authenticator]
+"""Makes the sign-on of these credentials at this server."""
+
+
+@asynccontextmanager
+async def open_share(
+    unc: Unc,
+    options: MountOptions,
+    credentials: Credentials,
+    authenticator: AuthenticatorFactory,
+) -> AsyncIterator[TreeConnect]:
+    """Connect to a share for the length of an ``async with`` block; log off at its end.
+
+    When the connection fails later, the block goes on, and every request of the share raises
+    TransportError.
+
+    Raises: TransportError, DeadlineExceeded (nobody answers); NegotiationRefused,
+    AuthenticationError (we or the server won't); ServerStatusError (its NTSTATUS: wrong
+    password, no such share, …); SecurityViolation (somebody tampers).
+    """
+    engine = Engine(_offer(unc, options))
+    stream = await dial_tcp(
+        options.address or unc.server,
+        options.port or unc.port or TCP_PORT,
+        timeout_s=min(CONNECT_S, options.timeout_s),
+    )
+    connection = Connection(engine, stream, timeout_s=options.timeout_s)
+    failure: SmbfsError | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.run)
+        try:
+            tree = await _connect_tree(connection, unc, options, credentials, authenticator)
+        except SmbfsError as error:
+            failure = error  # Raised outside of the nursery, which would wrap it.
+        else:
+            try:
+                yield tree
+            finally:
+                await _say_goodbye(connection, tree.session)
+        finally:
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+def _offer(unc: Unc, options: MountOptions) -> Offer:
+    oldest, newest = options.vers
+    dialects = tuple(d for d in Dialect if d != Dialect.WILDCARD)
+    labels = [dialect.label for dialect in dialects]
+    return Offer(
+        client_guid=uuid.uuid4(),
+        salt=os.urandom(_SALT_SIZE),
+        server_name=unc.server,
+        dialects=dialects[labels.index(oldest) : labels.index(newest) + 1],
+        signing_required=options.signing == "required",
+        encryption_required=options.seal,
+        posix=options.posix,
+    )
+
+
+async def _connect_tree(
+    connection: Connection,
+    unc: Unc,
+    options: MountOptions,
+    credentials: Credentials,
+    authenticator: AuthenticatorFactory,
+) -> TreeConnect:
+    await negotiate(connection)
+    mechanism = authenticator(credentials, unc.server)
+    session, flags = await sign_on(connection, mechanism)
+    is_guest = bool(flags & (SessionFlags.IS_GUEST | SessionFlags.IS_NULL))
+    if is_guest and not guest_permitted(options):
+        raise guest_refused(str(unc), asked=options.guest)
+    if options.seal:
+        if session.sealer is None:
+            raise NegotiationRefused(
+                f"{unc} refused: the connection can't be encrypted.",
+                "encryption was asked for (seal), and this session has no keys.",
+                "mount with a real account, or without seal.",
+            )
+        session.encrypt_data = True
+    tree = await _request_tree(connection, session, unc)
+    tree.rsize = options.rsize or tree.rsize
+    tree.wsize = options.wsize or tree.wsize
+    tree.identity = Identity(
+        server_name=unc.server,
+        user=credentials.username,
+        auth="guest" if is_guest else mechanism.mechanism,
+    )
+    if session.signer is not None:
+        await _validate_negotiation(tree)
+    tree.posix = await _posix_works(tree)
+    return tree
+
+
+async def _request_tree(connection: Connection, session: Session, unc: Unc) -> TreeConnect:
+    request = TreeConnectRequest(unc.share_path)
+    exchange = await connection.perform(exchange_of([request], session=session))
+    response = answer(exchange, context=str(unc))
+    return TreeConnect(
+        connection,
+        session,
+        tree_id=response.header.tree_id,
+        share_name=unc.share,
+        response=TreeConnectResponse.decode(response.body),
+    )
+
+
+async def _validate_negotiation(tree: TreeConnect) -> None:
+    """Have the server repeat, signed, what it answered to NEGOTIATE (before SMB 3.1.1).
+
+    Raises: SecurityViolation when the repetition differs, or is refused without being a server
+    that does not know the question (its signed error is as good an answer, 3.2.5.5).
+    """
+    engine = tree.connection.engine
+    assert engine.negotiated is not None
+    if engine.negotiated.dialect == Dialect.SMB_3_1_1 or max(engine.offer.dialects) < Dialect.SMB_3_0:
+        return
+    request = IoctlRequest(
+        FsctlCode.VALIDATE_NEGOTIATE_INFO,
+        FileId.RELATED,
+        engine.offer.validation_request().encode(),
+        ValidateNegotiateInfoResponse.SIZE,
+    )
+    try:
+        response = await tree.request(request)
+    except ServerStatusError as error:
+        _log.info("the server does not validate NEGOTIATE: %s", error)
+        if engine.negotiated.dialect >= Dialect.SMB_3_0:
+            raise
+        return
+    output = IoctlResponse.decode(response.body).output
+    engine.negotiated.check_validation(ValidateNegotiateInfoResponse.decode(memoryview(output)))
+
+
+async def _posix_works(tree: TreeConnect) -> bool:
+    """Ask for the share's root the POSIX way: servers switch the extensions off per share."""
+    negotiated = tree.connection.engine.negotiated
+    if negotiated is None or not negotiated.posix:
+        return False
+    probe = CreateRequest(
+        name="",
+        desired_access=AccessMask.FILE_READ_ATTRIBUTES,
+        share_access=ShareAccess.READ | ShareAccess.WRITE | ShareAccess.DELETE,
+        create_disposition=CreateDisposition.OPEN,
+        contexts=(PosixCreateRequest(0),),
+    )
+    try:
+        result = await tree.compound(probe)
+    except ServerStatusError as error:
+        _log.info("POSIX extensions offered, but not on this share: %s", error)
+        return False
+    return result.create.context(PosixCreateResponse) is not None
+
+
+async def _say_goodbye(connection: Connection, session: Session) -> None:
+    with trio.move_on_after(GOODBYE_S) as scope:
+        scope.shield = True
+        if connection.is_alive:
+            try:
+                await connection.perform(exchange_of([LogoffRequest()], session=session))
+            except SmbfsError as error:
+                _log.debug("LOGOFF: %s", error)

@@ -1,0 +1,216 @@
+"""trio around one engine and one stream.
+
+Three tasks: a reader, the only one that receives; a writer, which flushes what the network did
+not take at once; a watch, which notices silence. Everything else happens in the caller's task:
+``perform`` queues an exchange, ``_pump`` moves frames from the engine to the stream without a
+checkpoint, and the caller sleeps until the reader wakes it with the last answer.
+
+INVARIANT: an exchange that the engine holds has its waiting task in ``exchange.waiter``, or
+``None`` when that task was cancelled.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import outcome
+import trio
+
+from smbfs.client.status import Counters
+from smbfs.engine.connection import Connection as Engine
+from smbfs.engine.events import Broken, Completed, Event, Ignored
+from smbfs.engine.exchange import Exchange, exchange_of
+from smbfs.errors import DeadlineExceeded, RemoteProtocolError, SmbfsError, TransportError
+from smbfs.transport.base import MessageStream
+from smbfs.wire.close_flush import CloseRequest
+from smbfs.wire.create import CreateResponse
+from smbfs.wire.echo_cancel import EchoRequest
+from smbfs.wire.header import Command
+from smbfs.wire.ntstatus import NtStatus
+
+ECHO_AFTER_S = 10.0
+"""Silence with something outstanding after which we ask whether the server lives."""
+
+IDLE_ECHO_AFTER_S = 60.0
+"""Silence with nothing outstanding after which we ask, as cifs.ko does."""
+
+_log = logging.getLogger(__name__)
+
+
+class Connection:
+    """A live connection. ``run`` must be running for ``perform`` to end."""
+
+    def __init__(self, engine: Engine, stream: MessageStream, *, timeout_s: float) -> None:
+        self.engine = engine
+        self.stream = stream
+        self.counters = Counters()
+        self._timeout_s = timeout_s
+        self._last_received = trio.current_time()
+        self._must_flush = trio.Event()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether requests can still be answered."""
+        return self.engine.failure is None
+
+    async def run(self) -> None:
+        """Serve the connection until it fails or this task is cancelled.
+
+        A failure is not raised here: every waiting ``perform`` raises it, and every later one.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._read)
+                nursery.start_soon(self._write)
+                nursery.start_soon(self._watch)
+        except* SmbfsError as group:
+            self._fail(_first_leaf(group))
+        finally:
+            self._fail(TransportError("the connection was closed"))
+            with trio.CancelScope(shield=True):
+                await self.stream.aclose()
+
+    async def perform(self, exchange: Exchange) -> Exchange:
+        """Send an exchange and return it when every part is answered, well or badly.
+
+        Raises: TransportError when the connection is or gets lost; its ``request_sent`` says
+        whether the server may have acted.
+        """
+        if self.engine.failure is not None:
+            await trio.lowlevel.checkpoint()
+            raise _connection_lost(self.engine.failure, sent=False)
+        if not (self.engine.outstanding or self.engine.queued):
+            self._last_received = trio.current_time()  # Silence starts with the question.
+        exchange.waiter = trio.lowlevel.current_task()
+        self._submit(exchange)
+
+        def abandon(_raise_cancel: object) -> trio.lowlevel.Abort:
+            exchange.waiter = None
+            self.engine.cancel(exchange)
+            self._pump()
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abandon)
+        return exchange
+
+    def _submit(self, exchange: Exchange) -> None:
+        self.engine.submit(exchange)
+        self.counters.requests += len(exchange.requests)
+        self.counters.round_trips[exchange.requests[0].message.command.name] += 1
+        self._pump()
+
+    def _pump(self) -> None:
+        """Hand the stream every frame that credits and its buffers allow. No checkpoint."""
+        try:
+            while not self.stream.unflushed:
+                frame = self.engine.next_transmission()
+                if frame is None:
+                    return
+                self.stream.send(frame)
+        except TransportError as error:
+            self._fail(error)
+        self._must_flush.set()
+
+    # ------------------------------------------------------------------- tasks
+
+    async def _read(self) -> None:
+        while True:
+            frame = await self.stream.receive_message()
+            self._last_received = trio.current_time()
+            for event in self.engine.receive_message(frame):
+                self._handle(event)
+            self._pump()  # The answer may have brought credits.
+            await trio.lowlevel.checkpoint()
+
+    async def _write(self) -> None:
+        while True:
+            await self._must_flush.wait()
+            self._must_flush = trio.Event()
+            if self.engine.failure is not None:
+                raise self.engine.failure
+            await self.stream.flush()
+            self._pump()
+
+    async def _watch(self) -> None:
+        asked = False
+        while True:
+            busy = bool(self.engine.outstanding or self.engine.queued)
+            silence = trio.current_time() - self._last_received
+            if silence >= self._timeout_s and busy:
+                raise DeadlineExceeded("our requests", silence)
+            patience = ECHO_AFTER_S if busy else IDLE_ECHO_AFTER_S
+            if silence < patience:
+                asked = False
+            elif not asked:
+                asked = True
+                self._submit(exchange_of([EchoRequest()]))
+            await trio.sleep(min(ECHO_AFTER_S, self._timeout_s) / 2)
+
+    # ------------------------------------------------------------------ events
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Completed(exchange):
+                self._complete(exchange)
+            case Broken(notification):
+                # We ask for no lease yet, so there is none to give back (3.2.5.19 says ignore).
+                self.counters.breaks += 1
+                _log.debug("break that nobody asked for: %r", notification)
+            case Ignored(reason):
+                self.counters.ignored += 1
+                _log.warning("ignored %s", reason)
+
+    def _complete(self, exchange: Exchange) -> None:
+        for request in exchange.requests:
+            assert request.response is not None
+            status = request.response.header.status
+            if status >= 0xC000_0000:
+                name = status.name if isinstance(status, NtStatus) else f"0x{status:08X}"
+                self.counters.errors[name] += 1
+        task = exchange.waiter
+        if isinstance(task, trio.lowlevel.Task):
+            exchange.waiter = None
+            trio.lowlevel.reschedule(task)
+        else:
+            self._close_orphan(exchange)
+
+    def _close_orphan(self, exchange: Exchange) -> None:
+        """Close what an abandoned CREATE has opened: nobody else knows of it."""
+        response = exchange.response()
+        last = exchange.requests[-1].message.command
+        opened = response.header.status == NtStatus.STATUS_SUCCESS
+        if response.header.command != Command.CREATE or last == Command.CLOSE or not opened:
+            return
+        file_id = CreateResponse.decode(response.body).file_id
+        self._submit(
+            exchange_of(
+                [CloseRequest(file_id)],
+                session=exchange.session,
+                tree_id=exchange.tree_id,
+                encrypt=exchange.encrypt,
+            )
+        )
+
+    def _fail(self, failure: SmbfsError) -> None:
+        was_alive = self.engine.failure is None
+        for exchange in self.engine.fail(failure):
+            task, exchange.waiter = exchange.waiter, None
+            if isinstance(task, trio.lowlevel.Task):
+                sent = exchange.requests[0].message_id >= 0
+                trio.lowlevel.reschedule(task, outcome.Error(_connection_lost(failure, sent=sent)))
+        if was_alive:
+            _log.info("connection ended: %s", failure)
+
+
+def _connection_lost(failure: SmbfsError, *, sent: bool) -> SmbfsError:
+    if isinstance(failure, RemoteProtocolError | DeadlineExceeded):
+        lost: SmbfsError = TransportError(f"the connection was given up: {failure}", request_sent=sent)
+    else:
+        lost = TransportError(f"the connection was lost: {failure}", request_sent=sent)
+    lost.__cause__ = failure
+    return lost
+
+
+def _first_leaf(group: BaseExceptionGroup[SmbfsError]) -> SmbfsError:
+    first = group.exceptions[0]
+    return _first_leaf(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,0 +1,169 @@
+"""An open file or directory of the server.
+
+Spec: [MS-SMB2] 3.2.1.6 (Open), 3.2.4.5 to 3.2.4.14.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from smbfs.errors import RemoteProtocolError
+from smbfs.wire.change_notify import ChangeNotifyRequest, ChangeNotifyResponse
+from smbfs.wire.close_flush import CloseRequest, FlushRequest
+from smbfs.wire.create import CreateResponse
+from smbfs.wire.info import (
+    InfoType,
+    QueryInfoRequest,
+    QueryInfoResponse,
+    SetInfoRequest,
+)
+from smbfs.wire.ioctl import IoctlRequest, IoctlResponse
+from smbfs.wire.lock import LockElement, LockRequest
+from smbfs.wire.message import Buffer
+from smbfs.wire.ntstatus import NtStatus
+from smbfs.wire.query_directory import (
+    QueryDirectoryFlags,
+    QueryDirectoryRequest,
+    QueryDirectoryResponse,
+)
+from smbfs.wire.read_write import ReadRequest, ReadResponse, WriteRequest, WriteResponse
+
+if TYPE_CHECKING:
+    from smbfs.client.tree_connect import TreeConnect
+
+_READ_STATUSES = frozenset({NtStatus.STATUS_SUCCESS, NtStatus.STATUS_END_OF_FILE})
+_LIST_STATUSES = frozenset({NtStatus.STATUS_SUCCESS, NtStatus.STATUS_NO_MORE_FILES})
+_NOTHING = memoryview(b"")
+
+
+class Open:
+    """What a successful CREATE gave us. Close it once; every verb raises ServerStatusError."""
+
+    __slots__ = ("created", "file_id", "tree")
+
+    def __init__(self, tree: TreeConnect, created: CreateResponse) -> None:
+        self.tree = tree
+        self.created = created
+        self.file_id = created.file_id
+
+    async def read(self, offset: int, length: int) -> memoryview:
+        """Return up to ``length`` bytes from ``offset``; nothing at the end of the file.
+
+        ``length`` is at most ``tree.max_read_size``. The view is of the received frame.
+        Spec: [MS-SMB2] 3.2.4.6.
+        """
+        request = ReadRequest(self.file_id, offset, length)
+        response = await self.tree.request(request, accept=_READ_STATUSES)
+        if response.header.status == NtStatus.STATUS_END_OF_FILE:
+            return _NOTHING
+        data = ReadResponse.decode(response.body).data
+        if len(data) > length:
+            raise RemoteProtocolError(f"READ of {length} bytes answered with {len(data)}")
+        self.tree.connection.counters.read_bytes += len(data)
+        return data
+
+    async def write(self, offset: int, data: Buffer) -> int:
+        """Write ``data`` (at most ``tree.max_write_size`` bytes), return how much was taken.
+
+        ``data`` must not change until the answer is here. Spec: [MS-SMB2] 3.2.4.7.
+        """
+        response = await self.tree.request(WriteRequest(self.file_id, offset, data))
+        count = WriteResponse.decode(response.body).count
+        if count > len(data):
+            raise RemoteProtocolError(f"WRITE of {len(data)} bytes answered with {count}")
+        self.tree.connection.counters.written_bytes += count
+        return count
+
+    async def flush(self) -> None:
+        """Return when the server has the file on stable storage. Spec: [MS-SMB2] 3.2.4.8."""
+        await self.tree.request(FlushRequest(self.file_id))
+
+    async def close(self) -> None:
+        """Give the handle back. Spec: [MS-SMB2] 3.2.4.5."""
+        await self.tree.request(CloseRequest(self.file_id))
+
+    async def query_info(
+        self,
+        info_type: InfoType,
+        info_class: int,
+        *,
+        length: int = 65536,
+        additional_information: int = 0,
+        input_buffer: bytes = b"",
+    ) -> memoryview:
+        """Return an information class of at most ``length`` bytes. Spec: [MS-SMB2] 3.2.4.9."""
+        request = QueryInfoRequest(
+            self.file_id,
+            info_type,
+            info_class,
+            output_buffer_length=length,
+            additional_information=additional_information,
+            input_buffer=input_buffer,
+        )
+        response = await self.tree.request(request)
+        return QueryInfoResponse.decode(response.body).data
+
+    async def set_info(
+        self,
+        info_type: InfoType,
+        info_class: int,
+        data: Buffer,
+        *,
+        additional_information: int = 0,
+    ) -> None:
+        """Set an information class. Spec: [MS-SMB2] 3.2.4.10."""
+        request = SetInfoRequest(
+            self.file_id,
+            info_type,
+            info_class,
+            bytes(data),
+            additional_information=additional_information,
+        )
+        await self.tree.request(request)
+
+    async def query_directory(
+        self, info_class: int, pattern: str = "*", *, restart: bool = False
+    ) -> memoryview | None:
+        """Return the next piece of the listing, or None at its end.
+
+        Spec: [MS-SMB2] 3.2.4.17.
+        """
+        request = QueryDirectoryRequest(
+            self.file_id,
+            info_class,
+            pattern,
+            output_buffer_length=self.tree.max_transact_size,
+            flags=QueryDirectoryFlags.RESTART_SCANS if restart else QueryDirectoryFlags(0),
+        )
+        response = await self.tree.request(request, accept=_LIST_STATUSES)
+        if response.header.status == NtStatus.STATUS_NO_MORE_FILES:
+            return None
+        return QueryDirectoryResponse.decode(response.body).data
+
+    async def ioctl(
+        self, control_code: int, data: Buffer = b"", *, max_output: int = 65536
+    ) -> memoryview:
+        """Send an FSCTL and return its output. Spec: [MS-SMB2] 3.2.4.20."""
+        request = IoctlRequest(control_code, self.file_id, bytes(data), max_output)
+        response = await self.tree.request(request)
+        return memoryview(IoctlResponse.decode(response.body).output)
+
+    async def lock(self, elements: tuple[LockElement, ...]) -> None:
+        """Take or release byte ranges. Spec: [MS-SMB2] 3.2.4.19."""
+        await self.tree.request(LockRequest(self.file_id, elements))
+
+    async def change_notify(
+        self, completion_filter: int, *, watch_tree: bool = False
+    ) -> memoryview:
+        """Wait until something in this directory changes, and return what.
+
+        Spec: [MS-SMB2] 3.2.4.18.
+        """
+        request = ChangeNotifyRequest(
+            self.file_id,
+            completion_filter=completion_filter,
+            output_buffer_length=65536,
+            watch_tree=watch_tree,
+        )
+        response = await self.tree.request(request)
+        return memoryview(ChangeNotifyResponse.decode(response.body).data)

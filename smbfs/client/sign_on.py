@@ -1,0 +1,98 @@
+"""From a fresh connection to a session: NEGOTIATE, then SESSION_SETUP until both sides agree.
+
+Spec: [MS-SMB2] 3.2.4.2.2, 3.2.4.2.3, 3.2.5.2, 3.2.5.3.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from smbfs.auth.base import Authenticator
+from smbfs.client.answers import answer
+from smbfs.client.connection import Connection
+from smbfs.engine.exchange import exchange_of
+from smbfs.engine.negotiate import Negotiated
+from smbfs.engine.session import Session
+from smbfs.errors import NegotiationRefused, RemoteProtocolError, ServerStatusError, TransportError
+from smbfs.wire.negotiate import Capabilities
+from smbfs.wire.ntstatus import NtStatus
+from smbfs.wire.session_setup import SessionFlags, SessionSetupRequest, SessionSetupResponse
+
+_ROUNDS_MAX = 8
+"""SESSION_SETUP round trips after which we stop believing that it will end."""
+
+_GOES_ON = frozenset({NtStatus.STATUS_SUCCESS, NtStatus.STATUS_MORE_PROCESSING_REQUIRED})
+
+_log = logging.getLogger(__name__)
+
+
+async def negotiate(connection: Connection) -> Negotiated:
+    """Agree on a dialect.
+
+    Raises: NegotiationRefused when the server can't do what we require, or answers NEGOTIATE
+    by hanging up, as servers do that know SMB1 only.
+    """
+    offer = connection.engine.offer
+    exchange = exchange_of([offer.request()])
+    try:
+        await connection.perform(exchange)
+    except TransportError as error:
+        if isinstance(error.__cause__, NegotiationRefused):
+            raise error.__cause__ from None
+        raise _dialect_refused(offer.dialects[0].label) from error
+    try:
+        answer(exchange)
+    except ServerStatusError as error:
+        if error.status in (NtStatus.STATUS_NOT_SUPPORTED, NtStatus.STATUS_INVALID_PARAMETER):
+            raise _dialect_refused(offer.dialects[0].label) from error
+        raise
+    negotiated = connection.engine.negotiated
+    assert negotiated is not None
+    return negotiated
+
+
+async def sign_on(
+    connection: Connection, authenticator: Authenticator
+) -> tuple[Session, SessionFlags]:
+    """Log on and return the session, with what the server says about it.
+
+    The session is usable only after the caller has judged the flags (guest or not).
+    Raises: ServerStatusError when the server refuses; AuthenticationError when the mechanism
+    fails; SecurityViolation when the last answer's signature is wrong.
+    """
+    engine = connection.engine
+    negotiated = engine.negotiated
+    assert negotiated is not None
+    session = Session(signing_required=engine.offer.signing_required)
+    token = authenticator.step(negotiated.security_buffer)
+    for _ in range(_ROUNDS_MAX):
+        request = SessionSetupRequest(
+            security_mode=engine.offer.security_mode,
+            capabilities=Capabilities(0),
+            security_buffer=token or b"",
+        )
+        exchange = await connection.perform(exchange_of([request], session=session))
+        response = SessionSetupResponse.decode(answer(exchange, accept=_GOES_ON).body)
+        if not authenticator.complete and response.security_buffer:
+            token = authenticator.step(response.security_buffer)
+        if exchange.response().header.status == NtStatus.STATUS_SUCCESS:
+            flags = response.session_flags
+            unsigned = bool(flags & (SessionFlags.IS_GUEST | SessionFlags.IS_NULL))
+            if not unsigned and not authenticator.complete:
+                raise RemoteProtocolError("the server ended sign-on before it proved itself")
+            session.encrypt_data = SessionFlags.ENCRYPT_DATA in flags
+            engine.establish(exchange, b"" if unsigned else authenticator.session_key)
+            _log.info("signed on, session 0x%x, flags %r", session.session_id, flags)
+            return session, flags
+    raise RemoteProtocolError(f"sign-on did not end within {_ROUNDS_MAX} rounds")
+
+
+def _dialect_refused(oldest: str) -> NegotiationRefused:
+    return NegotiationRefused(
+        f"the server speaks none of the dialects from SMB {oldest} on.",
+        "it closed the connection or answered NEGOTIATE with an error; servers that know only "
+        "SMB1 do that (Windows reports 0x80070040 or error 384: it requires the obsolete SMB1 "
+        "protocol, which is unsafe).",
+        "switch SMB2 or SMB3 on in the server's settings, or update it. SMB1 is not supported.\n"
+        "A server with SMB 2.0.2 alone (2008): -o vers=2.0",
+    )

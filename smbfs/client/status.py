@@ -1,0 +1,63 @@
+"""What a connection tells about itself: counters, and one frozen picture of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal
+
+ConnectionState = Literal["connected", "reconnecting", "offline"]
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened on a connection so far."""
+
+    round_trips: Counter[str] = field(default_factory=Counter)
+    """Frames sent, by the command of their first request."""
+    requests: int = 0
+    """Requests sent; a compound counts each of its parts."""
+    read_bytes: int = 0
+    written_bytes: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    """Answers that were errors, by NTSTATUS name."""
+    ignored: int = 0
+    """Messages discarded because nobody waited for them."""
+    breaks: int = 0
+    """Oplock and lease breaks received."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom we talk to, and as whom."""
+
+    server_name: str
+    user: str
+    auth: str
+    """``ntlm``, ``kerberos`` or ``guest``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionStatus:
+    """A connection as ``smbfs status`` shows it."""
+
+    state: ConnectionState
+    transport: Literal["tcp", "quic"]
+    server_name: str
+    address: str
+    port: int
+    server_guid: str
+    dialect: str
+    signing_required: bool
+    signing_algorithm: str
+    encryption: str | None
+    user: str
+    auth: str
+    credits: int
+    requests: int
+    round_trips: dict[str, int]
+    read_bytes: int
+    written_bytes: int
+    breaks: int
+    reconnects: int
+    errors: dict[str, int]

@@ -1,0 +1,162 @@
+"""One share of one session: ``TreeConnect`` sends every request that belongs to it.
+
+Spec: [MS-SMB2] 3.2.1.4 (TreeConnect), 3.2.4.3 (CREATE), 3.2.4.1.4 (compounds).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+
+from smbfs.client.answers import SUCCESS, answer
+from smbfs.client.connection import Connection
+from smbfs.client.open import Open
+from smbfs.client.status import ConnectionStatus, Identity
+from smbfs.engine.exchange import Exchange, Response, exchange_of
+from smbfs.engine.negotiate import SINGLE_CREDIT_SIZE, Negotiated
+from smbfs.engine.session import Session
+from smbfs.wire.close_flush import CloseRequest
+from smbfs.wire.create import CreateRequest, CreateResponse, FileId
+from smbfs.wire.message import Message
+from smbfs.wire.ntstatus import NtStatus
+from smbfs.wire.tree_connect import ShareFlags, ShareType, TreeConnectResponse
+
+TRANSFER_SIZE = 1024 * 1024
+"""Bytes that one READ or WRITE carries unless ``rsize``/``wsize`` say otherwise."""
+
+TRANSACT_SIZE = 1024 * 1024
+"""Bytes of a directory listing or an ioctl answer that one request asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompoundResult:
+    """What CREATE and the requests behind it in the same frame were answered."""
+
+    create: CreateResponse
+    responses: tuple[memoryview, ...]
+    """Bodies of the answers to the requests between CREATE and CLOSE."""
+
+
+class TreeConnect:
+    """A connected share."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        session: Session,
+        *,
+        tree_id: int,
+        share_name: str,
+        response: TreeConnectResponse,
+    ) -> None:
+        self.connection = connection
+        self.session = session
+        self.tree_id = tree_id
+        self.share_name = share_name
+        self.share_type: ShareType = response.share_type
+        self.encrypt_data = ShareFlags.ENCRYPT_DATA in response.share_flags
+        self.maximal_access = response.maximal_access
+        self.posix = False
+        """SMB 3.1.1 POSIX extensions work on this share; set once a CREATE has proved it."""
+        self.identity = Identity("", "", "")
+        self.rsize = TRANSFER_SIZE
+        self.wsize = TRANSFER_SIZE
+
+    @property
+    def max_read_size(self) -> int:
+        """Bytes that one READ may ask for now."""
+        return self._limit(self.rsize, self._negotiated.max_read_size)
+
+    @property
+    def max_write_size(self) -> int:
+        """Bytes that one WRITE may carry now."""
+        return self._limit(self.wsize, self._negotiated.max_write_size)
+
+    @property
+    def max_transact_size(self) -> int:
+        """Bytes that the answer to a listing, query or ioctl may have."""
+        return self._limit(TRANSACT_SIZE, self._negotiated.max_transact_size)
+
+    def _limit(self, wanted: int, server: int) -> int:
+        if not self._negotiated.supports_multi_credit:
+            return min(wanted, server, SINGLE_CREDIT_SIZE)
+        return min(wanted, server, self.connection.engine.payload_limit)
+
+    @property
+    def _negotiated(self) -> Negotiated:
+        negotiated = self.connection.engine.negotiated
+        assert negotiated is not None
+        return negotiated
+
+    def connection_status(self) -> ConnectionStatus:
+        """Return a picture of the connection that this share lives on."""
+        connection, negotiated = self.connection, self._negotiated
+        counters = connection.counters
+        address, port = connection.stream.peer
+        sealed = self.session.encrypt_data or self.encrypt_data
+        return ConnectionStatus(
+            state="connected" if connection.is_alive else "offline",
+            transport="tcp",
+            server_name=self.identity.server_name,
+            address=address,
+            port=port,
+            server_guid=str(negotiated.server_guid),
+            dialect=negotiated.dialect.label,
+            signing_required=self.session.signing_required,
+            signing_algorithm=negotiated.signing_algorithm.label,
+            encryption=negotiated.cipher.label if sealed and negotiated.cipher else None,
+            user=self.identity.user,
+            auth=self.identity.auth,
+            credits=connection.engine.credits,
+            requests=counters.requests,
+            round_trips=dict(counters.round_trips),
+            read_bytes=counters.read_bytes,
+            written_bytes=counters.written_bytes,
+            breaks=counters.breaks,
+            reconnects=0,
+            errors=dict(counters.errors),
+        )
+
+    async def create(self, request: CreateRequest) -> Open:
+        """Open or create a file. Raises: ServerStatusError, TransportError."""
+        from smbfs.client.open import Open
+
+        response = await self.request(request, context=request.name)
+        return Open(self, CreateResponse.decode(response.body))
+
+    async def compound(self, create: CreateRequest, *related: Message) -> CompoundResult:
+        """CREATE, ``related`` (with ``FileId.RELATED``) and CLOSE in one round trip.
+
+        Raises: ServerStatusError of the first part that failed. What CREATE opened is closed
+        in any case.
+        """
+        close = CloseRequest(FileId.RELATED)
+        exchange = await self._perform(create, *related, close)
+        created = CreateResponse.decode(answer(exchange, context=create.name).body)
+        if exchange.response(-1).header.status != NtStatus.STATUS_SUCCESS:
+            # Some servers fail the CLOSE behind a part that failed: don't leak the handle.
+            await self._perform(CloseRequest(created.file_id))
+        bodies = tuple(
+            answer(exchange, index, context=create.name).body
+            for index in range(1, len(exchange.requests))
+        )
+        return CompoundResult(created, bodies[:-1])
+
+    async def request(
+        self, message: Message, *, accept: Container[int] = SUCCESS, context: str = ""
+    ) -> Response:
+        """Send one request of this tree and return its answer.
+
+        Raises: ServerStatusError when its status is not in ``accept``; TransportError.
+        """
+        return answer(await self._perform(message), accept=accept, context=context)
+
+    async def _perform(self, *messages: Message) -> Exchange:
+        return await self.connection.perform(
+            exchange_of(
+                messages,
+                session=self.session,
+                tree_id=self.tree_id,
+                encrypt=self.encrypt_data,
+            )
+        )

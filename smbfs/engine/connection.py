@@ -1,0 +1,428 @@
+"""The connection: everything that is decided about frames, in one synchronous place.
+
+How to drive it::
+
+    connection.submit(exchange)             # any time; queues it
+    connection.next_transmission()          # buffers of one frame to send now, or None
+    connection.receive_message(frame)       # a whole frame arrived; returns events
+
+``next_transmission`` is asked again after every ``submit`` and every ``receive_message`` (which
+may bring credits). Ids, credits, signatures and sealing are settled inside these calls, with no
+checkpoint in between, so no caller ever sees half a decision.
+
+Receiving is a chain with one function a step: unseal, split the compound, find the request,
+authenticate, grant credits, settle. A step that finds a broken MUST raises, and the connection is
+dead from then on: nothing is sent or believed any more.
+
+INVARIANT: every message id that was sent and not finally answered is a key of
+``_outstanding``; its exchange has ``unanswered > 0``.
+
+Spec: [MS-SMB2] 3.2.1.2, 3.2.4.1 (sending), 3.2.5.1 (receiving).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from smbfs.engine.events import Broken, Completed, Event, Ignored
+from smbfs.engine.exchange import Exchange, Request, Response
+from smbfs.engine.negotiate import Negotiated, Offer, conclude
+from smbfs.engine.preauth_hash import INITIAL_HASH, extend_hash
+from smbfs.engine.sequence_window import SequenceWindow, credit_charge
+from smbfs.engine.session import Session
+from smbfs.engine.signing import SIGNATURE_SIZE
+from smbfs.errors import (
+    LocalProtocolError,
+    RemoteProtocolError,
+    SecurityViolation,
+    SmbfsError,
+    WireError,
+)
+from smbfs.wire.dialect import Dialect
+from smbfs.wire.echo_cancel import CancelRequest
+from smbfs.wire.header import HEADER_SIZE, SIGNATURE_OFFSET, Command, Header, HeaderFlags
+from smbfs.wire.message import Buffer
+from smbfs.wire.negotiate import NegotiateResponse
+from smbfs.wire.ntstatus import NtStatus
+from smbfs.wire.oplock_break import decode_break
+from smbfs.wire.transform import SMB1_PROTOCOL_ID, TRANSFORM_PROTOCOL_ID, TransformHeader
+
+UNSOLICITED_MESSAGE_ID = 0xFFFF_FFFF_FFFF_FFFF
+"""MessageId of an oplock or lease break (2.2.23)."""
+
+CREDITS_TARGET = 768
+"""Credits that we like to hold, spent or not: 48 MiB under way."""
+
+CREDITS_RESERVED = 32
+"""Credits that READ and WRITE leave to control messages."""
+
+_NO_SIGNATURE = bytes(SIGNATURE_SIZE)
+_ALIGNMENT = 8
+
+
+class Connection:
+    """One SMB2 connection, seen from the client. See the module's docstring."""
+
+    def __init__(self, offer: Offer) -> None:
+        self.offer = offer
+        self.negotiated: Negotiated | None = None
+        self.failure: SmbfsError | None = None
+        """Why the connection is dead; None while it lives."""
+        self._window = SequenceWindow()
+        self._charged = 0  # credits spent by requests that are not finally answered
+        self._outstanding: dict[int, tuple[Exchange, Request]] = {}
+        self._control: deque[Exchange] = deque()
+        self._bulk: deque[Exchange] = deque()
+        self._cancels: deque[Exchange] = deque()
+        self._sessions: dict[int, Session] = {}
+        self._preauth_hash = INITIAL_HASH
+
+    # ------------------------------------------------------------------ state
+
+    @property
+    def credits(self) -> int:
+        """Credits that may be spent now."""
+        return self._window.credits
+
+    @property
+    def outstanding(self) -> int:
+        """Requests that were sent and not finally answered."""
+        return len(self._outstanding)
+
+    @property
+    def queued(self) -> int:
+        """Exchanges that wait for credits."""
+        return len(self._control) + len(self._bulk)
+
+    @property
+    def payload_limit(self) -> int:
+        """Largest payload in bytes that the credits granted so far could ever carry."""
+        total = self._window.credits + self._charged
+        return max(1, total - min(CREDITS_RESERVED, total // 4)) * 65536
+
+    # ---------------------------------------------------------------- sending
+
+    def submit(self, exchange: Exchange) -> None:
+        """Queue an exchange. Raises: LocalProtocolError when the connection is dead."""
+        if self.failure is not None:
+            raise LocalProtocolError("the connection is dead") from self.failure
+        for request in exchange.requests:
+            request.charge = self._charge_of(request)
+        (self._bulk if exchange.is_bulk else self._control).append(exchange)
+
+    def cancel(self, exchange: Exchange) -> bool:
+        """Ask the server to end an exchange early; returns whether it was never sent.
+
+        A sent exchange keeps its place until its final answers come (3.2.4.24).
+        """
+        for queue in (self._control, self._bulk):
+            if exchange in queue:
+                queue.remove(exchange)
+                return True
+        if exchange.unanswered and self.failure is None:
+            self._cancels.append(exchange)
+        return False
+
+    def next_transmission(self) -> list[Buffer] | None:
+        """Return the buffers of the next frame (without its length), or None for now."""
+        if self.failure is not None:
+            return None
+        while self._cancels:
+            frame = self._build_cancel(self._cancels.popleft())
+            if frame:
+                return frame
+        if self._control and self._affordable(self._control[0], reserve=0):
+            return self._build(self._control.popleft())
+        if self._bulk and self._affordable(self._bulk[0], reserve=self._bulk_reserve()):
+            return self._build(self._bulk.popleft())
+        return None
+
+    def _bulk_reserve(self) -> int:
+        if not self._outstanding:
+            return 0  # Nobody's answer would bring more credits: use what there is.
+        return min(CREDITS_RESERVED, (self._window.credits + self._charged) // 4)
+
+    def _affordable(self, exchange: Exchange, *, reserve: int) -> bool:
+        charge = sum(request.charge for request in exchange.requests)
+        return charge + reserve <= self._window.credits
+
+    def _charge_of(self, request: Request) -> int:
+        if self.negotiated is None or not self.negotiated.supports_multi_credit:
+            return 1
+        return credit_charge(request.message.credit_payload)
+
+    def _build(self, exchange: Exchange) -> list[Buffer]:
+        frame: list[Buffer] = []
+        last = len(exchange.requests) - 1
+        for index, request in enumerate(exchange.requests):
+            request.message_id = self._window.take(request.charge)
+            self._charged += request.charge
+            self._outstanding[request.message_id] = (exchange, request)
+            body = request.message.buffers()
+            size = HEADER_SIZE + sum(len(piece) for piece in body)
+            padding = -size % _ALIGNMENT if index < last else 0
+            if padding:
+                body = (*body, bytes(padding))
+            header = self._request_header(exchange, request, related=index > 0)
+            if index < last:
+                header = header._replace(next_command=size + padding)
+            frame += self._sign(exchange, header, body)
+        self._hash_outgoing(exchange, frame)
+        return self._seal(exchange, frame)
+
+    def _request_header(self, exchange: Exchange, request: Request, *, related: bool) -> Header:
+        flags = HeaderFlags.RELATED_OPERATIONS if related else HeaderFlags(0)
+        multi_credit = self.negotiated is not None and self.negotiated.supports_multi_credit
+        return Header(
+            credit_charge=request.charge if multi_credit else 0,
+            status=0,
+            command=request.message.command,
+            credits=self._credits_to_request(request.charge),
+            flags=flags,
+            next_command=0,
+            message_id=request.message_id,
+            async_id=0,
+            tree_id=exchange.tree_id,
+            session_id=exchange.session.session_id if exchange.session else 0,
+            signature=_NO_SIGNATURE,
+        )
+
+    def _credits_to_request(self, charge: int) -> int:
+        missing = CREDITS_TARGET - self._window.credits - self._charged
+        return charge + max(0, missing)
+
+    def _sign(
+        self, exchange: Exchange, header: Header, body: tuple[Buffer, ...]
+    ) -> tuple[Buffer, ...]:
+        signer = exchange.session.signer if exchange.session else None
+        if signer is None or self._seals(exchange):
+            return (header.encode(), *body)
+        header = header._replace(flags=header.flags | HeaderFlags.SIGNED)
+        is_cancel = header.command == Command.CANCEL
+        signature = signer.sign((header.encode(), *body), header.message_id, is_cancel=is_cancel)
+        return (header._replace(signature=signature).encode(), *body)
+
+    @staticmethod
+    def _seals(exchange: Exchange) -> bool:
+        session = exchange.session
+        return (
+            session is not None
+            and session.sealer is not None
+            and (session.encrypt_data or exchange.encrypt)
+        )
+
+    def _seal(self, exchange: Exchange, frame: list[Buffer]) -> list[Buffer]:
+        if not self._seals(exchange):
+            return frame
+        assert exchange.session is not None
+        assert exchange.session.sealer is not None
+        return exchange.session.sealer.seal(frame)
+
+    def _build_cancel(self, exchange: Exchange) -> list[Buffer]:
+        frame: list[Buffer] = []
+        for request in exchange.requests:
+            if request.response is not None:
+                continue
+            # One CANCEL a frame would do, but a compound has few parts: name the first open one.
+            header = self._request_header(exchange, request, related=False)
+            header = header._replace(credit_charge=0, credits=0)
+            body = CancelRequest()
+            header = header._replace(command=body.command)
+            if request.async_id:
+                flags = header.flags | HeaderFlags.ASYNC_COMMAND
+                header = header._replace(flags=flags, async_id=request.async_id)
+            frame += self._sign(exchange, header, body.buffers())
+            return self._seal(exchange, frame)
+        return frame
+
+    def _hash_outgoing(self, exchange: Exchange, frame: list[Buffer]) -> None:
+        command = exchange.requests[0].message.command
+        if command == Command.NEGOTIATE:
+            self._preauth_hash = extend_hash(self._preauth_hash, frame)
+        elif command == Command.SESSION_SETUP and exchange.session is not None:
+            if exchange.session.preauth_hash == INITIAL_HASH:
+                exchange.session.preauth_hash = self._preauth_hash
+            exchange.session.preauth_hash = extend_hash(exchange.session.preauth_hash, frame)
+
+    # -------------------------------------------------------------- receiving
+
+    def receive_message(self, frame: bytearray) -> list[Event]:
+        """Take one whole frame (no length prefix). ``frame`` is ours from now on.
+
+        Raises: RemoteProtocolError (or its SecurityViolation): the connection is dead.
+        """
+        if self.failure is not None:
+            raise LocalProtocolError("the connection is dead") from self.failure
+        try:
+            plaintext, sealed_by = self._unseal(frame)
+            return [
+                event
+                for element in _split_compound(plaintext)
+                for event in self._receive_element(element, sealed_by)
+            ]
+        except WireError as error:
+            self.failure = RemoteProtocolError(f"the server sent a {error}")
+            raise self.failure from error
+        except RemoteProtocolError as error:
+            self.failure = error
+            raise
+
+    def _unseal(self, frame: bytearray) -> tuple[memoryview, Session | None]:
+        protocol_id = bytes(frame[:4])
+        if protocol_id == SMB1_PROTOCOL_ID:
+            raise RemoteProtocolError("the server speaks SMB1")
+        if protocol_id != TRANSFORM_PROTOCOL_ID:
+            return memoryview(frame), None
+        header = TransformHeader.decode(frame)
+        session = self._sessions.get(header.session_id)
+        if session is None or session.sealer is None:
+            raise SecurityViolation("a sealed frame of a session that has no keys")
+        return session.sealer.unseal(frame, header), session
+
+    def _receive_element(self, element: memoryview, sealed_by: Session | None) -> Iterator[Event]:
+        header = Header.decode(element)
+        if HeaderFlags.SERVER_TO_REDIR not in header.flags:
+            raise RemoteProtocolError("a request arrived where a response was due")
+        if header.message_id == UNSOLICITED_MESSAGE_ID:
+            yield self._receive_unsolicited(header, element)
+            return
+        found = self._outstanding.get(header.message_id)
+        if found is None:
+            # 3.2.5.1.2: "MUST be discarded as invalid".
+            yield Ignored(f"a response to message {header.message_id}, which nobody waits for")
+            return
+        exchange, request = found
+        if header.command != request.message.command:
+            raise RemoteProtocolError(
+                f"{header.command.name} answered {request.message.command.name}"
+            )
+        self._authenticate(element, header, exchange, sealed_by)
+        self._window.grant(header.credits)
+        if header.status == NtStatus.STATUS_PENDING:
+            if HeaderFlags.ASYNC_COMMAND not in header.flags:
+                raise RemoteProtocolError("an interim response without an AsyncId")
+            request.async_id = header.async_id
+            return
+        self._settle(element, header, exchange, request)
+        if exchange.unanswered == 0:
+            yield Completed(exchange)
+
+    def _receive_unsolicited(self, header: Header, element: memoryview) -> Event:
+        if header.command != Command.OPLOCK_BREAK:
+            raise RemoteProtocolError(f"an unsolicited {header.command.name}")
+        return Broken(decode_break(element[HEADER_SIZE:]))
+
+    def _authenticate(
+        self, element: memoryview, header: Header, exchange: Exchange, sealed_by: Session | None
+    ) -> None:
+        """Reject what was not signed or sealed as the session wants it.
+
+        Spec: [MS-SMB2] 3.2.5.1.1 and 3.2.5.1.3.
+        """
+        session = exchange.session
+        if sealed_by is not None:
+            if sealed_by is not session:
+                raise SecurityViolation("a response sealed by another session")
+            return
+        if session is None:
+            return
+        if self._seals(exchange):
+            raise SecurityViolation("a response in clear where sealing is required")
+        if session.signer is None:
+            return
+        if header.session_id != session.session_id:
+            raise SecurityViolation("a response of another session")
+        if HeaderFlags.SIGNED in header.flags:
+            _verify(session, element, header)
+        elif session.signing_required and header.status != NtStatus.STATUS_PENDING:
+            raise SecurityViolation(f"an unsigned {header.command.name} response")
+
+    def _settle(
+        self, element: memoryview, header: Header, exchange: Exchange, request: Request
+    ) -> None:
+        del self._outstanding[header.message_id]
+        self._charged -= request.charge
+        exchange.unanswered -= 1
+        request.response = Response(header, element[HEADER_SIZE:])
+        if header.command == Command.NEGOTIATE:
+            self._preauth_hash = extend_hash(self._preauth_hash, (element,))
+            if header.status == NtStatus.STATUS_SUCCESS:
+                response = NegotiateResponse.decode(request.response.body)
+                self.negotiated = conclude(self.offer, response)
+        elif header.command == Command.SESSION_SETUP and exchange.session is not None:
+            request.raw_response = bytes(element)
+            exchange.session.session_id = header.session_id
+            if header.status == NtStatus.STATUS_MORE_PROCESSING_REQUIRED:
+                session = exchange.session
+                session.preauth_hash = extend_hash(session.preauth_hash, (element,))
+
+    # --------------------------------------------------------------- sessions
+
+    def establish(self, exchange: Exchange, authentication_key: bytes) -> None:
+        """Give the session of a successful SESSION_SETUP its keys, and check the last answer.
+
+        An empty ``authentication_key`` means a guest or null session: it has no keys.
+        Raises: SecurityViolation when the answer is not signed with the key that both sides
+        must share by now.
+        Spec: [MS-SMB2] 3.2.5.3.1.
+        """
+        session, negotiated = exchange.session, self.negotiated
+        assert session is not None
+        assert negotiated is not None
+        self._sessions[session.session_id] = session
+        if not authentication_key:
+            return
+        session.install_keys(negotiated, authentication_key)
+        raw = bytearray(exchange.requests[0].raw_response)
+        header = Header.decode(raw)
+        must_be_signed = session.signing_required or negotiated.dialect == Dialect.SMB_3_1_1
+        try:
+            if HeaderFlags.SIGNED in header.flags:
+                _verify(session, memoryview(raw), header)
+            elif must_be_signed:
+                raise SecurityViolation("the last SESSION_SETUP response is not signed")
+        except SecurityViolation as error:
+            self.failure = error
+            raise
+
+    def fail(self, failure: SmbfsError) -> list[Exchange]:
+        """Declare the connection dead (the transport ended) and return what will never finish."""
+        if self.failure is None:
+            self.failure = failure
+        unfinished = {id(exchange): exchange for exchange, _ in self._outstanding.values()}
+        unfinished.update((id(exchange), exchange) for exchange in (*self._control, *self._bulk))
+        self._outstanding.clear()
+        self._control.clear()
+        self._bulk.clear()
+        return list(unfinished.values())
+
+    def check_invariants(self) -> None:
+        """Raise ``AssertionError`` when the books don't add up. Called by tests."""
+        self._window.check_invariants()
+        charged = sum(request.charge for _, request in self._outstanding.values())
+        assert charged == self._charged
+        for message_id, (exchange, request) in self._outstanding.items():
+            assert request.message_id == message_id
+            assert exchange.unanswered > 0
+            assert request.response is None
+
+
+def _verify(session: Session, element: memoryview, header: Header) -> None:
+    assert session.signer is not None
+    # The signature was computed with its own field zero (3.1.5.1).
+    element[SIGNATURE_OFFSET : SIGNATURE_OFFSET + SIGNATURE_SIZE] = _NO_SIGNATURE
+    session.signer.verify(element, header.message_id, header.signature)
+
+
+def _split_compound(message: memoryview) -> Iterator[memoryview]:
+    """Yield each message of a compound, with its padding. Spec: [MS-SMB2] 3.2.5.1.9."""
+    while True:
+        next_command = Header.decode(message).next_command
+        if next_command == 0:
+            yield message
+            return
+        if next_command % _ALIGNMENT or not HEADER_SIZE <= next_command <= len(message):
+            raise RemoteProtocolError("a compound with a senseless NextCommand")
+        yield message[:next_command]
+        message = message[next_command:]

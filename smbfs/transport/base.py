@@ -1,0 +1,57 @@
+"""What a transport is to the rest: whole frames in, whole frames out.
+
+Every implementation passes ``tests/t2_client/test_message_stream.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+Buffer = bytes | bytearray | memoryview
+
+LENGTH_PREFIX_SIZE = 4
+"""One zero byte and three bytes of length, in network order. Spec: [MS-SMB2] 2.1."""
+
+MAX_FRAME_SIZE = 0xFF_FFFF
+"""Largest length that the prefix can state."""
+
+
+class MessageStream(Protocol):
+    """A connected stream of SMB2 frames.
+
+    ``send`` never blocks and takes a frame whole, so a cancelled caller can't leave half a
+    frame on the wire; what the network does not take at once waits for ``flush``, which one
+    task calls. ``receive_message`` has one caller, too.
+    """
+
+    max_message_size: int
+    """Frames that state more bytes than this end the stream before memory is taken."""
+
+    @property
+    def peer(self) -> tuple[str, int]:
+        """Address and port of the server."""
+
+    @property
+    def unflushed(self) -> bool:
+        """Whether part of a sent frame still waits for ``flush``."""
+
+    def send(self, buffers: Sequence[Buffer]) -> None:
+        """Send one frame, given in pieces without its length prefix.
+
+        The pieces must not change until they are flushed.
+        Raises: TransportError.
+        """
+
+    async def flush(self) -> None:
+        """Wait until everything sent has been handed to the network. Raises: TransportError."""
+
+    async def receive_message(self) -> bytearray:
+        """Return the next frame, in a buffer of exactly its length.
+
+        Raises: TransportError when the stream ended, RemoteProtocolError when the peer sent
+        something that is no frame or states a forbidden length.
+        """
+
+    async def aclose(self) -> None:
+        """Close at once; nothing is flushed."""

@@ -1,0 +1,133 @@
+"""Direct TCP: a 4-byte length before each frame.
+
+Frames are received into a buffer of exactly their length. A small staging buffer takes the
+length prefix and, with it, whatever small frames or first bytes came along, so that a small
+answer costs one system call and a large one copies at most ``_STAGING_SIZE`` bytes.
+
+Spec: [MS-SMB2] 2.1.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Sequence
+
+import trio
+
+from smbfs.errors import RemoteProtocolError, TransportError
+from smbfs.transport.base import (
+    LENGTH_PREFIX_SIZE,
+    MAX_FRAME_SIZE,
+    Buffer,
+)
+
+_STAGING_SIZE = 8192
+_PIECES_PER_CALL = 64
+"""Buffers handed to one sendmsg; the kernel takes up to 1024."""
+
+
+class TcpStream:
+    """A :class:`~smbfs.transport.base.MessageStream` over a connected TCP socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Take over ``sock``, connected; it becomes non-blocking and is closed by us."""
+        self.max_message_size = MAX_FRAME_SIZE
+        self._socket = sock
+        self._peer: tuple[str, int] = sock.getpeername()[:2]
+        self._staging = memoryview(bytearray(_STAGING_SIZE))
+        self._staged = self._staging[:0]
+        self._backlog: deque[memoryview] = deque()
+        sock.setblocking(False)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    @property
+    def peer(self) -> tuple[str, int]:
+        """See :class:`MessageStream`."""
+        return self._peer
+
+    @property
+    def unflushed(self) -> bool:
+        """See :class:`MessageStream`."""
+        return bool(self._backlog)
+
+    def send(self, buffers: Sequence[Buffer]) -> None:
+        """See :class:`MessageStream`."""
+        length = sum(len(piece) for piece in buffers)
+        if length > MAX_FRAME_SIZE:
+            raise ValueError(f"a frame of {length} bytes can't be framed")
+        pieces = [length.to_bytes(LENGTH_PREFIX_SIZE, "big"), *buffers]
+        was_idle = not self._backlog
+        self._backlog.extend(memoryview(piece) for piece in pieces)
+        if was_idle:
+            self._send_some()
+
+    async def flush(self) -> None:
+        """See :class:`MessageStream`."""
+        while self._backlog:
+            await trio.lowlevel.wait_writable(self._socket)
+            self._send_some()
+
+    def _send_some(self) -> None:
+        while self._backlog:
+            pieces = [self._backlog[i] for i in range(min(_PIECES_PER_CALL, len(self._backlog)))]
+            try:
+                sent = self._socket.sendmsg(pieces)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                raise TransportError(f"sending failed: {error.strerror}") from error
+            while sent and sent >= len(self._backlog[0]):
+                sent -= len(self._backlog.popleft())
+            if sent:
+                self._backlog[0] = self._backlog[0][sent:]
+
+    async def receive_message(self) -> bytearray:
+        """See :class:`MessageStream`."""
+        while len(self._staged) < LENGTH_PREFIX_SIZE:
+            await self._stage_more()
+        length = int.from_bytes(self._staged[:LENGTH_PREFIX_SIZE], "big")
+        if length > MAX_FRAME_SIZE:
+            raise RemoteProtocolError("the server does not speak SMB: no length prefix")
+        if length > self.max_message_size:
+            raise RemoteProtocolError(
+                f"the server announced a frame of {length} bytes; {self.max_message_size} allowed"
+            )
+        frame = bytearray(length)
+        got = min(length, len(self._staged) - LENGTH_PREFIX_SIZE)
+        end = LENGTH_PREFIX_SIZE + got
+        frame[:got] = self._staged[LENGTH_PREFIX_SIZE:end]
+        self._staged = self._staged[end:]
+        if got < length:
+            with memoryview(frame) as view:
+                while got < length:
+                    got += await self._receive_into(view[got:])
+        return frame
+
+    async def _stage_more(self) -> None:
+        """Read into the staging buffer, behind the few bytes that may be left in it."""
+        left = len(self._staged)
+        self._staging[:left] = bytes(self._staged)
+        received = await self._receive_into(self._staging[left:])
+        self._staged = self._staging[: left + received]
+
+    async def _receive_into(self, view: memoryview) -> int:
+        while True:
+            try:
+                received = self._socket.recv_into(view)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._socket)
+                continue
+            except OSError as error:
+                raise TransportError(f"receiving failed: {error.strerror}") from error
+            if received == 0:
+                raise TransportError("the server closed the connection")
+            return received
+
+    async def aclose(self) -> None:
+        """See :class:`MessageStream`."""
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+        await trio.lowlevel.checkpoint()

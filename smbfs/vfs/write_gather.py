@@ -1,0 +1,179 @@
+"""Writing one open file: adjacent small writes become large ones, several under way.
+
+A write is acknowledged to the program once it is gathered; ``flush`` (called for fsync and close)
+returns only when the server has answered for every byte, and raises the first error since the
+last flush, once. Gathered bytes wait at most ``GATHER_S`` for company.
+
+INVARIANT: no two writes under way overlap: the server may execute them in any order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import trio
+
+from smbfs.client.open import Open
+from smbfs.errors import SmbfsError
+from smbfs.wire.message import Buffer
+
+CHUNK_SIZE = 1024 * 1024
+"""Bytes gathered before they are sent; less where the server's largest WRITE is smaller."""
+
+DIRECT_SIZE = 256 * 1024
+"""A write of this size is sent as it is, without being copied into the gathered bytes."""
+
+IN_FLIGHT_MAX = 8
+"""WRITEs of one handle under way."""
+
+GATHER_S = 1.0
+"""Seconds after which gathered bytes are sent although nobody asked."""
+
+
+@dataclass(slots=True)
+class WriteBudget:
+    """Bytes of all handles of a mount that the server has not acknowledged."""
+
+    limit: int
+    used: int = 0
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether writers must wait for the server before they take more."""
+        return self.used >= self.limit
+
+
+class WriteGather:
+    """Writes of one handle. What it sends runs in ``nursery``, which outlives the handle."""
+
+    def __init__(self, file: Open, *, nursery: trio.Nursery, budget: WriteBudget) -> None:
+        self._file = file
+        self._nursery = nursery
+        self._budget = budget
+        self._gathered = bytearray()
+        self._gathered_offset = 0
+        self._gathered_since_s = 0.0
+        self._timer_runs = False
+        self._queue: deque[tuple[int, Buffer]] = deque()  # waits for room, in order
+        self._in_flight: dict[int, int] = {}  # offset -> end
+        self._settled = trio.lowlevel.ParkingLot()
+        self._error: SmbfsError | None = None
+
+    @property
+    def dirty_end(self) -> int | None:
+        """Offset behind the last byte that the server may not have yet; None when it has all."""
+        ends = list(self._in_flight.values())
+        ends += [offset + len(data) for offset, data in self._queue]
+        if self._gathered:
+            ends.append(self._gathered_offset + len(self._gathered))
+        return max(ends, default=None)
+
+    async def write(self, offset: int, data: Buffer) -> int:
+        """Take ``data``; ``flush`` tells whether the server got it. Returns its length.
+
+        Raises: the error of an earlier write of this handle, which is then told.
+        """
+        self._raise_error()
+        self._budget.used += len(data)
+        if not self._continues(offset, len(data)):
+            self._send_gathered()
+        if len(data) >= DIRECT_SIZE and not self._gathered:
+            self._send(offset, data)
+        else:
+            self._gather(offset, data)
+            if len(self._gathered) >= self._chunk_size:
+                self._send_gathered()
+        if self._budget.is_spent:
+            await self.drain()
+        while self._queue:
+            await self._settled.park()
+        return len(data)
+
+    async def drain(self) -> None:
+        """Send what is gathered and wait for every answer; errors stay for ``flush``."""
+        self._send_gathered()
+        while self._queue or self._in_flight:
+            await self._settled.park()
+
+    async def flush(self) -> None:
+        """Return when the server has every byte written so far.
+
+        Raises: the first error of the writes since the last flush.
+        """
+        await self.drain()
+        self._raise_error()
+
+    def _raise_error(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    @property
+    def _chunk_size(self) -> int:
+        return min(CHUNK_SIZE, self._file.tree.max_write_size)
+
+    def _continues(self, offset: int, length: int) -> bool:
+        return (
+            not self._gathered or offset == self._gathered_offset + len(self._gathered)
+        ) and len(self._gathered) + length <= self._chunk_size
+
+    def _gather(self, offset: int, data: Buffer) -> None:
+        if not self._gathered:
+            self._gathered_offset = offset
+            self._gathered_since_s = trio.current_time()
+        self._gathered += data
+        if not self._timer_runs:
+            self._timer_runs = True
+            self._nursery.start_soon(self._send_when_old)
+
+    async def _send_when_old(self) -> None:
+        while self._gathered:
+            age_s = trio.current_time() - self._gathered_since_s
+            if age_s >= GATHER_S:
+                self._send_gathered()
+            else:
+                await trio.sleep(GATHER_S - age_s)
+        self._timer_runs = False
+
+    def _send_gathered(self) -> None:
+        if self._gathered:
+            data, self._gathered = self._gathered, bytearray()
+            self._send(self._gathered_offset, data)
+
+    def _send(self, offset: int, data: Buffer) -> None:
+        self._queue.append((offset, data))
+        self._start_writes()
+
+    def _start_writes(self) -> None:
+        """Start queued WRITEs, in order, while there is room and none overlaps one under way."""
+        while self._queue and len(self._in_flight) < IN_FLIGHT_MAX:
+            offset, data = self._queue[0]
+            end = offset + len(data)
+            if self._overlaps(offset, end):
+                return
+            self._queue.popleft()
+            self._in_flight[offset] = end
+            self._nursery.start_soon(self._write_whole, offset, data)
+
+    def _overlaps(self, offset: int, end: int) -> bool:
+        return any(o < end and offset < e for o, e in self._in_flight.items())
+
+    async def _write_whole(self, offset: int, data: Buffer) -> None:
+        try:
+            limit = self._file.tree.max_write_size
+            rest = memoryview(data)
+            position = offset
+            while rest:
+                count = await self._file.write(position, rest[:limit])
+                if count == 0:
+                    raise SmbfsError("the server took no byte of a WRITE")
+                position += count
+                rest = rest[count:]
+        except SmbfsError as error:
+            self._error = self._error or error
+        finally:
+            del self._in_flight[offset]
+            self._budget.used -= len(data)
+            self._start_writes()
+            self._settled.unpark_all()
