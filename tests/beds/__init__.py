@@ -1,0 +1,1 @@
+"""What tests, the demo and the benchmarks run against: real servers and real mounts."""

@@ -1,0 +1,149 @@
+"""Fixtures for every layer, and the order of the layers.
+
+Layers run from the lowest up. When one fails, those above it don't run: their failures
+would only repeat the news. Tests marked ``long`` run with ``--long``. What a test needs and
+this machine lacks is a failure that says what to install, never a skip.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.beds.samba import SambaServer
+from tests.beds.variants import VARIANTS
+
+TIDY = -1
+"""Rank of ``tests/tidy``: first, and nothing builds on it."""
+_SERVERS = pytest.StashKey[list[SambaServer]]()
+_LOG_SIZES = pytest.StashKey[dict[SambaServer, int]]()
+_FAILED_LAYER = pytest.StashKey[int]()
+_LOG_TAIL = 6000
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also run the tests that take minutes")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_SERVERS] = []
+
+
+def layer_of(item: pytest.Item) -> int:
+    """The number in the name of the folder (``t3_vfs`` is 3), or ``TIDY``."""
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    return TIDY if folder == "tidy" else int(folder[1])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=layer_of)
+    if config.getoption("--long"):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    """End the run at the border of a layer that failed. Tidiness is no layer to build on."""
+    before = item.session.testsfailed
+    item.stash[_LOG_SIZES] = {
+        server: server.log_path.stat().st_size for server in item.config.stash[_SERVERS]
+    }
+    result = yield
+    layer = layer_of(item)
+    if item.session.testsfailed > before and layer != TIDY:
+        item.config.stash.setdefault(_FAILED_LAYER, layer)
+    failed = item.config.stash.get(_FAILED_LAYER, None)
+    if failed is not None and nextitem is not None and layer_of(nextitem) > failed:
+        item.session.shouldfail = f"layer {failed} failed: those above it did not run"
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the servers said meanwhile beside a failure."""
+    report = yield
+    if report.failed:
+        for server in item.config.stash[_SERVERS]:
+            said = server.log_path.read_text(errors="replace")[item.stash[_LOG_SIZES].get(server) :]
+            if said:
+                report.sections.append((f"smbd on port {server.port}", said[-_LOG_TAIL:]))
+    return report
+
+
+@pytest.fixture(scope="session")
+def beds_folder() -> Iterator[Path]:
+    """A folder that the users of the test servers may enter (pytest's own are closed)."""
+    with tempfile.TemporaryDirectory(prefix="smbfs-beds-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def samba_variant(
+    request: pytest.FixtureRequest, beds_folder: Path
+) -> Iterator[Callable[[str], SambaServer]]:
+    """Servers by their name in ``VARIANTS``, each started when first asked for."""
+    running: dict[str, SambaServer] = {}
+
+    def server(name: str) -> SambaServer:
+        if name not in running:
+            variant = VARIANTS[name]
+            running[name] = SambaServer(
+                beds_folder / name, globals=variant.globals, shares=variant.shares
+            )
+            request.config.stash[_SERVERS].append(running[name])
+        return running[name]
+
+    yield server
+    for started in running.values():
+        started.stop()
+
+
+@pytest.fixture(scope="session")
+def samba(samba_variant: Callable[[str], SambaServer]) -> SambaServer:
+    """The default server: signing mandatory, POSIX extensions, leases. Shared by all tests."""
+    return samba_variant("default")
+
+
+@pytest.fixture
+def make_samba(
+    request: pytest.FixtureRequest, beds_folder: Path
+) -> Iterator[Callable[..., SambaServer]]:
+    """Make servers of this test's own, with :class:`SambaServer`'s keywords."""
+    folder = Path(tempfile.mkdtemp(dir=beds_folder))
+    folder.chmod(0o711)
+    running: list[SambaServer] = []
+
+    def make(**keywords: object) -> SambaServer:
+        server = SambaServer(folder / str(len(running)), **keywords)  # type: ignore[arg-type]
+        running.append(server)
+        request.config.stash[_SERVERS].append(server)
+        return server
+
+    yield make
+    for server in running:
+        request.config.stash[_SERVERS].remove(server)
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def fuse() -> None:
+    """Mounts work here. Fails, and says what to do, where they don't."""
+    device = Path("/dev/fuse")
+    if not device.is_char_device() or not os.access(device, os.R_OK | os.W_OK):
+        pytest.fail("/dev/fuse is missing or closed to this user (in a container: --device)")
+    if shutil.which("fusermount3") is None:
+        pytest.fail("fusermount3 is not installed: run `./dev setup` as root, or install fuse3")
