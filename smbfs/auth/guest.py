@@ -24,7 +24,11 @@ def guest_permitted(options: MountOptions) -> bool:
     )
 
 
-def guest_refused(share: str, *, asked: bool) -> AuthenticationError:
+class GuestRefused(AuthenticationError):
+    """A guest session, which the options don't permit."""
+
+
+def guest_refused(share: str, *, asked: bool) -> GuestRefused:
     """Build the refusal of a guest session; ``asked``: guest access was asked for here.
 
     ``share`` is the UNC as messages show it.
@@ -34,7 +38,7 @@ def guest_refused(share: str, *, asked: bool) -> AuthenticationError:
         if asked
         else f"{share} refused: the server logged you on as a guest."
     )
-    return AuthenticationError(
+    return GuestRefused(
         what,
         "a guest has no password, so the connection can't be signed, and signing is required "
         "(Windows reports 0x80070035 or \"organization's security policies block "

@@ -1,0 +1,139 @@
+"""What is worth a line in the journal: one frozen value per kind of event.
+
+No event has a field that could hold a password, a key or a ticket.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import ClassVar, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened between this machine and a server."""
+
+    event: ClassVar[str] = ""
+    """Our id, ``SMBFS_EVENT``."""
+
+    windows_event: ClassVar[int | None] = None
+    """The id under which Windows' SMB client logs it, ``WINDOWS_EVENT``; None without one."""
+
+    priority: ClassVar[int] = 6
+    """Syslog priority: 3 error, 4 warning, 6 information."""
+
+    text: ClassVar[str] = ""
+    """The line, with the fields' names in braces."""
+
+    unc: str
+    """The share, ``//server/share``."""
+
+    @property
+    def message(self) -> str:
+        """The line that people read."""
+        return self.text.format(**self.values())
+
+    def values(self) -> dict[str, str]:
+        """Fields by name, as texts."""
+        return {each.name: str(getattr(self, each.name)) for each in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Connected(Event):
+    """A share was mounted."""
+
+    event: ClassVar[str] = "connected"
+    text: ClassVar[str] = "{unc} connected over {transport} as {user}: SMB {dialect}, {protection}"
+
+    user: str
+    transport: str
+    dialect: str
+    protection: str
+    """What protects the connection: ``signed aes-128-gmac``, ``sealed aes-128-gcm``, …"""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionFailed(Event):
+    """A share could not be mounted."""
+
+    event: ClassVar[str] = "connection-failed"
+    windows_event: ClassVar[int | None] = 30803
+    priority: ClassVar[int] = 3
+    text: ClassVar[str] = "{unc} could not be connected: {reason}"
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected(Event):
+    """The connection of a mount ended."""
+
+    event: ClassVar[str] = "disconnected"
+    windows_event: ClassVar[int | None] = 30804
+    text: ClassVar[str] = "{unc} disconnected: {reason}"
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuestRefused(Event):
+    """The server made us a guest, which nobody had allowed."""
+
+    event: ClassVar[str] = "guest-refused"
+    windows_event: ClassVar[int | None] = 31017
+    priority: ClassVar[int] = 3
+    text: ClassVar[str] = "{unc} refused: the server logs {user} on as a guest"
+
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class InsecureGuestUsed(Event):
+    """A guest session is in use because three options say so."""
+
+    event: ClassVar[str] = "insecure-guest-used"
+    windows_event: ClassVar[int | None] = 31022
+    priority: ClassVar[int] = 4
+    text: ClassVar[str] = "{unc} is used as a guest: nothing is signed or encrypted"
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureFailed(Event):
+    """A message's signature or encryption was wrong; the connection was dropped."""
+
+    event: ClassVar[str] = "signature-failed"
+    windows_event: ClassVar[int | None] = 31013
+    priority: ClassVar[int] = 3
+    text: ClassVar[str] = "{unc}: connection dropped, {reason}"
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialUsed(Event):
+    """Credentials were taken from a source."""
+
+    event: ClassVar[str] = "credential-used"
+    text: ClassVar[str] = "{unc}: credentials of {user} from {source}"
+
+    user: str
+    source: str
+    """Where they came from: ``credentials file /root/nas``, ``keyring``, ``prompt``, …"""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyOverrideRefused(Event):
+    """Somebody asked for less protection than the administrator's policy demands."""
+
+    event: ClassVar[str] = "policy-override-refused"
+    priority: ClassVar[int] = 4
+    text: ClassVar[str] = "{unc}: {reason}"
+
+    reason: str
+
+
+class AuditSink(Protocol):
+    """Takes events."""
+
+    def write(self, event: Event) -> None:
+        """Record one event. Never raises and never waits."""

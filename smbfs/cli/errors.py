@@ -1,0 +1,214 @@
+"""What people are told: what failed, why, what to do, and the code that others show for it.
+
+Every refusal ends in a :class:`Problem`. Which one is looked up in tables: by class for our
+own errors, by NTSTATUS for the server's (:mod:`smbfs.cli.refusals`), by the innermost cause
+for the network's.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from smbfs.errors import (
+    ConfigError,
+    DeadlineExceeded,
+    RemoteProtocolError,
+    SecurityViolation,
+    ServerStatusError,
+    TransportError,
+    UserError,
+    WireError,
+)
+
+
+class ExitCode(IntEnum):
+    """Exit codes of mount(8)."""
+
+    FINE = 0
+    USAGE = 1
+    SYSTEM = 2
+    DAEMON = 16
+    MOUNT = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error, ready to be shown."""
+
+    what: str
+    """What failed, in one line."""
+
+    why: str = ""
+    """The cause, and the code that Windows or mount.cifs shows for it."""
+
+    do: str = ""
+    """The remedy; may have several lines."""
+
+    exit_code: int = ExitCode.MOUNT
+    """What the command exits with."""
+
+
+class CommandError(UserError):
+    """A command failed for a reason of its own, with its own exit code."""
+
+    def __init__(
+        self, what: str, why: str = "", do: str = "", *, exit_code: ExitCode = ExitCode.MOUNT
+    ) -> None:
+        super().__init__(what, why, do)
+        self.exit_code = exit_code
+
+
+def format_problem(problem: Problem, program: str = "smbfs") -> str:
+    """Lay the three parts out, further lines indented below their label."""
+    lines = [f"{program}: {problem.what}"]
+    for label, text in (("  Why: ", problem.why), ("  Do:  ", problem.do)):
+        for number, line in enumerate(text.splitlines()):
+            lines.append((label if number == 0 else " " * len(label)) + line)
+    return "\n".join(lines)
+
+
+def explain(error: BaseException, unc: str = "") -> Problem:
+    """Turn an error into what is shown; ``unc`` is the share it was about.
+
+    Never raises: an error that nobody foresaw becomes a request to report it.
+    """
+    for kind, build in _BY_CLASS:
+        if isinstance(error, kind):
+            return build(error, unc)
+    return Problem(
+        f"{unc or 'this command'} failed: {type(error).__name__}: {error}",
+        "this is an error in smbfs itself.",
+        "please report it, with the output of the same command and --verbose.",
+        ExitCode.SYSTEM,
+    )
+
+
+def _own_words(error: BaseException, unc: str) -> Problem:
+    """Errors that bring their three parts along."""
+    assert isinstance(error, UserError)
+    code = ExitCode.USAGE if isinstance(error, ConfigError) else ExitCode.MOUNT
+    what = error.what
+    if unc and not isinstance(error, ConfigError | CommandError) and unc not in what:
+        what = f"{unc} refused: {what}"
+    return Problem(what, error.why, error.do, int(getattr(error, "exit_code", code)))
+
+
+def _server_refused(error: BaseException, unc: str) -> Problem:
+    # Loaded here: only failures need the tables.
+    from smbfs.cli.refusals import explain_status
+
+    assert isinstance(error, ServerStatusError)
+    what, why, do = explain_status(error.status, error.command)
+    return Problem(f"{unc}: {what}", why, do)
+
+
+def _tampered(error: BaseException, unc: str) -> Problem:
+    return Problem(
+        f"{unc} refused: somebody may be changing the traffic.",
+        f"{error} (Windows reports 0xC000A000, STATUS_INVALID_SIGNATURE, event 31013).",
+        "if the server was not just restarted or updated, find out what stands between it and "
+        "this machine.",
+    )
+
+
+def _not_smb(error: BaseException, unc: str) -> Problem:
+    return Problem(
+        f"{unc}: the server's answer is not valid SMB.",
+        f"{error}.",
+        "check that address and port are a file server's; if they are, please report this.",
+    )
+
+
+def _silent(error: BaseException, unc: str) -> Problem:
+    return Problem(
+        f"{unc}: the server does not answer.",
+        f"{error}: it is switched off, or something on the way drops SMB, which firewalls and "
+        "Internet providers often do with TCP port 445 (Windows reports 0x80070035, event "
+        "30803; mount.cifs error 110 or 112, host is down).",
+        "check that it is on and can be reached from here, and its firewall; another port is "
+        "given as //server:port/share.",
+    )
+
+
+def _unreachable(error: BaseException, unc: str) -> Problem:
+    """The network's refusal, by the innermost cause that we know."""
+    for cause in _causes(error):
+        for kind, what, why, do in _BY_CAUSE:
+            if isinstance(cause, kind):
+                return Problem(f"{unc}: {what}", why.format(error=error), do)
+    return Problem(
+        f"{unc}: the connection failed.",
+        f"{error} (Windows reports 0x80070040 or 0x8007003B).",
+        "check the network and the server's log.",
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Follow the chain of causes, into groups as well."""
+    seen = 0
+    pending = [error]
+    while pending and seen < 64:
+        cause = pending.pop(0)
+        seen += 1
+        if cause is None:
+            continue
+        yield cause
+        if isinstance(cause, BaseExceptionGroup):
+            pending.extend(cause.exceptions)
+        pending.append(cause.__cause__)
+
+
+_Builder = Callable[[BaseException, str], Problem]
+
+_BY_CLASS: Final[tuple[tuple[type[BaseException], _Builder], ...]] = (
+    (UserError, _own_words),
+    (ServerStatusError, _server_refused),
+    (SecurityViolation, _tampered),
+    (RemoteProtocolError, _not_smb),
+    (WireError, _not_smb),
+    (DeadlineExceeded, _silent),
+    (TransportError, _unreachable),
+)
+
+_BY_CAUSE: Final[tuple[tuple[type[BaseException], str, str, str], ...]] = (
+    (
+        socket.gaierror,
+        "the server's name is not known.",
+        "{error} (Windows reports 0x80070035, event 30800; mount.cifs: could not resolve address).",
+        (
+            "check how it is spelt and whether its domain is needed (nas.example.org); or give the "
+            "address: ip=ADDRESS."
+        ),
+    ),
+    (
+        ConnectionRefusedError,
+        "nothing listens there.",
+        (
+            "{error}: the machine answers, but no file server does (Windows reports 0x80070035, "
+            "event 30803; mount.cifs error 111)."
+        ),
+        "switch file sharing (SMB) on at the server; another port is given as //server:port/share.",
+    ),
+    (
+        ConnectionResetError,
+        "the server hung up.",
+        "{error} (Windows reports 0x80070040, event 30804; mount.cifs error 104).",
+        "the server's log says why; its limit of users or addresses is a common reason.",
+    ),
+    (
+        TimeoutError,
+        "the server does not answer.",
+        "{error} (Windows reports 0x80070035, event 30803; mount.cifs error 110).",
+        "check that it is on, and its firewall.",
+    ),
+    (
+        OSError,
+        "the server can't be reached.",
+        "{error} (Windows reports 0x80070035; mount.cifs error 113).",
+        "check the network of this machine, and whether a VPN is needed.",
+    ),
+)

@@ -1,0 +1,74 @@
+"""What the kernel says is mounted, read without touching any mounted file system.
+
+A stat of a mount whose server is gone may wait; ``/proc/self/mountinfo`` never does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Final, NamedTuple
+
+FILE_SYSTEM_TYPE: Final = "fuse.smbfs"
+"""Type under which our mounts stand in the table."""
+
+_MOUNTINFO: Final = Path("/proc/self/mountinfo")
+
+
+class MountEntry(NamedTuple):
+    """One line of the mount table. Spec: proc_pid_mountinfo(5)."""
+
+    device: str
+    """``major:minor``, different for every FUSE mount."""
+
+    mountpoint: str
+    """Absolute path, undecodable bytes as surrogates."""
+
+    file_system_type: str
+    """``fuse.smbfs``, ``autofs``, …"""
+
+    source: str
+    """What is mounted: for us the UNC."""
+
+
+def parse_mountinfo(text: str) -> list[MountEntry]:
+    """Parse the table; lines of a form we don't know are left out."""
+    entries = []
+    for line in text.splitlines():
+        left, separator, right = line.partition(" - ")
+        fields, rest = left.split(" "), right.split(" ")
+        if separator and len(fields) >= 6 and len(rest) >= 2:
+            entries.append(MountEntry(fields[2], _unescape(fields[4]), rest[0], _unescape(rest[1])))
+    return entries
+
+
+def read_mount_table() -> list[MountEntry]:
+    """Read the table of this process's mount namespace, in order of mounting."""
+    return parse_mountinfo(os.fsdecode(_MOUNTINFO.read_bytes()))
+
+
+def find_mount(path: str) -> MountEntry | None:
+    """Return what is mounted on top at exactly ``path``, None when nothing is."""
+    mountpoint = absolute_path(path)
+    found = [entry for entry in read_mount_table() if entry.mountpoint == mountpoint]
+    return found[-1] if found else None
+
+
+def absolute_path(path: str) -> str:
+    """Absolute path as the table shows it, links resolved without entering the last part.
+
+    Entering it could wait for a server.
+    """
+    plain = os.path.abspath(path)  # noqa: PTH100 (Path.resolve would enter it)
+    if any(entry.mountpoint == plain for entry in read_mount_table()):
+        return plain
+    if Path(plain).is_symlink():
+        return os.path.realpath(plain)
+    parent, name = os.path.split(plain)
+    return os.path.join(os.path.realpath(parent), name)  # noqa: PTH118
+
+
+def _unescape(text: str) -> str:
+    """Undo the table's octal escapes (blank, tab, newline, backslash)."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
