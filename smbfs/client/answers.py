@@ -6,7 +6,7 @@ from collections.abc import Container
 
 from smbfs.engine.exchange import Exchange, Response
 from smbfs.errors import ServerStatusError
-from smbfs.wire.ntstatus import NtStatus
+from smbfs.wire.ntstatus import NtStatus, nt_status
 
 SUCCESS: Container[int] = frozenset({NtStatus.STATUS_SUCCESS})
 
@@ -21,5 +21,5 @@ def answer(
     response = exchange.response(index)
     if response.header.status not in accept:
         command = exchange.requests[index].message.command.name
-        raise ServerStatusError(response.header.status, command, context)
+        raise ServerStatusError(nt_status(response.header.status), command, context)
     return response

@@ -173,7 +173,10 @@ async def _validate_negotiation(tree: TreeConnect) -> None:
     """
     engine = tree.connection.engine
     assert engine.negotiated is not None
-    if engine.negotiated.dialect == Dialect.SMB_3_1_1 or max(engine.offer.dialects) < Dialect.SMB_3_0:
+    if (
+        engine.negotiated.dialect == Dialect.SMB_3_1_1
+        or max(engine.offer.dialects) < Dialect.SMB_3_0
+    ):
         return
     request = IoctlRequest(
         FsctlCode.VALIDATE_NEGOTIATE_INFO,
@@ -199,7 +202,7 @@ async def _posix_works(tree: TreeConnect) -> bool:
         return False
     probe = CreateRequest(
         name="",
-        desired_access=AccessMask.FILE_READ_ATTRIBUTES,
+        desired_access=AccessMask.READ_ATTRIBUTES,
         share_access=ShareAccess.READ | ShareAccess.WRITE | ShareAccess.DELETE,
         create_disposition=CreateDisposition.OPEN,
         contexts=(PosixCreateRequest(0),),

@@ -26,7 +26,7 @@ from smbfs.wire.close_flush import CloseRequest
 from smbfs.wire.create import CreateResponse
 from smbfs.wire.echo_cancel import EchoRequest
 from smbfs.wire.header import Command
-from smbfs.wire.ntstatus import NtStatus
+from smbfs.wire.ntstatus import NtStatus, status_name
 
 ECHO_AFTER_S = 10.0
 """Silence with something outstanding after which we ask whether the server lives."""
@@ -165,8 +165,7 @@ class Connection:
             assert request.response is not None
             status = request.response.header.status
             if status >= 0xC000_0000:
-                name = status.name if isinstance(status, NtStatus) else f"0x{status:08X}"
-                self.counters.errors[name] += 1
+                self.counters.errors[status_name(status)] += 1
         task = exchange.waiter
         if isinstance(task, trio.lowlevel.Task):
             exchange.waiter = None
@@ -204,7 +203,9 @@ class Connection:
 
 def _connection_lost(failure: SmbfsError, *, sent: bool) -> SmbfsError:
     if isinstance(failure, RemoteProtocolError | DeadlineExceeded):
-        lost: SmbfsError = TransportError(f"the connection was given up: {failure}", request_sent=sent)
+        lost: SmbfsError = TransportError(
+            f"the connection was given up: {failure}", request_sent=sent
+        )
     else:
         lost = TransportError(f"the connection was lost: {failure}", request_sent=sent)
     lost.__cause__ = failure

@@ -41,12 +41,20 @@ from smbfs.errors import (
 )
 from smbfs.wire.dialect import Dialect
 from smbfs.wire.echo_cancel import CancelRequest
-from smbfs.wire.header import HEADER_SIZE, SIGNATURE_OFFSET, Command, Header, HeaderFlags
+from smbfs.wire.header import (
+    HEADER_SIZE,
+    PROTOCOL_ID_SMB1,
+    PROTOCOL_ID_TRANSFORM,
+    SIGNATURE_OFFSET,
+    Command,
+    Header,
+    HeaderFlags,
+)
 from smbfs.wire.message import Buffer
 from smbfs.wire.negotiate import NegotiateResponse
 from smbfs.wire.ntstatus import NtStatus
 from smbfs.wire.oplock_break import decode_break
-from smbfs.wire.transform import SMB1_PROTOCOL_ID, TRANSFORM_PROTOCOL_ID, TransformHeader
+from smbfs.wire.transform import TransformHeader
 
 UNSOLICITED_MESSAGE_ID = 0xFFFF_FFFF_FFFF_FFFF
 """MessageId of an oplock or lease break (2.2.23)."""
@@ -270,9 +278,9 @@ class Connection:
 
     def _unseal(self, frame: bytearray) -> tuple[memoryview, Session | None]:
         protocol_id = bytes(frame[:4])
-        if protocol_id == SMB1_PROTOCOL_ID:
+        if protocol_id == PROTOCOL_ID_SMB1:
             raise RemoteProtocolError("the server speaks SMB1")
-        if protocol_id != TRANSFORM_PROTOCOL_ID:
+        if protocol_id != PROTOCOL_ID_TRANSFORM:
             return memoryview(frame), None
         header = TransformHeader.decode(frame)
         session = self._sessions.get(header.session_id)

@@ -18,6 +18,8 @@ from smbfs.wire.transform import TRANSFORM_HEADER_SIZE, TransformHeader
 
 TAG_SIZE = 16
 _NONCE_FIELD_SIZE = 16
+_ASSOCIATED_DATA = slice(20, TRANSFORM_HEADER_SIZE)
+"""The transform header without its ProtocolId and Signature (3.1.4.3)."""
 _NONCE_SIZES = {
     Cipher.AES_128_CCM: 11,
     Cipher.AES_256_CCM: 11,
@@ -67,8 +69,10 @@ class Sealer:
         ciphertext = memoryview(frame)[TRANSFORM_HEADER_SIZE:]
         plaintext = ciphertext[:-TAG_SIZE]
         nonce = header.nonce[: self._nonce_size]
+        # As received: a reserved bit that somebody set must not pass.
+        associated_data = bytes(frame[_ASSOCIATED_DATA])
         try:
-            self._incoming.decrypt_into(nonce, ciphertext, header.associated_data, plaintext)
+            self._incoming.decrypt_into(nonce, ciphertext, associated_data, plaintext)
         except InvalidTag as error:
             raise SecurityViolation("a sealed frame can't be decrypted") from error
         return plaintext

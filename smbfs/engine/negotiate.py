@@ -128,9 +128,7 @@ class Negotiated:
     @property
     def supports_multi_credit(self) -> bool:
         """Whether one request may carry more than 64 KiB."""
-        return (
-            self.dialect > Dialect.SMB_2_0_2 and Capabilities.LARGE_MTU in self.capabilities
-        )
+        return self.dialect > Dialect.SMB_2_0_2 and Capabilities.LARGE_MTU in self.capabilities
 
     def check_validation(self, response: ValidateNegotiateInfoResponse) -> None:
         """Compare the signed repetition of the server's answer with the answer itself.

@@ -9,7 +9,6 @@ Spec: [MS-SMB2] 3.1.4.1 (signing), 3.1.5.1 (verifying).
 from __future__ import annotations
 
 import hmac
-import struct
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -24,7 +23,6 @@ from smbfs.wire.negotiate import SigningAlgorithm
 
 SIGNATURE_SIZE = 16
 
-_GMAC_NONCE = struct.Struct("<QI")
 _ROLE_SERVER = 0x1
 _IS_CANCEL = 0x2
 
@@ -50,6 +48,7 @@ class HashSigner:
 
     def sign(self, message: Iterable[Buffer], message_id: int, *, is_cancel: bool) -> bytes:
         """See :class:`Signer`."""
+        del message_id, is_cancel  # Only GMAC has a nonce.
         mac = hmac.new(self._key, digestmod="sha256")
         for piece in message:
             mac.update(piece)
@@ -68,6 +67,7 @@ class CmacSigner:
 
     def sign(self, message: Iterable[Buffer], message_id: int, *, is_cancel: bool) -> bytes:
         """See :class:`Signer`."""
+        del message_id, is_cancel  # Only GMAC has a nonce.
         mac = cmac.CMAC(self._algorithm)
         for piece in message:
             mac.update(piece)
@@ -91,7 +91,7 @@ class GmacSigner:
 
     def sign(self, message: Iterable[Buffer], message_id: int, *, is_cancel: bool) -> bytes:
         """See :class:`Signer`. Streams over the pieces, so a payload need not be joined."""
-        nonce = _GMAC_NONCE.pack(message_id, _IS_CANCEL if is_cancel else 0)
+        nonce = _gmac_nonce(message_id, _IS_CANCEL if is_cancel else 0)
         encryptor = ciphers.Cipher(self._algorithm, modes.GCM(nonce)).encryptor()
         for piece in message:
             encryptor.authenticate_additional_data(piece)
@@ -100,7 +100,7 @@ class GmacSigner:
 
     def verify(self, message: Buffer, message_id: int, signature: bytes) -> None:
         """See :class:`Signer`."""
-        nonce = _GMAC_NONCE.pack(message_id, _ROLE_SERVER)
+        nonce = _gmac_nonce(message_id, _ROLE_SERVER)
         try:
             self._one_shot.decrypt(nonce, signature, message)
         except InvalidTag as error:
@@ -117,6 +117,10 @@ _SIGNERS: dict[SigningAlgorithm, type[HashSigner | CmacSigner | GmacSigner]] = {
 def signer_for(algorithm: SigningAlgorithm, key: bytes) -> Signer:
     """Return the signer of ``algorithm`` with a session's 16-byte signing key."""
     return _SIGNERS[algorithm](key)
+
+
+def _gmac_nonce(message_id: int, role: int) -> bytes:
+    return message_id.to_bytes(8, "little") + role.to_bytes(4, "little")
 
 
 def _require_equal(computed: bytes, received: bytes) -> None:
