@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from typing import ClassVar, NamedTuple, Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from smbfs.errors import WireError
 from smbfs.wire.create_contexts import (
@@ -14,6 +14,7 @@ from smbfs.wire.create_contexts import (
     decode_response_contexts,
     encode_create_contexts,
 )
+from smbfs.wire.file_id import FileId
 from smbfs.wire.header import Command
 from smbfs.wire.layout import (
     HEADER_SIZE,
@@ -25,32 +26,27 @@ from smbfs.wire.layout import (
 )
 from smbfs.wire.message import Message
 
+__all__ = [
+    "AccessMask",
+    "CreateAction",
+    "CreateDisposition",
+    "CreateOptions",
+    "CreateRequest",
+    "CreateResponse",
+    "CreateResponseFlags",
+    "FileAttributes",
+    "FileId",
+    "ImpersonationLevel",
+    "OplockLevel",
+    "ShareAccess",
+]
+
 _CREATE_REQUEST = struct.Struct("<HBBIQQIIIIIHHII")
 _CREATE_RESPONSE = struct.Struct("<HBBIQQQQQQIIQQII")
 _REQUEST_BUFFER_OFFSET = HEADER_SIZE + _CREATE_REQUEST.size
 _RESPONSE_BUFFER_OFFSET = HEADER_SIZE + _CREATE_RESPONSE.size
 
 ContextT = TypeVar("ContextT", bound=AnyCreateContext)
-
-
-class _FileIdFields(NamedTuple):
-    persistent: int
-    volatile: int
-
-
-class FileId(_FileIdFields):
-    """The server's name for an open: two 64-bit halves.
-
-    ``FileId.RELATED`` (all ones) means "the open of the CREATE before me" in a compound.
-    Spec: [MS-SMB2] 2.2.14.1, 3.2.4.1.4.
-    """
-
-    __slots__ = ()
-
-    RELATED: ClassVar[FileId]
-
-
-FileId.RELATED = FileId(0xFFFF_FFFF_FFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF)
 
 
 class AccessMask(IntFlag):

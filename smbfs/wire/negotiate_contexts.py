@@ -28,6 +28,7 @@ from smbfs.wire.layout import (
     slice_data,
     unpack_at,
 )
+from smbfs.wire.posix_extensions import POSIX_EXTENSIONS_GUID
 from smbfs.wire.vocabulary import fill, pack
 
 _CONTEXT = struct.Struct("<HHI")
@@ -273,16 +274,15 @@ class PosixExtensions(KnownContext):
     """
 
     context_type: ClassVar[int] = 0x0100
-    GUID: ClassVar[bytes] = bytes.fromhex("93AD25509CB411E7B42383DE968BCD7C")
 
     def encode_data(self) -> bytes:
         """Return the context's data."""
-        return self.GUID
+        return POSIX_EXTENSIONS_GUID
 
     @classmethod
     def decode_data(cls, data: memoryview) -> Self:
         """Read the context's data. Raises: WireError."""
-        if data[:16] != cls.GUID:
+        if data[:16] != POSIX_EXTENSIONS_GUID:
             raise WireError("POSIX_EXTENSIONS_AVAILABLE")
         return cls()
 

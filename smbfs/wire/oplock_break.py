@@ -12,10 +12,24 @@ from enum import IntFlag
 from typing import ClassVar, Self
 
 from smbfs.errors import WireError
-from smbfs.wire.create import FileId
+from smbfs.wire.file_id import FileId
 from smbfs.wire.header import Command
 from smbfs.wire.layout import unpack_at, unpack_body
+from smbfs.wire.lease import LeaseState, lease_state
 from smbfs.wire.message import Message
+
+__all__ = [
+    "LeaseBreakAcknowledgment",
+    "LeaseBreakFlags",
+    "LeaseBreakNotification",
+    "LeaseBreakResponse",
+    "LeaseState",
+    "OplockBreakAcknowledgment",
+    "OplockBreakNotification",
+    "OplockBreakResponse",
+    "decode_break",
+    "decode_break_response",
+]
 
 _STRUCTURE_SIZE = struct.Struct("<H")
 _OPLOCK = struct.Struct("<HBBIQQ")
@@ -23,23 +37,10 @@ _LEASE_NOTIFICATION = struct.Struct("<HHI16sIIIII")
 _LEASE = struct.Struct("<HHI16sIQ")
 
 
-class LeaseState(IntFlag):
-    """What a client may cache. Spec: [MS-SMB2] 2.2.13.2.8 (SMB2_LEASE_..._CACHING)."""
-
-    NONE = 0x00
-    READ_CACHING = 0x01
-    HANDLE_CACHING = 0x02
-    WRITE_CACHING = 0x04
-
-
 class LeaseBreakFlags(IntFlag):
     """Spec: [MS-SMB2] 2.2.23.2 (SMB2_NOTIFY_BREAK_LEASE_FLAG_...)."""
 
     ACK_REQUIRED = 0x01
-
-
-# The three bits that exist: see header._KNOWN_FLAGS for why others are dropped.
-_LEASE_STATE_MASK = 0x07
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +130,8 @@ class LeaseBreakNotification(Message):
         )
         return cls(
             key,
-            LeaseState(current & _LEASE_STATE_MASK),
-            LeaseState(new & _LEASE_STATE_MASK),
+            lease_state(current),
+            lease_state(new),
             epoch,
             flags,
         )
@@ -156,7 +157,7 @@ class _LeaseBreak(Message):
     def decode(cls, body: memoryview) -> Self:
         """Read the body. Raises: WireError."""
         _, _, _, key, state, _ = unpack_body(_LEASE, body, 36, "lease break")
-        return cls(key, LeaseState(state & _LEASE_STATE_MASK))
+        return cls(key, lease_state(state))
 
 
 class LeaseBreakAcknowledgment(_LeaseBreak):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntFlag
 from typing import ClassVar, Self
 
-from smbfs.wire.create import FileId
+from smbfs.wire.file_id import FileId
 from smbfs.wire.header import Command
 from smbfs.wire.layout import HEADER_SIZE, Buffer, slice_body, unpack_body
 from smbfs.wire.message import Message
