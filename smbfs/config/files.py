@@ -20,6 +20,8 @@ A key that is not known is an error: a misspelt rule must not be a rule that is 
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 import tomllib
 from collections.abc import Mapping
@@ -78,16 +80,19 @@ class ConfigFile:
 
 
 def user_config_path(environment: Mapping[str, str]) -> Path:
-    """``$XDG_CONFIG_HOME/smbfs/config.toml``, by default under ``~/.config``.
-
-    Raises: ConfigError when neither variable tells where the home directory is.
-    """
+    """``$XDG_CONFIG_HOME/smbfs/config.toml``, by default under ``~/.config``."""
     base = environment.get("XDG_CONFIG_HOME", "")
     # The XDG specification: a relative path is to be ignored.
     if not base.startswith("/"):
-        home = environment.get("HOME", "")
-        base = f"{home}/.config" if home.startswith("/") else "/root/.config"
+        base = f"{environment.get('HOME') or _home_directory()}/.config"
     return Path(base) / "smbfs" / "config.toml"
+
+
+def _home_directory() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        return "/"
 
 
 def read_config_file(path: Path) -> ConfigFile:

@@ -126,6 +126,9 @@ class MountOptions:
     mount_flags: frozenset[str] = frozenset()
     """Flags of mount(8) for the kernel (``noexec``, ``nosuid``, ``nodev``, ``noatime``, …)."""
 
+    nonempty: bool = False
+    """Mount over a directory that has something in it."""
+
     posix: bool = True
     """Use the SMB 3.1.1 POSIX extensions where the server has them."""
 

@@ -139,6 +139,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     _flag("ro", "nothing may be changed", ro=True),
     _flag("rw", "things may be changed (the default)", ro=False),
     _flag("allow_other", "let other users of this machine in", allow_other=True),
+    _flag("nonempty", "mount over a directory that is not empty", nonempty=True),
     _flag("noperm", "leave permission checks to the server", noperm=True),
     _flag("perm", noperm=False),
     _flag("posix unix linux", "use SMB 3.1.1 POSIX extensions (the default)", posix=True),

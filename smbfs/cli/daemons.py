@@ -1,0 +1,107 @@
+"""The daemons that run now, found by their sockets and asked one by one."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from smbfs.cli.control import peer_of
+from smbfs.cli.runtime import runtime_directory, visible_directories
+
+SOCKET_SUFFIX: Final = ".sock"
+_ANSWER_PATIENCE_S: Final = 5.0
+_ANSWER_LIMIT: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """A daemon that answered."""
+
+    pid: int
+    """Its process id, from the kernel."""
+
+    status: Mapping[str, Any]
+    """Its entry of ``status --json``."""
+
+    socket_path: Path
+    """Where it can be asked."""
+
+    @property
+    def mountpoint(self) -> str:
+        """What it has mounted."""
+        return str(self.status.get("mountpoint", ""))
+
+
+def find_daemons(environment: Mapping[str, str]) -> list[Daemon]:
+    """Ask every daemon that this user may ask; this user's sockets of dead ones are removed."""
+    daemons = []
+    own = runtime_directory(environment, os.geteuid())
+    for directory in visible_directories(environment, os.geteuid()):
+        for path in sorted(directory.glob(f"*{SOCKET_SUFFIX}")):
+            try:
+                daemons.append(Daemon(*ask(path, "status"), path))
+            except ConnectionRefusedError:
+                # Its daemon was killed. In other users' directories root removes nothing.
+                if directory == own:
+                    path.unlink(missing_ok=True)
+            except OSError:
+                continue  # Starting, ending or stuck: its business.
+    return daemons
+
+
+def tell_stop(daemon: Daemon) -> None:
+    """Have a daemon flush, unmount and end; it has only been told when this returns."""
+    try:
+        ask(daemon.socket_path, "stop")
+    except OSError:
+        return  # It has just ended by itself.
+
+
+def ask(path: Path, command: str) -> tuple[int, Mapping[str, Any]]:
+    """Send one command; return the daemon's process id and its answer.
+
+    Raises: OSError when nobody listens, or no sensible answer comes in time.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_ANSWER_PATIENCE_S)
+        connection.connect(str(path))
+        pid = peer_of(connection).pid
+        connection.sendall(json.dumps({"command": command}).encode() + b"\n")
+        with connection.makefile("rb") as answers:
+            line = answers.readline(_ANSWER_LIMIT)
+    try:
+        answer = json.loads(line)
+    except ValueError as error:
+        raise ConnectionError(f"the daemon at {path} gave no answer") from error
+    if not isinstance(answer, dict):
+        raise ConnectionError(f"the daemon at {path} gave no sensible answer")
+    return pid, answer
+
+
+@contextmanager
+def watch_process(pid: int) -> Iterator[int | None]:
+    """Hold a process by a descriptor that can't become another's; None when it is gone."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def wait_ended(descriptor: int | None, timeout_s: float) -> bool:
+    """Wait for a process to end; False when it has not within ``timeout_s``."""
+    if descriptor is None:
+        return True
+    ready, _, _ = select.select([descriptor], [], [], timeout_s)
+    return bool(ready)
