@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tests.beds.samba import SHARES, Share
+from tests.beds.samba import SHARES
+from tests.beds.samba_folder import Share
 
 FULL_SHARE_SIZE = 1 << 20
 """Bytes on the file system of the share ``full``."""

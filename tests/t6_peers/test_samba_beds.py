@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.beds.guardian import BedError
-from tests.beds.samba import ALICE, BOB, ROOT, SambaServer, Share
+from tests.beds.samba import SambaServer
+from tests.beds.samba_folder import ALICE, BOB, ROOT, Share
 from tests.beds.variants import FULL_SHARE_SIZE, VARIANTS
 
 AVOID_SMB_1 = [name for name in VARIANTS if name != "smb-1"]
@@ -129,10 +130,11 @@ def test_a_killed_run_leaves_nothing(beds_folder: Path) -> None:
     root = beds_folder / "killed"
     script = f"""
 from pathlib import Path
-from tests.beds.samba import SambaServer, Share
+from tests.beds.samba import SambaServer
+from tests.beds.samba_folder import Share
 server = SambaServer(Path({str(root)!r}), shares=(Share("full", size=1 << 20),))
 server.list_shares()  # starts Samba's RPC daemons
-print(server._guardian.process.pid, flush=True)
+print(server.guardian_pid, flush=True)
 input()
 """
     with subprocess.Popen(
