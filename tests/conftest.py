@@ -11,11 +11,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.beds.mounted import Mounted, mount
 from tests.beds.samba import SambaServer
+from tests.beds.samba_folder import ALICE, User
 from tests.beds.variants import VARIANTS
 
 TIDY = -1
@@ -139,11 +142,31 @@ def make_samba(
         server.stop()
 
 
-@pytest.fixture(scope="session")
-def fuse() -> None:
-    """Mounts work here. Fails, and says what to do, where they don't."""
+def require_fuse() -> None:
+    """Fail, and say what to do, where mounts don't work."""
     device = Path("/dev/fuse")
     if not device.is_char_device() or not os.access(device, os.R_OK | os.W_OK):
         pytest.fail("/dev/fuse is missing or closed to this user (in a container: --device)")
     if shutil.which("fusermount3") is None:
-        pytest.fail("fusermount3 is not installed: run `./dev setup` as root, or install fuse3")
+        pytest.fail("fusermount3 is not installed: run `./dev setup` as root (fuse3)")
+
+
+@pytest.fixture
+def mount_share(samba: SambaServer, tmp_path: Path) -> Iterator[Callable[..., Mounted]]:
+    """Mount a share: ``mount_share(*options, share="share", server=samba, user=ALICE)``.
+
+    All are unmounted when the test ends.
+    """
+    require_fuse()
+    with ExitStack() as mounts:
+
+        def make(
+            *options: str, share: str = "share", server: SambaServer = samba, user: User = ALICE
+        ) -> Mounted:
+            credentials = f"credentials={server.credentials_file(user)}"
+            mountpoint = Path(tempfile.mkdtemp(prefix="mount-", dir=tmp_path))
+            return mounts.enter_context(
+                mount(server.unc(share), mountpoint, "-o", credentials, *options)
+            )
+
+        yield make

@@ -171,15 +171,15 @@ def _end_tree(first_signal: signal.Signals) -> None:
         time.sleep(0.01)
 
 
-def _mounted(path: str) -> bool:
+def is_mounted(path: Path) -> bool:
     """Whether the kernel lists ``path``; asking the path itself would fail on a dead mount."""
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    return any(line.split()[4] == path for line in mounts)
+    return any(line.split()[4] == str(path) for line in mounts)
 
 
 def _unmount(path: str) -> None:
     for command in (["umount", path], ["fusermount3", "-u", path], ["umount", "--lazy", path]):
-        if _mounted(path):
+        if is_mounted(Path(path)):
             subprocess.run(command, check=False, capture_output=True)
 
 
