@@ -1,0 +1,361 @@
+"""Inodes: what the kernel knows by number, and where each of them is on the server.
+
+An inode's number is the server's file id, so it is the same after a remount and on another
+machine. Servers that have no ids (0 or all ones), and the few ids that mean something else to
+the kernel, get a number made from the directory's number and the name.
+
+An inode knows its directory and its name in it, not its path: a rename changes one inode, and
+every path below follows. Hard links are further names of one inode. What the kernel has looked
+up stays until the kernel forgets it as often as it was told of it; a directory also stays as
+long as it has children here.
+
+Where a server ignores case, one name may be asked for in several spellings: the latest is kept,
+and any of them finds it.
+
+INVARIANT: ``directory.children[name]`` is an inode that has this name in it, and every name of an
+inode is in its directory's ``children``.
+INVARIANT: following ``parent`` ends at the root, or at an inode that was removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from smbfs.vfs.refusals import Refusal, Refused
+
+ROOT_NUMBER: Final = 1
+"""The number of the mount's root in FUSE."""
+
+_NO_FILE_IDS: Final = frozenset({0, 0xFFFF_FFFF_FFFF_FFFF})
+_NUMBER_MASK: Final = 0x7FFF_FFFF_FFFF_FFFF
+_MADE_UP: Final = 0x4000_0000_0000_0000
+"""Set in every number that is not a file id, to keep the two apart where possible."""
+
+
+class Inode:
+    """One file, directory or link. Only the table changes it."""
+
+    __slots__ = (
+        "children",
+        "file_id",
+        "file_type",
+        "links",
+        "lookup_count",
+        "name",
+        "number",
+        "parent",
+        "pins",
+        "version",
+    )
+
+    def __init__(self, number: int, file_id: int, file_type: int) -> None:
+        self.number = number
+        self.file_id = file_id
+        """The server's id, 0 where it has none."""
+        self.file_type = file_type
+        """The S_IFMT bits of the mode."""
+        self.parent: Inode | None = None
+        """The directory of its (first) name; None for the root and for a removed inode."""
+        self.name = b""
+        self.links: list[tuple[Inode, bytes]] | None = None
+        """Further names of the same file, as (directory, name)."""
+        self.children: dict[bytes, Inode] | None = None
+        """Known entries of a directory, by name."""
+        self.lookup_count = 0
+        self.pins = 0
+        """Open files and running operations that need this inode, whatever the kernel says."""
+        self.version: tuple[int, int] | None = None
+        """Size and change time when the kernel's pages of it were last known to be right."""
+
+    def __repr__(self) -> str:
+        return f"<Inode {self.number} {self.name!r} lookups={self.lookup_count}>"
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether it has a name that leads to it."""
+        return self.parent is not None or self.number == ROOT_NUMBER
+
+    def names(self) -> Iterator[tuple[Inode, bytes]]:
+        """Yield every known (directory, name)."""
+        if self.parent is not None:
+            yield self.parent, self.name
+            yield from self.links or ()
+
+
+class InodeTable:
+    """Every inode that the kernel may ask about.
+
+    ``fold`` makes names equal that the server takes for the same one; None where only equal
+    names are.
+    """
+
+    def __init__(self, file_type: int, *, fold: Callable[[bytes], bytes] | None = None) -> None:
+        self._fold = fold
+        self.by_number: dict[int, Inode] = {}
+        self.number_of_id: dict[int, int] = {}  # Only of ids that are not their own number.
+        self.root = Inode(ROOT_NUMBER, 0, file_type)
+        self.by_number[ROOT_NUMBER] = self.root
+
+    def __len__(self) -> int:
+        return len(self.by_number)
+
+    def get(self, number: int) -> Inode:
+        """Return the inode of a number. Raises: Refused (STALE) if there is none."""
+        inode = self.by_number.get(number)
+        if inode is None:
+            raise Refused(Refusal.STALE, f"inode {number}")
+        return inode
+
+    def child(self, parent: Inode, name: bytes) -> Inode | None:
+        """Return what is known under exactly this name, which may be out of date."""
+        return parent.children.get(name) if parent.children else None
+
+    def find(self, parent: Inode, name: bytes) -> tuple[Inode, bytes] | None:
+        """Return what is known under a name in any spelling, and the spelling."""
+        exact = self.child(parent, name)
+        if exact is not None:
+            return exact, name
+        if self._fold is not None and parent.children:
+            folded = self._fold(name)
+            for spelling, inode in parent.children.items():
+                if self._fold(spelling) == folded:
+                    return inode, spelling
+        return None
+
+    def path(self, inode: Inode) -> tuple[bytes, ...]:
+        """Return the names that lead from the root to an inode; the root's is empty.
+
+        Raises: Refused (STALE) if it, or a directory above it, was removed.
+        """
+        if inode is self.root:
+            return ()
+        for parent, name in inode.names():
+            above = self._path_of_directory(parent)
+            if above is not None:
+                return (*above, name)
+        raise Refused(Refusal.STALE, f"inode {inode.number} has no name any more")
+
+    def _path_of_directory(self, directory: Inode) -> tuple[bytes, ...] | None:
+        names = []
+        at = directory
+        while at is not self.root:
+            if at.parent is None:
+                return None
+            names.append(at.name)
+            at = at.parent
+        return tuple(reversed(names))
+
+    # ------------------------------------------------------------- what the server told
+
+    def set_root_id(self, file_id: int) -> None:
+        """Note the server's id of the mount's root."""
+        self.root.file_id = file_id
+        if file_id not in _NO_FILE_IDS and file_id != ROOT_NUMBER:
+            self.number_of_id[file_id] = ROOT_NUMBER
+
+    def admit(
+        self, parent: Inode, name: bytes, *, file_id: int, file_type: int, link_count: int = 0
+    ) -> Inode:
+        """Return the inode of an entry that the server has just shown, new or known.
+
+        ``link_count`` is 0 where the server did not tell. A known inode under another name has
+        moved, unless it may have several names.
+        Raises: Refused (STALE) if a directory turns up below itself: what is known about the
+        directories in between is out of date.
+        """
+        known = self.child(parent, name)
+        inode = known if file_id in _NO_FILE_IDS else self._of_id(file_id)
+        if inode is not None and inode.file_type != file_type:
+            self._disown(inode)
+            inode = None
+        if inode is None:
+            inode = self._create(parent, name, file_id, file_type)
+        elif file_type == self.root.file_type and _is_at_or_above(inode, parent):
+            raise Refused(Refusal.STALE, f"{name!r} is one of its own directories")
+        if self.child(parent, name) is not inode:
+            may_have_more = link_count != 1 and file_type != self.root.file_type
+            self._attach(inode, parent, name, keep_names=may_have_more)
+        return inode
+
+    def remove(self, parent: Inode, name: bytes) -> Inode | None:
+        """Forget one name, because it was removed; return the inode that had it."""
+        found = self.find(parent, name)
+        if found is None:
+            return None
+        inode, spelling = found
+        self._detach_name(inode, parent, spelling)
+        self._drop_if_unused(inode)
+        self._drop_if_unused(parent)
+        return inode
+
+    def move(self, source: Inode, name: bytes, target: Inode, new_name: bytes) -> Inode | None:
+        """Note that an entry was renamed, over what was there before; return what moved."""
+        found = self.find(source, name)
+        replaced = self.child(target, new_name)
+        if replaced is not None and (found is None or replaced is not found[0]):
+            self.remove(target, new_name)
+        if found is None:
+            return None
+        inode, spelling = found
+        self._detach_name(inode, source, spelling)
+        self._attach(inode, target, new_name, keep_names=True)
+        self._drop_if_unused(source)
+        return inode
+
+    # ------------------------------------------------------------- who needs an inode
+
+    def remember(self, inode: Inode) -> None:
+        """Count that the kernel was told of an inode."""
+        inode.lookup_count += 1
+
+    def forget(self, number: int, count: int) -> None:
+        """Uncount ``count`` times; the last one removes the inode. Never raises."""
+        inode = self.by_number.get(number)
+        if inode is not None:
+            inode.lookup_count = max(0, inode.lookup_count - count)
+            self._drop_if_unused(inode)
+
+    def pin(self, inode: Inode) -> None:
+        """Keep an inode although the kernel may forget it."""
+        inode.pins += 1
+
+    def discard_unused(self, inode: Inode) -> None:
+        """Drop an inode that nobody was told of after all."""
+        self._drop_if_unused(inode)
+
+    def unpin(self, inode: Inode) -> None:
+        """Undo one :meth:`pin`."""
+        assert inode.pins > 0
+        inode.pins -= 1
+        self._drop_if_unused(inode)
+
+    # ------------------------------------------------------------- inside
+
+    def _of_id(self, file_id: int) -> Inode | None:
+        inode = self.by_number.get(self.number_of_id.get(file_id, file_id))
+        return inode if inode is not None and inode.file_id == file_id else None
+
+    def _disown(self, inode: Inode) -> None:
+        """The server gave this inode's id to another file: what it stood for is gone."""
+        if self.number_of_id.get(inode.file_id) == inode.number:
+            del self.number_of_id[inode.file_id]
+        inode.file_id = 0
+        names = list(inode.names())
+        for directory, name in names:
+            self._detach_name(inode, directory, name)
+        for unused in (inode, *(directory for directory, _ in names)):
+            self._drop_if_unused(unused)
+
+    def _create(self, parent: Inode, name: bytes, file_id: int, file_type: int) -> Inode:
+        has_id = file_id not in _NO_FILE_IDS
+        number = file_id
+        if not has_id or file_id == ROOT_NUMBER or file_id in self.by_number:
+            number = self._make_up_number(parent, name)
+            if has_id:
+                self.number_of_id[file_id] = number
+        inode = Inode(number, file_id if has_id else 0, file_type)
+        self.by_number[number] = inode
+        return inode
+
+    def _make_up_number(self, parent: Inode, name: bytes) -> int:
+        seed = parent.number.to_bytes(8, "little") + (self._fold(name) if self._fold else name)
+        digest = hashlib.blake2b(seed, digest_size=8).digest()
+        number = int.from_bytes(digest, "little") & _NUMBER_MASK | _MADE_UP
+        while number in self.by_number:
+            number = (number + 1) & _NUMBER_MASK | _MADE_UP
+        return number
+
+    def _attach(self, inode: Inode, parent: Inode, name: bytes, *, keep_names: bool) -> None:
+        """Give an inode a name; older names stay if ``keep_names`` and they are other names."""
+        assert inode is not self.root
+        before = self.child(parent, name)
+        if before is not None and before is not inode:
+            self._detach_name(before, parent, name)
+        _children_of(parent)[name] = inode
+        others = [(p, n) for p, n in inode.names() if p is not parent or n != name]
+        gone = [o for o in others if not keep_names or self._is_spelling_of(o, parent, name)]
+        for directory, other in gone:
+            self._detach_name(inode, directory, other)
+        inode.parent, inode.name = parent, name
+        inode.links = [other for other in others if other not in gone] or None
+        # Only now, when nothing half-done can be dropped with them:
+        if before is not None and before is not inode:
+            self._drop_if_unused(before)
+        for directory, _ in gone:
+            self._drop_if_unused(directory)
+
+    def _is_spelling_of(self, other: tuple[Inode, bytes], parent: Inode, name: bytes) -> bool:
+        directory, spelling = other
+        if self._fold is None or directory is not parent:
+            return False
+        return self._fold(spelling) == self._fold(name)
+
+    def _detach_name(self, inode: Inode, parent: Inode, name: bytes) -> None:
+        names = [(p, n) for p, n in inode.names() if p is not parent or n != name]
+        if parent.children is not None and parent.children.get(name) is inode:
+            del parent.children[name]
+            if not parent.children:
+                parent.children = None
+        inode.parent, inode.name = names[0] if names else (None, inode.name)
+        inode.links = names[1:] or None
+
+    def _drop_if_unused(self, inode: Inode) -> None:
+        at: Inode | None = inode
+        while at is not None and at is not self.root:
+            if at.lookup_count or at.pins or at.children or at.number not in self.by_number:
+                return
+            above = [parent for parent, _ in at.names()]
+            for parent, name in list(at.names()):
+                self._detach_name(at, parent, name)
+            del self.by_number[at.number]
+            if self.number_of_id.get(at.file_id) == at.number:
+                del self.number_of_id[at.file_id]
+            for parent in above[1:]:
+                self._drop_if_unused(parent)
+            at = above[0] if above else None
+
+
+def _children_of(directory: Inode) -> dict[bytes, Inode]:
+    if directory.children is None:
+        directory.children = {}
+    return directory.children
+
+
+def _is_at_or_above(inode: Inode, below: Inode) -> bool:
+    at: Inode | None = below
+    while at is not None:
+        if at is inode:
+            return True
+        at = at.parent
+    return False
+
+
+def check_invariants(table: InodeTable) -> None:
+    """Assert what the module promises; tests call it after every step."""
+    for number, inode in table.by_number.items():
+        _check_inode(table, number, inode)
+    for file_id, number in table.number_of_id.items():
+        assert table.by_number[number].file_id == file_id
+
+
+def _check_inode(table: InodeTable, number: int, inode: Inode) -> None:
+    assert inode.number == number
+    assert inode.lookup_count >= 0
+    assert inode.pins >= 0
+    assert inode.children is None or inode.children
+    for name, child in (inode.children or {}).items():
+        assert any(p is inode and n == name for p, n in child.names())
+        assert table.by_number.get(child.number) is child
+    for parent, name in inode.names():
+        assert table.child(parent, name) is inode
+    assert inode.parent is not None or not inode.links
+    if inode is not table.root and inode.file_id:
+        assert table.number_of_id.get(inode.file_id, inode.file_id) == number
+    seen: set[int] = set()
+    at: Inode | None = inode
+    while at is not None:
+        assert at.number not in seen, "a directory below itself"
+        seen.add(at.number)
+        at = at.parent

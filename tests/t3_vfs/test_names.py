@@ -1,0 +1,120 @@
+"""Names: both directions, and what must never pass."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from smbfs.errors import InvalidName
+from smbfs.vfs.names import NAME_SIZE_MAX, NameNotText, Names, NameTooLong, PosixNames, WindowsNames
+
+KINDS = [PosixNames(), WindowsNames()]
+
+TRICKY = 'ab.:*?"<>|\\ \x01\x1f\u00e9\uf001\uf01f\uf020\uf021\uf027\uf028\uf029\U0001f600'
+NAMES = st.text(alphabet=st.one_of(st.sampled_from(TRICKY), st.characters(codec="utf-8")))
+
+
+@pytest.mark.parametrize("names", KINDS)
+@given(text=NAMES)
+@example(text="..a")
+@example(text="a..")
+@example(text="a. .")
+@example(text=" ")
+@example(text="\uf029")
+def test_what_the_kernel_says_comes_back(names: Names, text: str) -> None:
+    name = text.encode()
+    try:
+        stored = names.to_server(name)
+    except InvalidName:
+        return
+    assert names.from_server(stored) == name
+
+
+@pytest.mark.parametrize("names", KINDS)
+@given(text=st.text())
+def test_what_is_shown_can_be_asked_for(names: Names, text: str) -> None:
+    shown = names.from_server(text)
+    if shown is not None:
+        assert names.to_server(shown) == text
+        assert 0 < len(shown) <= NAME_SIZE_MAX
+        assert b"/" not in shown
+        assert b"\0" not in shown
+        assert shown not in {b".", b".."}
+
+
+@given(text=NAMES)
+def test_windows_names_hold_nothing_that_windows_refuses(text: str) -> None:
+    try:
+        stored = WindowsNames().to_server(text.encode())
+    except InvalidName:
+        return
+    assert not set(stored) & set('"*:<>?\\|')
+    assert not any(ord(character) < 0x20 for character in stored)
+    assert stored[-1] not in ". "
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        (b'"', "\uf020"),
+        (b"*", "\uf021"),
+        (b":", "\uf022"),
+        (b"<", "\uf023"),
+        (b">", "\uf024"),
+        (b"?", "\uf025"),
+        (b"\\", "\uf026"),
+        (b"|", "\uf027"),
+        (b"a ", "a\uf028"),
+        (b"a.", "a\uf029"),
+        (b"a b.c", "a b.c"),
+        (b"a..", "a.\uf029"),
+        (b"\x01\x1f", "\uf001\uf01f"),
+        (b"\x7f", "\x7f"),
+    ],
+)
+def test_the_sfm_table(name: bytes, stored: str) -> None:
+    assert WindowsNames().to_server(name) == stored
+    assert WindowsNames().from_server(stored) == name
+
+
+def test_posix_names_go_as_they_are() -> None:
+    for name in (b'"*:<>?\\|', b"a.", b"a ", b"\x01", "\uf021".encode()):
+        assert PosixNames().to_server(name) == name.decode()
+        assert PosixNames().from_server(name.decode()) == name
+
+
+@pytest.mark.parametrize("names", KINDS)
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "a/b", "/", "a\0b", "\ud800", "a\udfffb", "x" * 256, "ü" * 128, "x" * 65536],
+)
+def test_hostile_names_are_not_shown(names: Names, name: str) -> None:
+    assert names.from_server(name) is None
+
+
+@pytest.mark.parametrize("name", ["a\\b", "a:b", "a.", "a ", "*", "a\n"])
+def test_windows_names_that_would_be_asked_for_differently_are_not_shown(name: str) -> None:
+    assert WindowsNames().from_server(name) is None
+
+
+@pytest.mark.parametrize("names", KINDS)
+def test_names_that_cannot_be_stored(names: Names) -> None:
+    with pytest.raises(NameTooLong):
+        names.to_server(b"x" * 256)
+    with pytest.raises(NameTooLong):
+        names.to_server("ü".encode() * 128)
+    with pytest.raises(NameNotText):
+        names.to_server(b"\xff")
+    for name in (b".", b"..", b"", b"a/b", b"a\0"):
+        with pytest.raises(InvalidName):
+            names.to_server(name)
+    assert names.to_server(b"x" * 255) == "x" * 255
+
+
+def test_windows_names_refuse_what_would_become_another_name() -> None:
+    with pytest.raises(InvalidName):
+        WindowsNames().to_server("\uf021".encode())
+    with pytest.raises(InvalidName):
+        WindowsNames().to_server("a\uf029".encode())
+    assert WindowsNames().to_server("\uf029a".encode()) == "\uf029a"
