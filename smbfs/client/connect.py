@@ -182,7 +182,6 @@ async def _validate_negotiation(tree: TreeConnect) -> None:
         FsctlCode.VALIDATE_NEGOTIATE_INFO,
         FileId.RELATED,
         engine.offer.validation_request().encode(),
-        ValidateNegotiateInfoResponse.SIZE,
     )
     try:
         response = await tree.request(request)
@@ -191,8 +190,8 @@ async def _validate_negotiation(tree: TreeConnect) -> None:
         if engine.negotiated.dialect >= Dialect.SMB_3_0:
             raise
         return
-    output = IoctlResponse.decode(response.body).output
-    engine.negotiated.check_validation(ValidateNegotiateInfoResponse.decode(memoryview(output)))
+    output = IoctlResponse.decode(response.body).data
+    engine.negotiated.check_validation(ValidateNegotiateInfoResponse.decode(output))
 
 
 async def _posix_works(tree: TreeConnect) -> bool:

@@ -164,7 +164,7 @@ class Connection:
         for request in exchange.requests:
             assert request.response is not None
             status = request.response.header.status
-            if status >= 0xC000_0000:
+            if status >= 0xC000_0000 and status != NtStatus.STATUS_MORE_PROCESSING_REQUIRED:
                 self.counters.errors[status_name(status)] += 1
         task = exchange.waiter
         if isinstance(task, trio.lowlevel.Task):

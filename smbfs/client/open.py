@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from smbfs.errors import RemoteProtocolError
-from smbfs.wire.change_notify import ChangeNotifyRequest, ChangeNotifyResponse
+from smbfs.wire.change_notify import ChangeNotifyFlags, ChangeNotifyRequest, ChangeNotifyResponse
 from smbfs.wire.close_flush import CloseRequest, FlushRequest
 from smbfs.wire.create import CreateResponse
 from smbfs.wire.info import (
@@ -116,7 +116,7 @@ class Open:
             self.file_id,
             info_type,
             info_class,
-            bytes(data),
+            data,
             additional_information=additional_information,
         )
         await self.tree.request(request)
@@ -146,7 +146,7 @@ class Open:
         """Send an FSCTL and return its output. Spec: [MS-SMB2] 3.2.4.20."""
         request = IoctlRequest(control_code, self.file_id, bytes(data), max_output)
         response = await self.tree.request(request)
-        return memoryview(IoctlResponse.decode(response.body).output)
+        return IoctlResponse.decode(response.body).data
 
     async def lock(self, elements: tuple[LockElement, ...]) -> None:
         """Take or release byte ranges. Spec: [MS-SMB2] 3.2.4.19."""
@@ -161,9 +161,8 @@ class Open:
         """
         request = ChangeNotifyRequest(
             self.file_id,
-            completion_filter=completion_filter,
-            output_buffer_length=65536,
-            watch_tree=watch_tree,
+            completion_filter,
+            flags=ChangeNotifyFlags.WATCH_TREE if watch_tree else 0,
         )
         response = await self.tree.request(request)
-        return memoryview(ChangeNotifyResponse.decode(response.body).data)
+        return ChangeNotifyResponse.decode(response.body).data

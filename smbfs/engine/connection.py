@@ -46,6 +46,7 @@ from smbfs.wire.header import (
     PROTOCOL_ID_SMB1,
     PROTOCOL_ID_TRANSFORM,
     SIGNATURE_OFFSET,
+    UNSOLICITED_MESSAGE_ID,
     Command,
     Header,
     HeaderFlags,
@@ -55,9 +56,6 @@ from smbfs.wire.negotiate import NegotiateResponse
 from smbfs.wire.ntstatus import NtStatus
 from smbfs.wire.oplock_break import decode_break
 from smbfs.wire.transform import TransformHeader
-
-UNSOLICITED_MESSAGE_ID = 0xFFFF_FFFF_FFFF_FFFF
-"""MessageId of an oplock or lease break (2.2.23)."""
 
 CREDITS_TARGET = 768
 """Credits that we like to hold, spent or not: 48 MiB under way."""
@@ -79,6 +77,7 @@ class Connection:
         """Why the connection is dead; None while it lives."""
         self._window = SequenceWindow()
         self._charged = 0  # credits spent by requests that are not finally answered
+        self._asked = 0  # credits that these requests ask for
         self._outstanding: dict[int, tuple[Exchange, Request]] = {}
         self._control: deque[Exchange] = deque()
         self._bulk: deque[Exchange] = deque()
@@ -166,6 +165,8 @@ class Connection:
         for index, request in enumerate(exchange.requests):
             request.message_id = self._window.take(request.charge)
             self._charged += request.charge
+            request.asked = self._credits_to_ask(request.charge)
+            self._asked += request.asked
             self._outstanding[request.message_id] = (exchange, request)
             body = request.message.buffers()
             size = HEADER_SIZE + sum(len(piece) for piece in body)
@@ -186,7 +187,7 @@ class Connection:
             credit_charge=request.charge if multi_credit else 0,
             status=0,
             command=request.message.command,
-            credits=self._credits_to_request(request.charge),
+            credits=request.asked,
             flags=flags,
             next_command=0,
             message_id=request.message_id,
@@ -196,9 +197,9 @@ class Connection:
             signature=_NO_SIGNATURE,
         )
 
-    def _credits_to_request(self, charge: int) -> int:
-        missing = CREDITS_TARGET - self._window.credits - self._charged
-        return charge + max(0, missing)
+    def _credits_to_ask(self, charge: int) -> int:
+        """Return what replaces ``charge``, and what is missing that nobody asked for yet."""
+        return max(charge, CREDITS_TARGET - self._window.credits - self._asked)
 
     def _sign(
         self, exchange: Exchange, header: Header, body: tuple[Buffer, ...]
@@ -351,6 +352,7 @@ class Connection:
     ) -> None:
         del self._outstanding[header.message_id]
         self._charged -= request.charge
+        self._asked -= request.asked
         exchange.unanswered -= 1
         request.response = Response(header, element[HEADER_SIZE:])
         if header.command == Command.NEGOTIATE:
@@ -410,6 +412,7 @@ class Connection:
         self._window.check_invariants()
         charged = sum(request.charge for _, request in self._outstanding.values())
         assert charged == self._charged
+        assert self._asked == sum(request.asked for _, request in self._outstanding.values())
         for message_id, (exchange, request) in self._outstanding.items():
             assert request.message_id == message_id
             assert exchange.unanswered > 0

@@ -33,6 +33,8 @@ class Request:
     """Assigned when it is sent."""
     charge: int = 0
     """Credits that it spent."""
+    asked: int = 0
+    """Credits that it asked for."""
     async_id: int = 0
     """Set by an interim answer; a CANCEL must then name it instead of the message id."""
     response: Response | None = None

@@ -6,7 +6,6 @@ Spec: [MS-SMB2] 3.2.4.2.2.2 (the request), 3.2.5.2 (the response), 3.2.5.5 (vali
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
 from uuid import UUID
 
 from smbfs.errors import NegotiationRefused, RemoteProtocolError, SecurityViolation
@@ -30,8 +29,6 @@ from smbfs.wire.negotiate import (
 
 SINGLE_CREDIT_SIZE = 65536
 """Largest payload where the server can't count several credits a request (2.2.4)."""
-
-_Context = TypeVar("_Context", bound=NegotiateContext)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +175,7 @@ def conclude(offer: Offer, response: NegotiateResponse) -> Negotiated:
         max_write_size=response.max_write_size,
         signing_algorithm=_choose_signing_algorithm(offer, dialect, response),
         cipher=cipher,
-        posix=offer.posix and _context(response, PosixExtensions) is not None,
+        posix=offer.posix and response.context(PosixExtensions) is not None,
         security_buffer=response.security_buffer,
     )
     smallest = min(
@@ -191,10 +188,10 @@ def conclude(offer: Offer, response: NegotiateResponse) -> Negotiated:
 
 def _choose_cipher(offer: Offer, dialect: Dialect, response: NegotiateResponse) -> Cipher | None:
     if dialect == Dialect.SMB_3_1_1:
-        preauth = _context(response, PreauthIntegrityCapabilities)
+        preauth = response.context(PreauthIntegrityCapabilities)
         if preauth is None or preauth.hash_algorithms != (HashAlgorithm.SHA_512,):
             raise RemoteProtocolError("SMB 3.1.1 without pre-authentication integrity")
-        chosen = _context(response, EncryptionCapabilities)
+        chosen = response.context(EncryptionCapabilities)
         if chosen is None or chosen.ciphers in ((), (0,)):
             return None
         if len(chosen.ciphers) != 1 or chosen.ciphers[0] not in offer.ciphers:
@@ -210,13 +207,9 @@ def _choose_signing_algorithm(
 ) -> SigningAlgorithm:
     if dialect < Dialect.SMB_3_0:
         return SigningAlgorithm.HMAC_SHA256
-    chosen = _context(response, SigningCapabilities)
+    chosen = response.context(SigningCapabilities)
     if dialect < Dialect.SMB_3_1_1 or chosen is None:
         return SigningAlgorithm.AES_CMAC
     if len(chosen.algorithms) != 1 or chosen.algorithms[0] not in offer.signing_algorithms:
         raise SecurityViolation("the server chose a signing algorithm that was not offered")
     return SigningAlgorithm(chosen.algorithms[0])
-
-
-def _context(response: NegotiateResponse, kind: type[_Context]) -> _Context | None:
-    return next((each for each in response.contexts if isinstance(each, kind)), None)

@@ -1,0 +1,193 @@
+"""The shell around the engine: waiting, cancelling, losing the connection, silence."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from smbfs.client.connection import ECHO_AFTER_S, Connection
+from smbfs.engine.connection import Connection as Engine
+from smbfs.engine.exchange import Exchange, exchange_of
+from smbfs.engine.session import Session
+from smbfs.errors import DeadlineExceeded, RemoteProtocolError, TransportError
+from smbfs.transport.memory import MemoryStream, memory_stream_pair
+from smbfs.wire.create import CreateRequest
+from smbfs.wire.header import Command
+from smbfs.wire.message import Message
+from smbfs.wire.negotiate import Capabilities
+from smbfs.wire.read_write import ReadRequest, ReadResponse
+from smbfs.wire.session_setup import SessionSetupRequest
+from tests.beds.scripted_server import (
+    AUTHENTICATION_KEY,
+    FILE_ID,
+    TREE_ID,
+    ScriptedServer,
+    file_contents,
+)
+from tests.t1_engine.conversation import OFFER
+
+TIMEOUT_S = 60.0
+
+
+class Bed:
+    """A connection that is signed on, and the server at its other end."""
+
+    def __init__(self, connection: Connection, server: ScriptedServer, end: MemoryStream) -> None:
+        self.connection = connection
+        self.server = server
+        self.end = end
+        self.session = Session(signing_required=True)
+
+    async def serve(self) -> None:
+        while True:
+            try:
+                frame = await self.end.receive_message()
+            except TransportError:
+                return
+            for answer in self.server.receive(bytes(frame)):
+                self.end.send([answer])
+
+    async def sign_on(self) -> None:
+        await self.connection.perform(exchange_of([OFFER.request()]))
+        for token in (b"hello", b"response"):
+            request = SessionSetupRequest(OFFER.security_mode, Capabilities(0), token)
+            exchange = exchange_of([request], session=self.session)
+            await self.connection.perform(exchange)
+        self.connection.engine.establish(exchange, AUTHENTICATION_KEY)
+
+    def exchange(self, *messages: Message) -> Exchange:
+        return exchange_of(messages, session=self.session, tree_id=TREE_ID)
+
+    async def read(self, offset: int, length: int) -> bytes:
+        exchange = self.exchange(ReadRequest(FILE_ID, offset, length))
+        await self.connection.perform(exchange)
+        return bytes(ReadResponse.decode(exchange.response().body).data)
+
+    def commands(self) -> list[Command]:
+        return [header.command for header in self.server.received]
+
+
+@asynccontextmanager
+async def signed_on() -> AsyncIterator[Bed]:
+    ours, theirs = memory_stream_pair()
+    bed = Bed(Connection(Engine(OFFER), ours, timeout_s=TIMEOUT_S), ScriptedServer(), theirs)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bed.connection.run)
+        nursery.start_soon(bed.serve)
+        await bed.sign_on()
+        yield bed
+        nursery.cancel_scope.cancel()
+
+
+async def test_many_callers_each_get_their_own_answer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with signed_on() as bed, trio.open_nursery() as nursery:
+
+        async def check(offset: int) -> None:
+            assert await bed.read(offset, 70_000) == file_contents(offset, 70_000)
+
+        for index in range(300):
+            nursery.start_soon(check, index * 1000)
+    assert bed.server.violations == []
+
+
+async def test_cancelled_caller_sends_cancel_and_harms_nobody(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with signed_on() as bed:
+        bed.server.mangle = lambda _frames: []
+        with trio.move_on_after(1):
+            await bed.read(0, 100)
+        await trio.testing.wait_all_tasks_blocked()
+        assert bed.commands()[-1] == Command.CANCEL
+        bed.server.mangle = lambda frames: frames
+        assert await bed.read(8, 100) == file_contents(8, 100)
+
+
+async def test_what_an_abandoned_create_opened_is_closed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with signed_on() as bed:
+        kept: list[bytes] = []
+        bed.server.mangle = lambda frames: kept.extend(frames) or []  # type: ignore[func-returns-value]
+        with trio.move_on_after(1):
+            await bed.connection.perform(bed.exchange(CreateRequest("file", desired_access=1)))
+        bed.server.mangle = lambda frames: frames
+        bed.end.send([kept[0]])
+        await trio.testing.wait_all_tasks_blocked()
+        assert bed.commands()[-1] == Command.CLOSE
+
+
+async def test_a_lost_connection_wakes_everybody(autojump_clock: trio.testing.MockClock) -> None:
+    async with signed_on() as bed:
+        bed.server.mangle = lambda _frames: []
+        errors: list[TransportError] = []
+
+        async def expect_error() -> None:
+            with pytest.raises(TransportError) as caught:
+                await bed.read(0, 100)
+            errors.append(caught.value)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(expect_error)
+            await trio.testing.wait_all_tasks_blocked()
+            await bed.end.aclose()
+        assert len(errors) == 20
+        assert all(error.request_sent for error in errors)
+        with pytest.raises(TransportError) as caught:
+            await bed.read(0, 100)
+        assert not caught.value.request_sent
+        assert not bed.connection.is_alive
+
+
+async def test_garbage_ends_the_connection_with_its_reason(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with signed_on() as bed:
+        bed.server.mangle = lambda _frames: [b"\xfeSMB" + bytes(10)]
+        with pytest.raises(TransportError) as caught:
+            await bed.read(0, 100)
+        assert isinstance(caught.value.__cause__, RemoteProtocolError)
+
+
+async def test_silence_is_asked_about_and_then_ended(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with signed_on() as bed:
+        bed.server.mangle = lambda _frames: []
+        began = trio.current_time()
+        with pytest.raises(TransportError) as caught:
+            await bed.read(0, 100)
+        assert isinstance(caught.value.__cause__, DeadlineExceeded)
+        assert TIMEOUT_S <= trio.current_time() - began <= TIMEOUT_S + ECHO_AFTER_S
+        assert bed.commands().count(Command.ECHO) == 1
+
+
+async def test_a_slow_answer_is_waited_for_while_the_server_echoes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A lock or a listing may take minutes; only silence ends a connection."""
+    async with signed_on() as bed:
+        kept: list[bytes] = []
+
+        def answer_echo_only(frames: list[bytes]) -> list[bytes]:
+            if bed.server.received[-1].command == Command.ECHO:
+                return frames
+            kept.extend(frames)
+            return []
+
+        bed.server.mangle = answer_echo_only
+
+        async def answer_late() -> None:
+            await trio.sleep(5 * TIMEOUT_S)
+            bed.end.send([kept[0]])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer_late)
+            assert await bed.read(0, 100) == file_contents(0, 100)

@@ -1,0 +1,141 @@
+"""One contract for every MessageStream; each transport adds itself to ``STREAM_PAIRS``."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import pytest
+import trio
+
+from smbfs.errors import RemoteProtocolError, TransportError
+from smbfs.transport.base import MAX_FRAME_SIZE, MessageStream
+from smbfs.transport.memory import memory_stream_pair
+from smbfs.transport.tcp import TcpStream
+
+StreamPair = tuple[MessageStream, MessageStream]
+
+
+def tcp_stream_pair() -> StreamPair:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    return TcpStream(ours), TcpStream(theirs)
+
+
+STREAM_PAIRS = [tcp_stream_pair, memory_stream_pair]
+pairs = pytest.mark.parametrize("make", STREAM_PAIRS)
+
+
+async def deliver(sender: MessageStream, receiver: MessageStream, *frames: bytes) -> list[bytes]:
+    """Send ``frames`` and return what arrives."""
+    async with trio.open_nursery() as nursery:
+
+        async def send() -> None:
+            for frame in frames:
+                sender.send([frame])
+                await sender.flush()
+
+        nursery.start_soon(send)
+        return [bytes(await receiver.receive_message()) for _ in frames]
+
+
+@pairs
+async def test_frames_arrive_whole_and_in_order(make: Callable[[], StreamPair]) -> None:
+    ours, theirs = make()
+    frames = [bytes([n % 251]) * size for n, size in enumerate([64, 1, 8192, 70_000, 2 << 20, 5])]
+    assert await deliver(ours, theirs, *frames) == frames
+    assert await deliver(theirs, ours, *frames) == frames
+    await ours.aclose()
+    await theirs.aclose()
+
+
+@pairs
+async def test_pieces_are_joined(make: Callable[[], StreamPair]) -> None:
+    ours, theirs = make()
+    ours.send([b"head", memoryview(b"middle"), bytearray(b"tail")])
+    await ours.flush()
+    assert await theirs.receive_message() == b"headmiddletail"
+    await ours.aclose()
+    await theirs.aclose()
+
+
+@pairs
+async def test_frame_larger_than_allowed_ends_the_stream(make: Callable[[], StreamPair]) -> None:
+    ours, theirs = make()
+    theirs.max_message_size = 1000
+    ours.send([bytes(1001)])
+    await ours.flush()
+    with pytest.raises(RemoteProtocolError, match="1001"):
+        await theirs.receive_message()
+    await ours.aclose()
+    await theirs.aclose()
+
+
+@pairs
+async def test_frame_that_the_prefix_cannot_state(make: Callable[[], StreamPair]) -> None:
+    ours, theirs = make()
+    with pytest.raises(ValueError, match="framed"):
+        ours.send([bytes(MAX_FRAME_SIZE), b"x"])
+    await ours.aclose()
+    await theirs.aclose()
+
+
+@pairs
+async def test_the_end_is_an_error_of_the_transport(make: Callable[[], StreamPair]) -> None:
+    ours, theirs = make()
+    await theirs.aclose()
+    with pytest.raises(TransportError):
+        await ours.receive_message()
+    await ours.aclose()
+
+
+@pairs
+async def test_cancelled_receiver_loses_no_frame(make: Callable[[], StreamPair]) -> None:
+    ours, theirs = make()
+    with trio.move_on_after(0.01):
+        await theirs.receive_message()
+    assert await deliver(ours, theirs, b"after the cancellation") == [b"after the cancellation"]
+    await ours.aclose()
+    await theirs.aclose()
+
+
+async def test_tcp_sends_whole_frames_while_the_peer_does_not_read() -> None:
+    """What the socket does not take is kept, in order, until ``flush``."""
+    ours, theirs = tcp_stream_pair()
+    frames = [bytes([n]) * (1 << 20) for n in range(16)]
+    for frame in frames:
+        ours.send([frame])
+    assert ours.unflushed
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ours.flush)
+        for frame in frames:
+            assert await theirs.receive_message() == frame
+    assert not ours.unflushed
+    await ours.aclose()
+    await theirs.aclose()
+
+
+async def test_tcp_small_frames_that_arrive_together_are_split() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    stream = TcpStream(theirs)
+    frames = [bytes([n]) * n for n in range(1, 200)]
+    ours.sendall(b"".join(len(frame).to_bytes(4, "big") + frame for frame in frames))
+    for frame in frames:
+        assert await stream.receive_message() == frame
+    ours.close()
+    await stream.aclose()
+
+
+async def test_tcp_peer_that_does_not_speak_smb() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    stream = TcpStream(theirs)
+    ours.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    with pytest.raises(RemoteProtocolError, match="does not speak SMB"):
+        await stream.receive_message()
+    ours.close()
+    await stream.aclose()
