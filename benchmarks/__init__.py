@@ -1,0 +1,1 @@
+"""smbfs beside what people use today: `./dev bench`."""
