@@ -93,8 +93,9 @@ class NtlmAuthenticator:
             self._started = True
         try:
             return self._context.step(token)
-        except (spnego.exceptions.SpnegoError, ValueError, LookupError, ArithmeticError) as error:
-            # The token is the server's: pyspnego's unpacking raises whatever it stumbles over.
+        except Exception as error:
+            # The token is the server's, and pyspnego's unpacking raises whatever it trips over:
+            # struct.error, ValueError, KeyError, its own errors.
             raise AuthenticationError(
                 "sign-on failed: the server's answer is not a valid NTLM message",
                 f"{type(error).__name__}: {error}.",

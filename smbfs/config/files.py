@@ -209,7 +209,10 @@ class _Reader:
     def _line(self, key: str, *, after: str = "") -> int:
         """Line of ``key``, counted from 1; tomllib doesn't tell, so it is looked for."""
         lines = self.text.splitlines()
-        start = next((i for i, line in enumerate(lines) if after and after in line), 0)
+        start = next(
+            (i for i, line in enumerate(lines) if after and line.startswith("[") and after in line),
+            0,
+        )
         wanted = re.compile(rf"\s*(?:\[.*)?[\"']?{re.escape(key)}\b")
         for index in range(start, len(lines)):
             if wanted.match(lines[index]):

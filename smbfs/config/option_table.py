@@ -217,27 +217,51 @@ WITHOUT_EFFECT: Final = {
 }
 """Accepted, and said to change nothing."""
 
-REFUSED: Final = {
-    "password": "every user of this machine can read the command lines of running programs. "
-    "Write it into a file for credentials=, or leave it out and type it",
-    "multiuser": "one mount signs on as one user: mount once per user",
-    "rdma": "SMB Direct is not implemented",
-    "signloosely": "a signature that doesn't fit means that somebody changed the data",
-    "witness": "the witness protocol is not implemented",
-    "resilienthandles": "they are not implemented, and writers would rely on them",
-    "persistenthandles": "they are not implemented, and writers would rely on them",
-    "cifsacl": "Windows ACLs are not shown as mode bits in this version",
-    "idsfromsid": "owners are not taken from SIDs in this version",
-    "modefromsid": "mode bits are not taken from SIDs in this version",
-    "symlinkroot": "targets of symbolic links are not rewritten in this version",
-    "sfu": "Services for UNIX' special files are not implemented",
-    "backupuid": "backup intent is not implemented",
-    "nodelete": "deleting can't be switched off; ro switches off all changes",
-    "forcemand": "locks are held on this machine only",
-    "remount": "unmount and mount again",
-    "allow_root": "allow_other is the one that root and everybody else needs",
+NOT_YET: Final = {
+    "quic_port": "only TCP is used",
+    "quic_ca": "only TCP is used",
+    "quic_pin": "only TCP is used",
+    "quic_cert": "only TCP is used",
+    "quic_key": "only TCP is used",
+    "cruid": "Kerberos is not used",
+    "kdc_proxy": "Kerberos is not used",
+    "hard": "a lost connection is an error at once",
+    "max_channels": "one connection is used",
+    "cache_dir": "nothing is kept on disk",
+    "compress": "nothing is compressed",
 }
-"""Refused with this reason."""
+"""Fields whose options are understood, but change nothing in this version, and why."""
+
+_LEAVE_IT_OUT: Final = "leave it out."
+
+REFUSED: Final = {
+    "password": (
+        "every user of this machine can read the command lines of running programs.",
+        "write it into a file for credentials=FILE, or leave it out and type it.",
+    ),
+    "multiuser": ("one mount signs on as one user.", "mount once per user."),
+    "rdma": ("SMB Direct is not implemented.", _LEAVE_IT_OUT),
+    "signloosely": (
+        "a signature that doesn't fit means that somebody changed the data.",
+        _LEAVE_IT_OUT,
+    ),
+    "witness": ("the witness protocol is not implemented.", _LEAVE_IT_OUT),
+    "resilienthandles": ("they are not implemented, and programs would rely on them.",
+                         _LEAVE_IT_OUT),
+    "persistenthandles": ("they are not implemented, and programs would rely on them.",
+                          _LEAVE_IT_OUT),
+    "cifsacl": ("Windows ACLs are not shown as mode bits in this version.", "use file_mode="),
+    "idsfromsid": ("owners are not taken from SIDs in this version.", "use uid= and gid="),
+    "modefromsid": ("mode bits are not taken from SIDs in this version.", "use file_mode="),
+    "symlinkroot": ("targets of symbolic links are not rewritten.", _LEAVE_IT_OUT),
+    "sfu": ("Services for UNIX' special files are not implemented.", _LEAVE_IT_OUT),
+    "backupuid": ("backup intent is not implemented.", _LEAVE_IT_OUT),
+    "forcemand": ("locks are held on this machine only.", _LEAVE_IT_OUT),
+    "nodelete": ("deleting alone can't be switched off.", "use ro to allow no changes at all."),
+    "remount": ("a mount can't be changed while it is up.", "unmount and mount again."),
+    "allow_root": ("root alone can't be let in.", "use allow_other."),
+}  # fmt: skip
+"""Refused, with the reason and the remedy."""
 
 REFUSED_ALIASES: Final = {
     "pass": "password",

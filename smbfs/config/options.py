@@ -120,7 +120,7 @@ class _Merge:
         elif name in table.IGNORED or name.startswith(table.IGNORED_PREFIXES) or name == "sloppy":
             self.ignored.append(name)
         elif (known := table.REFUSED_ALIASES.get(name, name)) in table.REFUSED:
-            raise ConfigError(f"{given.origin}: {name} is refused", f"{table.REFUSED[known]}.")
+            raise ConfigError(f"{given.origin}: {name} is refused", *table.REFUSED[known])
         elif self.sloppy:
             self.warnings.append(f"{name} is unknown and ignored, as sloppy asks")
         else:
@@ -131,7 +131,9 @@ class _Merge:
             new = dict(_fields_of(option, given.value))
         except ValueError as error:
             shown = given.name if given.value is None else f"{given.name}={given.value}"
-            raise ConfigError(f"{given.origin}: {shown} is wrong", f"{error}.") from None
+            raise ConfigError(
+                f"{given.origin}: {shown} is wrong", f"{error}.", "correct it or leave it out."
+            ) from None
         for name, value in new.items():
             if option.smallest and name in self.fields:
                 value = min(value, self.fields[name])
@@ -157,7 +159,7 @@ def _unknown(given: GivenOption) -> ConfigError:
     guess = nearest(given.name, known)
     return ConfigError(
         f"{given.origin}: there is no option {given.name}",
-        "",
+        "a misspelt option is an error: it could leave the connection unprotected.",
         f"did you mean {guess}?" if guess else "`smbfs mount --help` lists the options.",
     )
 
@@ -227,12 +229,16 @@ def _check_available(options: MountOptions, given: frozenset[str]) -> tuple[str,
     """Refuse what this version can't do; return warnings where it only does without."""
     for asked, what in _NOT_YET_REFUSED:
         if asked(options):
-            raise ConfigError(f"{what} is not available in this version")
+            raise ConfigError(
+                f"{what} is not available in this version",
+                "mounting without it would not be what was asked for.",
+                "leave it out.",
+            )
+    defaults = MountOptions()
     return tuple(
         f"{name} has no effect in this version: {why}"
-        for name, (field_name, why) in _NOT_YET_WARNED.items()
-        if field_name in given
-        and getattr(options, field_name) != getattr(MountOptions(), field_name)
+        for name, why in table.NOT_YET.items()
+        if name in given and getattr(options, name) != getattr(defaults, name)
     )
 
 
@@ -241,14 +247,3 @@ _NOT_YET_REFUSED: Final[tuple[tuple[Callable[[MountOptions], bool], str], ...]] 
     (lambda o: o.auth == "kerberos", "Kerberos (auth=kerberos, sec=krb5)"),
     (lambda o: o.snapshot is not None, "snapshot="),
 )
-
-_NOT_YET_WARNED: Final = {
-    "quic_ca": ("quic_ca", "only TCP is used"),
-    "quic_pin": ("quic_pin", "only TCP is used"),
-    "quic_cert": ("quic_cert", "only TCP is used"),
-    "kdc_proxy": ("kdc_proxy", "Kerberos is not used"),
-    "hard": ("hard", "a lost connection is an error at once"),
-    "max_channels": ("max_channels", "one connection is used"),
-    "cache_dir": ("cache_dir", "nothing is kept on disk"),
-    "compress": ("compress", "nothing is compressed"),
-}
