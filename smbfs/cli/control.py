@@ -41,10 +41,13 @@ def bind_control_socket(path: Path) -> Iterator[socket.socket]:
         listener.bind(str(path))
         path.chmod(0o600)
         listener.listen(_BACKLOG)
+        ours = path.stat()
         try:
             yield listener
         finally:
-            path.unlink(missing_ok=True)
+            # After a lazy unmount the next daemon of this place may listen here already.
+            if path.exists() and path.stat().st_ino == ours.st_ino:
+                path.unlink()
 
 
 async def serve_control(listener: socket.socket, report: Report, stop: Callable[[], None]) -> None:

@@ -1,0 +1,124 @@
+"""``smbfs``: parse the command line, run one command, show what went wrong."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from smbfs.cli.errors import ExitCode, explain, format_problem
+from smbfs.errors import UserError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from smbfs.cli.arguments import Parser
+
+_DESCRIPTION: Final = "Mount SMB shares without a kernel client, signed by default."
+_UNC_HELP: Final = "//server[:port]/share[/path], \\\\server\\share or smb://[user@]server/share"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``smbfs`` and return its exit code; never raises for an error of the user's."""
+    return run_command("smbfs", lambda: _run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run_command(program: str, command: Callable[[], int]) -> int:
+    """Run a command; turn a refusal into its message on stderr and its exit code."""
+    try:
+        return command()
+    except UserError as error:
+        problem = explain(error)
+        print(format_problem(problem, program), file=sys.stderr)
+        return problem.exit_code
+    except (KeyboardInterrupt, EOFError):
+        print(file=sys.stderr)
+        return int(ExitCode.USAGE)
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain once more at exit.
+        sys.stderr.close()
+        return int(ExitCode.USAGE)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    namespace = _make_parser().parse_strictly(arguments)
+    run: Callable[[argparse.Namespace], int] = namespace.run
+    return run(namespace)
+
+
+def _make_parser() -> Parser:
+    from smbfs.cli.arguments import Parser, add_mount_options
+
+    parser = Parser(prog="smbfs", description=_DESCRIPTION, allow_abbrev=False)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+
+    mount = commands.add_parser("mount", help="mount a share", allow_abbrev=False)
+    mount.add_argument("unc", metavar="UNC", help=_UNC_HELP)
+    mount.add_argument("mountpoint", metavar="MOUNTPOINT", help="an empty directory")
+    mount.add_argument("--foreground", action="store_true", help="stay until unmounted")
+    mount.add_argument("-v", "--verbose", action="store_true", help="say and log more")
+    add_mount_options(mount)
+    mount.set_defaults(run=_mount)
+
+    umount = commands.add_parser("umount", help="unmount", allow_abbrev=False)
+    umount.add_argument("mountpoint", metavar="MOUNTPOINT")
+    umount.add_argument(
+        "--lazy", action="store_true", help="also while in use: it ends with its last user"
+    )
+    umount.set_defaults(run=_umount)
+
+    status = commands.add_parser("status", help="how mounts are", allow_abbrev=False)
+    status.add_argument("mountpoint", metavar="MOUNTPOINT", nargs="?")
+    status.add_argument("--json", action="store_true", help="for programs")
+    status.add_argument("--watch", action="store_true", help="every two seconds, until Ctrl-C")
+    status.set_defaults(run=_status)
+
+    config = commands.add_parser("config", help="show the configuration", allow_abbrev=False)
+    actions = config.add_subparsers(metavar="ACTION", required=True, parser_class=Parser)
+    show = actions.add_parser("list", help="every rule in force", allow_abbrev=False)
+    show.set_defaults(run=_config, key=None)
+    get = actions.add_parser("get", help="one rule", allow_abbrev=False)
+    get.add_argument("key", metavar="KEY")
+    get.set_defaults(run=_config)
+    return parser
+
+
+# Each command loads what it needs and no more: a daemon begins as `smbfs mount`.
+
+
+def _mount(namespace: argparse.Namespace) -> int:
+    from smbfs.cli.arguments import given_options
+    from smbfs.cli.mount import mount
+    from smbfs.cli.prepare import MountRequest
+
+    return mount(
+        MountRequest(
+            unc=namespace.unc,
+            mountpoint=namespace.mountpoint,
+            given=given_options(namespace),
+            foreground=namespace.foreground,
+            verbose=namespace.verbose,
+        )
+    )
+
+
+def _umount(namespace: argparse.Namespace) -> int:
+    from smbfs.cli.unmount import unmount
+
+    return unmount(namespace.mountpoint, lazy=namespace.lazy)
+
+
+def _status(namespace: argparse.Namespace) -> int:
+    from smbfs.cli.status import show_status
+
+    return show_status(namespace.mountpoint, as_json=namespace.json, watch=namespace.watch)
+
+
+def _config(namespace: argparse.Namespace) -> int:
+    from smbfs.cli.config import show_config
+
+    return show_config(namespace.key)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

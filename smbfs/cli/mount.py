@@ -1,0 +1,106 @@
+"""``smbfs mount``: prepare, fork, and return when the mount answers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+from smbfs.audit.events import PolicyOverrideRefused
+from smbfs.audit.writer import open_audit
+from smbfs.cli.daemon import Outcome, Report, start_daemon
+from smbfs.cli.daemons import SOCKET_SUFFIX
+from smbfs.cli.errors import ExitCode, Problem, explain, format_problem
+from smbfs.cli.prepare import MountPlan, MountRequest, prepare_mount
+from smbfs.cli.runtime import file_stem, make_runtime_directory
+from smbfs.config.policy import PolicyRefused
+
+_LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+# At their debug level these write tokens and payloads.
+_TALKATIVE: Final = ("spnego", "smbprotocol", "keyring", "trio")
+
+_INTERRUPTED: Final = Problem("interrupted before anything was mounted")
+
+_log = logging.getLogger(__name__)
+
+
+def mount(request: MountRequest) -> int:
+    """Mount a share; return the exit code once the mount answers or has failed.
+
+    With ``foreground`` it returns when the mount has ended.
+    Raises: UserError for whatever can be found out without the server.
+    """
+    try:
+        plan = prepare_mount(request, os.environ)
+    except PolicyRefused as error:
+        open_audit().write(PolicyOverrideRefused(request.unc, error.what))
+        raise
+    for line in plan.warnings + (plan.notes if request.verbose else ()):
+        _say(request, line)
+    directory = make_runtime_directory(os.environ, os.geteuid())
+    stem = file_stem(plan.mountpoint)
+    control = directory / f"{stem}{SOCKET_SUFFIX}"
+    log = None if request.foreground else directory / f"{stem}.log"
+
+    def run(report: Report) -> int:
+        return _live(plan, control, log, report, verbose=request.verbose)
+
+    if log is None:
+        return run(lambda outcome: _show(request, outcome, None))
+    outcome = start_daemon(run, log)
+    _show(request, outcome, log)
+    return outcome.problem.exit_code if outcome.problem is not None else int(ExitCode.FINE)
+
+
+def _live(
+    plan: MountPlan, control: Path, log: Path | None, report: Report, *, verbose: bool
+) -> int:
+    """Be the mount's daemon until it is unmounted; ``report`` once how it began."""
+    # Loaded here: the parent needs none of it.
+    from smbfs.cli.serve import DaemonPlace, failure_event, serve_mount
+
+    _set_up_logging(verbose=verbose)
+    audit = open_audit()
+    answered = False
+
+    def on_ready() -> None:
+        nonlocal answered
+        answered = True
+        report(Outcome())
+
+    try:
+        serve_mount(plan, DaemonPlace(control=control, log=log), audit, on_ready)
+    except Exception as error:  # noqa: BLE001 (whoever waits must be told, whatever it was)
+        audit.write(failure_event(error, plan))
+        problem = explain(error, str(plan.unc))
+        _log.debug("ended by an error", exc_info=True)
+        if log is not None:
+            _log.error("%s", format_problem(problem))
+    else:
+        if answered:
+            return int(ExitCode.FINE)
+        problem = _INTERRUPTED
+    if not answered:
+        report(Outcome(problem))
+    return problem.exit_code
+
+
+def _set_up_logging(*, verbose: bool) -> None:
+    logging.basicConfig(
+        stream=sys.stderr, format=_LOG_FORMAT, level=logging.DEBUG if verbose else logging.INFO
+    )
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _show(request: MountRequest, outcome: Outcome, log: Path | None) -> None:
+    if outcome.problem is not None:
+        print(format_problem(outcome.problem, request.program), file=sys.stderr)
+        if request.verbose and log is not None:
+            _say(request, f"the log is {log}")
+
+
+def _say(request: MountRequest, line: str) -> None:
+    print(f"{request.program}: {line}", file=sys.stderr)

@@ -1,0 +1,168 @@
+"""The life of a mount's daemon: connection, file system and kernel mount, nested.
+
+This is where everything is built and put together; nothing else knows all of the rooms.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from socket import socket
+from typing import Any, Final
+
+import trio
+
+from smbfs.audit.events import (
+    AuditSink,
+    Connected,
+    ConnectionFailed,
+    CredentialUsed,
+    Disconnected,
+    Event,
+    GuestRefused,
+    InsecureGuestUsed,
+    SignatureFailed,
+)
+from smbfs.auth import guest
+from smbfs.auth.spnego import make_authenticator
+from smbfs.cli.control import bind_control_socket, serve_control
+from smbfs.cli.guard import Guard
+from smbfs.cli.mount_table import find_mount
+from smbfs.cli.prepare import MountPlan
+from smbfs.cli.status_report import (
+    FileSystemCounts,
+    MountFacts,
+    build_status,
+    describe_protection,
+)
+from smbfs.client.connect import open_share
+from smbfs.client.tree_connect import TreeConnect
+from smbfs.errors import SecurityViolation
+
+_ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonPlace:
+    """Where a daemon is found."""
+
+    control: Path
+    """Its control socket."""
+
+    log: Path | None
+    """Its log; None when it writes to the terminal."""
+
+
+def serve_mount(
+    plan: MountPlan, place: DaemonPlace, audit: AuditSink, on_ready: Callable[[], None]
+) -> None:
+    """Mount, and serve until unmounted or told to end; leave nothing behind.
+
+    ``on_ready`` is called once the mount answers.
+    Raises: whatever kept it from being mounted, or ended it; groups are unwrapped.
+    """
+    try:
+        with ExitStack() as stack:
+            guard = stack.enter_context(Guard(plan.mountpoint))
+            listener = stack.enter_context(bind_control_socket(place.control))
+            session = _Session(plan, place, audit, guard, listener, on_ready)
+            trio.run(session.run)
+    except BaseExceptionGroup as group:
+        error = first_leaf(group)
+        _log.debug("raised together: %r", group, exc_info=group)
+        raise error from error.__cause__
+
+
+def failure_event(error: BaseException, plan: MountPlan) -> Event:
+    """What the audit says about the error that kept a share from being mounted."""
+    unc = str(plan.unc)
+    if isinstance(error, guest.GuestRefused):
+        return GuestRefused(unc, plan.credentials.qualified_name)
+    if isinstance(error, SecurityViolation):
+        return SignatureFailed(unc, str(error))
+    return ConnectionFailed(unc, str(error))
+
+
+def first_leaf(error: BaseException) -> BaseException:
+    """Return the first error inside groups of groups; an error alone is itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+@dataclass(slots=True)
+class _Session:
+    plan: MountPlan
+    place: DaemonPlace
+    audit: AuditSink
+    guard: Guard
+    listener: socket
+    on_ready: Callable[[], None]
+
+    async def run(self) -> None:
+        """Serve the mount; a signal or the control socket ends it in good order."""
+        with trio.open_signal_receiver(*_ENDING_SIGNALS) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope)
+                await self._serve(nursery.cancel_scope.cancel)
+                nursery.cancel_scope.cancel()
+
+    async def _serve(self, stop: Callable[[], None]) -> None:
+        from smbfs.fuse.mount import serve
+        from smbfs.vfs.filesystem import FileSystem
+
+        plan = self.plan
+        unc, options, credentials = plan.unc, plan.options, plan.credentials
+        self.audit.write(CredentialUsed(str(unc), credentials.qualified_name, credentials.source))
+        async with (
+            open_share(unc, options, credentials, make_authenticator) as tree,
+            trio.open_nursery() as nursery,
+        ):
+            filesystem = FileSystem(tree, options)
+            facts = MountFacts(
+                mountpoint=plan.mountpoint,
+                unc=str(unc),
+                since=datetime.now(UTC).isoformat(timespec="seconds"),
+                cache_limit=options.cache_size,
+                log=str(self.place.log or ""),
+            )
+
+            def report() -> Mapping[str, Any]:
+                return build_status(facts, tree.connection_status(), _count(filesystem))
+
+            nursery.start_soon(serve_control, self.listener, report, stop)
+            await serve(filesystem, plan.mountpoint, options, on_ready=lambda: self._ready(tree))
+            nursery.cancel_scope.cancel()
+        self.audit.write(Disconnected(str(unc), "unmounted"))
+
+    def _ready(self, tree: TreeConnect) -> None:
+        status = tree.connection_status()
+        mounted = find_mount(self.plan.mountpoint)
+        if mounted is not None:
+            self.guard.watch(mounted.device)
+        unc = str(self.plan.unc)
+        self.audit.write(
+            Connected(
+                unc,
+                status.user,
+                status.transport,
+                status.dialect,
+                describe_protection(status),
+            )
+        )
+        if status.auth == "guest":
+            self.audit.write(InsecureGuestUsed(unc))
+        self.on_ready()
+
+
+async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for number in signals:
+        _log.info("ending: %s", signal.Signals(number).name)
+        scope.cancel()

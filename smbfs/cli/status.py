@@ -1,0 +1,98 @@
+"""``smbfs status``: what every mount's daemon says, for people or as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from smbfs.cli.daemons import Daemon, find_daemons
+from smbfs.cli.errors import CommandError, ExitCode
+from smbfs.cli.mount_table import absolute_path
+
+_WATCH_S: Final = 2.0
+_CLEAR_SCREEN: Final = "\033[H\033[2J"
+_UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+def show_status(mountpoint: str | None, *, as_json: bool, watch: bool) -> int:
+    """Print the state of one mount or of all; with ``watch`` again and again.
+
+    Raises: CommandError when ``mountpoint`` is not one of ours.
+    """
+    while True:
+        daemons = _select(find_daemons(os.environ), mountpoint)
+        text = format_json(daemons) if as_json else format_people(daemons)
+        print((_CLEAR_SCREEN if watch else "") + text, flush=True)
+        if not watch:
+            return int(ExitCode.FINE)
+        time.sleep(_WATCH_S)
+
+
+def format_json(daemons: Sequence[Daemon]) -> str:
+    """Every entry as the daemons gave it, in one list."""
+    return json.dumps([daemon.status for daemon in daemons], indent=2)
+
+
+def format_people(daemons: Sequence[Daemon]) -> str:
+    """Every mount in a few lines."""
+    if not daemons:
+        return "nothing is mounted"
+    return "\n\n".join(_describe(daemon.status) for daemon in daemons)
+
+
+def _select(daemons: list[Daemon], mountpoint: str | None) -> list[Daemon]:
+    if mountpoint is None:
+        return daemons
+    wanted = absolute_path(mountpoint)
+    chosen = [daemon for daemon in daemons if daemon.mountpoint == wanted]
+    if not chosen:
+        raise CommandError(
+            f"{wanted} is not mounted by smbfs",
+            "no daemon of yours says that it is.",
+            "`smbfs status` lists the mounts.",
+            exit_code=ExitCode.USAGE,
+        )
+    return chosen
+
+
+# Any: entries come from JSON; a daemon of another version may lack a field.
+def _describe(status: Mapping[str, Any]) -> str:
+    server, cache = status["server"], status["cache"]
+    io, signing = status["io"], status["signing"]
+    lines = [f"{status['unc']} on {status['mountpoint']}"]
+    rows = {
+        "state": f"{status['state']} since {status['since']}, pid {status['pid']}",
+        "server": f"{server['name']} ({server['address']}, {status['transport']} port "
+        f"{server['port']}), SMB {status['dialect']}",
+        "protection": _protection(status["encryption"], signing),
+        "user": f"{status['user'] or 'nobody'} ({status['auth']})",
+        "read": f"{_size(io['read_bytes'])}, written {_size(io['written_bytes'])}, "
+        f"{io['requests']} requests",
+        "open": f"{status['handles']['open']} files",
+        "cache": f"{_size(cache['bytes'])} of {_size(cache['limit'])}, "
+        f"{cache['hits']} hits, {cache['misses']} misses",
+        "memory": _size(status["rss_bytes"]),
+        "errors": ", ".join(f"{count} {name}" for name, count in status["errors"].items()),
+        "log": status["log"],
+    }
+    lines += [f"  {label:<10}  {text}" for label, text in rows.items() if text]
+    # Names come from servers and from other users' daemons: nothing may steer the terminal.
+    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
+
+
+def _protection(encryption: str | None, signing: Mapping[str, Any]) -> str:
+    if encryption is not None:
+        return f"encrypted, {encryption}"
+    if signing["required"]:
+        return f"signed, {signing['algorithm']}"
+    return f"signed only where the server insists, {signing['algorithm']}"
+
+
+def _size(count: int) -> str:
+    if count < 1024:
+        return f"{count} B"
+    power = min((count.bit_length() - 1) // 10, len(_UNITS))
+    return f"{count / 1024**power:.1f} {_UNITS[power - 1]}"

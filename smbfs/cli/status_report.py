@@ -1,0 +1,109 @@
+"""A mount's entry of ``status --json``, made by its daemon.
+
+Every documented field is always there; what this version can't have yet is 0 or null.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smbfs.client.status import ConnectionStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSystemCounts:
+    """What the file system holds and has saved."""
+
+    open_handles: int = 0
+    """Files open on the server because somebody has them open here."""
+
+    cache_bytes: int = 0
+    """Bytes of file data in memory."""
+
+    cache_hits: int = 0
+    """Blocks that were served from memory."""
+
+    cache_misses: int = 0
+    """Blocks that had to be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountFacts:
+    """What does not change while a mount lives."""
+
+    mountpoint: str
+    unc: str
+    since: str
+    """When it was mounted, ISO 8601 with its offset."""
+    cache_limit: int
+    log: str
+    """Where the daemon logs; empty for a mount in the foreground."""
+
+
+def build_status(
+    facts: MountFacts, connection: ConnectionStatus, counts: FileSystemCounts
+) -> Mapping[str, Any]:
+    """Put an entry together. Any: it is what becomes JSON."""
+    return {
+        "mountpoint": facts.mountpoint,
+        "unc": facts.unc,
+        "pid": os.getpid(),
+        "since": facts.since,
+        "state": connection.state,
+        "transport": connection.transport,
+        "server": {
+            "name": connection.server_name,
+            "address": connection.address,
+            "port": connection.port,
+            "guid": connection.server_guid,
+        },
+        "dialect": connection.dialect,
+        "signing": {
+            "required": connection.signing_required,
+            "algorithm": connection.signing_algorithm,
+        },
+        "encryption": connection.encryption,
+        "user": connection.user,
+        "auth": connection.auth,
+        "channels": 1,
+        "credits": connection.credits,
+        "leases": {"file": 0, "directory": 0, "breaks": connection.breaks},
+        "handles": {"open": counts.open_handles, "cached": 0, "durable": 0},
+        "cache": {
+            "bytes": counts.cache_bytes,
+            "limit": facts.cache_limit,
+            "hits": counts.cache_hits,
+            "misses": counts.cache_misses,
+            "disk_bytes": 0,
+        },
+        "io": {
+            "read_bytes": connection.read_bytes,
+            "written_bytes": connection.written_bytes,
+            "requests": connection.requests,
+            "round_trips": dict(connection.round_trips),
+        },
+        "reconnects": connection.reconnects,
+        "errors": dict(connection.errors),
+        "quic": None,
+        "rss_bytes": _resident_bytes(),
+        "log": facts.log,
+    }
+
+
+def describe_protection(connection: ConnectionStatus) -> str:
+    """``sealed aes-128-gcm``, ``signed aes-128-gmac`` or ``not protected``."""
+    if connection.encryption is not None:
+        return f"sealed {connection.encryption}"
+    if connection.auth != "guest":
+        return f"signed {connection.signing_algorithm}"
+    return "not protected"
+
+
+def _resident_bytes() -> int:
+    """Memory of this process that is in RAM. Spec: proc_pid_statm(5)."""
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
