@@ -26,8 +26,8 @@ class ErrorContext(NamedTuple):
 class ErrorResponse(Message):
     """Why a request failed, beyond the status in the header.
 
-    ``data`` is ErrorData verbatim; in SMB 3.1.1 it may be a list of ``error_contexts``
-    instead, whose number stands in ErrorContextCount.
+    Either ``data``, ErrorData verbatim, or, in SMB 3.1.1, a list of ``error_contexts``, whose
+    number stands in ErrorContextCount.
     Shape: 8 fixed bytes and ErrorData.  StructureSize is 9; the single byte of an empty
     ErrorData may be missing.  The header, not the body, says which command failed.
     Raises: WireError on decode if short, StructureSize != 9 or data outside the body.
@@ -65,7 +65,7 @@ class ErrorResponse(Message):
             start = offset + _ERROR_CONTEXT.size
             contexts.append(ErrorContext(error_id, bytes(slice_data(data, start, length, what))))
             offset = (start + length + 7) & ~7
-        return cls(bytes(data), tuple(contexts))
+        return cls(error_contexts=tuple(contexts))
 
     def symbolic_link_data(self) -> bytes:
         """Return the Symbolic Link Error Response of STATUS_STOPPED_ON_SYMLINK.
