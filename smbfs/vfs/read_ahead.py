@@ -64,7 +64,7 @@ class FileReader:
         self._window = 1
         self._expected_offset = 0
         # The block in which the file ended when last seen: nothing behind it is fetched ahead.
-        self._end_index = file.created.end_of_file // self._block_size
+        self._end_index = (file.created.end_of_file - 1) // self._block_size
 
     async def read(self, offset: int, length: int) -> Buffer:
         """Return up to ``length`` bytes from ``offset``; less only where the file ends.

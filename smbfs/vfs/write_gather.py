@@ -53,7 +53,7 @@ class WriteGather:
         self._budget = budget
         self._gathered = bytearray()
         self._gathered_offset = 0
-        self._gathered_since_s = 0.0
+        self._gathered_due_s = 0.0
         self._timer_runs = False
         self._queue: deque[tuple[int, Buffer]] = deque()  # waits for room, in order
         self._in_flight: dict[int, int] = {}  # offset -> end
@@ -121,7 +121,7 @@ class WriteGather:
     def _gather(self, offset: int, data: Buffer) -> None:
         if not self._gathered:
             self._gathered_offset = offset
-            self._gathered_since_s = trio.current_time()
+            self._gathered_due_s = trio.current_time() + GATHER_S
         self._gathered += data
         if not self._timer_runs:
             self._timer_runs = True
@@ -129,11 +129,10 @@ class WriteGather:
 
     async def _send_when_old(self) -> None:
         while self._gathered:
-            age_s = trio.current_time() - self._gathered_since_s
-            if age_s >= GATHER_S:
+            if trio.current_time() >= self._gathered_due_s:
                 self._send_gathered()
             else:
-                await trio.sleep(GATHER_S - age_s)
+                await trio.sleep_until(self._gathered_due_s)
         self._timer_runs = False
 
     def _send_gathered(self) -> None:

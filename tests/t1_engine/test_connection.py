@@ -23,7 +23,13 @@ from smbfs.wire.create import AccessMask, CreateRequest, FileId
 from smbfs.wire.dialect import Dialect
 from smbfs.wire.echo_cancel import EchoRequest
 from smbfs.wire.error_response import ErrorResponse
-from smbfs.wire.header import HEADER_SIZE, Command, Header, HeaderFlags
+from smbfs.wire.header import (
+    HEADER_SIZE,
+    UNSOLICITED_MESSAGE_ID,
+    Command,
+    Header,
+    HeaderFlags,
+)
 from smbfs.wire.negotiate import Cipher, SecurityMode, SigningAlgorithm
 from smbfs.wire.ntstatus import NtStatus
 from smbfs.wire.read_write import ReadRequest, ReadResponse, WriteRequest
@@ -189,7 +195,7 @@ def test_break_that_nobody_asked_for_is_an_event() -> None:
     body = (24).to_bytes(2, "little") + bytes(6) + bytes(16)
     header = Header.decode(
         conversation.server.response(conversation.server.received[-1], 0, ErrorResponse())
-    )._replace(command=Command.OPLOCK_BREAK, message_id=0xFFFF_FFFF_FFFF_FFFF, session_id=0)
+    )._replace(command=Command.OPLOCK_BREAK, message_id=UNSOLICITED_MESSAGE_ID, session_id=0)
     events = conversation.engine.receive_message(bytearray(header.encode() + body))
     assert [type(event) for event in events] == [Broken]
     assert read(conversation, 0, 10) == file_contents(0, 10)
