@@ -160,10 +160,15 @@ class SambaFolder:
             paths.append(path)
             if path.is_mount():
                 continue
-            subprocess.run(
-                ["mount", "-t", "tmpfs", "-o", f"size={share.size},mode=0777", "bed", str(path)],
-                check=True,
+            options = f"size={share.size},mode=0777"
+            done = subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", options, "bed", str(path)],
+                capture_output=True,
+                text=True,
+                check=False,
             )
+            if done.returncode:
+                raise BedError(f"a share of limited size needs root: {done.stderr}")
         return tuple(paths)
 
     def _make_folders(self) -> None:
