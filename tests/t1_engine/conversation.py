@@ -59,14 +59,18 @@ def negotiate(server: ScriptedServer, offer: Offer = OFFER) -> Conversation:
 
 def sign_on(conversation: Conversation, *, key: bytes = AUTHENTICATION_KEY) -> Conversation:
     """Set the session up in two rounds, the second of which gives it its keys."""
-    engine = conversation.engine
-    for token in (b"hello", b"response"):
-        request = SessionSetupRequest(engine.offer.security_mode, Capabilities(0), token)
-        exchange = exchange_of([request], session=conversation.session)
-        engine.submit(exchange)
-        conversation.pump()
-    engine.establish(exchange, key)
+    _set_up(conversation, b"hello")
+    conversation.engine.establish(_set_up(conversation, b"response"), key)
     return conversation
+
+
+def _set_up(conversation: Conversation, token: bytes) -> Exchange:
+    engine = conversation.engine
+    request = SessionSetupRequest(engine.offer.security_mode, Capabilities(0), token)
+    exchange = exchange_of([request], session=conversation.session)
+    engine.submit(exchange)
+    conversation.pump()
+    return exchange
 
 
 def connect(server: ScriptedServer, offer: Offer = OFFER) -> Conversation:

@@ -53,11 +53,12 @@ class Bed:
 
     async def sign_on(self) -> None:
         await self.connection.perform(exchange_of([OFFER.request()]))
-        for token in (b"hello", b"response"):
-            request = SessionSetupRequest(OFFER.security_mode, Capabilities(0), token)
-            exchange = exchange_of([request], session=self.session)
-            await self.connection.perform(exchange)
-        self.connection.engine.establish(exchange, AUTHENTICATION_KEY)
+        await self._set_up(b"hello")
+        self.connection.engine.establish(await self._set_up(b"response"), AUTHENTICATION_KEY)
+
+    async def _set_up(self, token: bytes) -> Exchange:
+        request = SessionSetupRequest(OFFER.security_mode, Capabilities(0), token)
+        return await self.connection.perform(exchange_of([request], session=self.session))
 
     def exchange(self, *messages: Message) -> Exchange:
         return exchange_of(messages, session=self.session, tree_id=TREE_ID)
@@ -114,7 +115,12 @@ async def test_what_an_abandoned_create_opened_is_closed(
 ) -> None:
     async with signed_on() as bed:
         kept: list[bytes] = []
-        bed.server.mangle = lambda frames: kept.extend(frames) or []  # type: ignore[func-returns-value]
+
+        def keep(frames: list[bytes]) -> list[bytes]:
+            kept.extend(frames)
+            return []
+
+        bed.server.mangle = keep
         with trio.move_on_after(1):
             await bed.connection.perform(bed.exchange(CreateRequest("file", desired_access=1)))
         bed.server.mangle = lambda frames: frames

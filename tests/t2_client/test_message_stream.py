@@ -106,7 +106,8 @@ async def test_tcp_sends_whole_frames_while_the_peer_does_not_read() -> None:
     frames = [bytes([n]) * (1 << 20) for n in range(16)]
     for frame in frames:
         ours.send([frame])
-    assert ours.unflushed
+    backlog = ours.unflushed
+    assert backlog
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ours.flush)
         for frame in frames:
