@@ -1,0 +1,1 @@
+"""See a share mounted and worked in, with nothing but this repository."""
