@@ -155,7 +155,7 @@ def iterate_notify_information(data: memoryview) -> Iterator[NotifyInformation]:
     rest = data
     while len(rest):
         next_offset, action, name_length = unpack_at(_ENTRY, rest, 0, what)
-        if next_offset and not _ENTRY.size <= next_offset <= len(rest):
+        if next_offset and not _ENTRY.size <= next_offset < len(rest):
             raise WireError(what, len(data) - len(rest))
         entry = rest[:next_offset] if next_offset else rest
         name = decode_text(slice_data(entry, _ENTRY.size, name_length, what), what)

@@ -56,7 +56,7 @@ def decode_full_ea_list(data: memoryview) -> tuple[ExtendedAttribute, ...]:
     rest = data
     while len(rest):
         next_offset, flags, name_length, value_length = unpack_at(_ENTRY, rest, 0, what)
-        if next_offset and not _ENTRY.size <= next_offset <= len(rest):
+        if next_offset and not _ENTRY.size <= next_offset < len(rest):
             raise WireError(what, len(data) - len(rest))
         # An entry ends where the next one starts, so that the values can't overlap and be
         # many times larger than the data.
