@@ -1,1 +1,1 @@
-"""See a share mounted and worked in, with nothing but this repository."""
+"""A private server, a mount of it and a short tour: `./dev demo`."""

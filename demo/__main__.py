@@ -1,6 +1,8 @@
-"""``./dev demo``: a private Samba server, a mount of its share, a short tour.
+"""`./dev demo`: see smbfs work, with nothing to set up and nothing left behind.
 
-The mount stays until Ctrl-C, or with ``--once`` ends by itself.
+A private Samba server on loopback, one share mounted by the ``smbfs`` command as anybody
+would, a short tour through it, and then the mount stays until Ctrl-C. With ``--once`` it
+ends by itself.
 """
 
 from __future__ import annotations
@@ -11,87 +13,150 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.beds.guardian import BedError
 from tests.beds.mounted import SMBFS, Mounted, mount
 from tests.beds.samba import SambaServer
 
-_REPOSITORY = Path(__file__).parents[1]
+_BOLD, _DIM, _PLAIN = "\033[1m", "\033[2m", "\033[0m"
+
+
+class TourFailed(Exception):
+    """A step of the tour did not do what it should."""
+
+
+@dataclass
+class Tour:
+    """The share as it is seen here, and as the server has it."""
+
+    server: SambaServer
+    mounted: Mounted
+    colours: bool
+
+    @property
+    def share(self) -> Path:
+        """The mount point."""
+        return self.mounted.path
+
+    def say(self, text: str) -> None:
+        """Tell what comes next."""
+        print(f"\n{_BOLD}{text}{_PLAIN}" if self.colours else f"\n# {text}", flush=True)
+
+    def run(self, *command: str | Path) -> str:
+        """Show a command as it is typed, run it and show what it prints.
+
+        Raises: TourFailed when it fails.
+        """
+        words = [str(word) for word in command]
+        print(f"$ {shlex.join(words)}", flush=True)
+        if words[0] == "smbfs":
+            words[0] = str(SMBFS)
+        done = subprocess.run(
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        text = done.stdout.rstrip()
+        if text:
+            print(f"{_DIM}{text}{_PLAIN}" if self.colours else text, flush=True)
+        if done.returncode:
+            raise TourFailed(f"{words[0]} exited with {done.returncode}")
+        return done.stdout
+
+    def take(self) -> None:
+        """The whole tour. Raises: TourFailed."""
+        for step in (self._look, self._copy, self._move, self._write_a_lot, self._ask):
+            step()
+
+    def _look(self) -> None:
+        self.say("A file that is on the server already")
+        self.run("ls", "-l", self.share)
+        self.run("cat", self.share / "welcome.txt")
+
+    def _copy(self) -> None:
+        self.say("Copy a folder there; what the server then has is the same")
+        source = Path(__file__).parent
+        self.run("cp", "-r", source, self.share / "copied")
+        self.run("diff", "-r", source, self.server.share_path() / "copied")
+
+    def _move(self) -> None:
+        self.say("Rename, remove, and see how much room there is")
+        self.run("mv", self.share / "copied" / "__main__.py", self.share / "tour.py")
+        self.run("rm", "-r", self.share / "copied")
+        self.run("ls", self.share)
+        self.run("df", "-h", self.share)
+
+    def _write_a_lot(self) -> None:
+        self.say("Write 64 MiB until the server has every byte, read them, compare")
+        big = self.share / "big"
+        block = "bs=1M"
+        self.run(
+            "dd", "if=/dev/urandom", f"of={big}", block, "count=64", "conv=fsync", "status=none"
+        )
+        self.run("cmp", big, self.server.share_path() / "big")
+        self.run("ls", "-lh", big)
+
+    def _ask(self) -> None:
+        self.say("Every answer of the server was signed, and checked")
+        self.run("smbfs", "status", self.share)
 
 
 def main() -> int:
-    """Run the demo of the command line; returns its exit code."""
+    """Give the tour; return 0 when all of it worked."""
     parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="end after the tour")
-    once: bool = parser.parse_args().once
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    options = parser.parse_args()
+    # Ended by somebody's script is ended as by Ctrl-C: with everything cleaned up.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(128 + signal.SIGTERM))
     try:
-        with tempfile.TemporaryDirectory(prefix="smbfs-demo-") as folder:
-            _demonstrate(Path(folder), once=once)
-    except (BedError, subprocess.CalledProcessError) as error:
+        with tempfile.TemporaryDirectory(prefix="smbfs-demo-") as name:
+            _show(Path(name), stay=not options.once)
+    except KeyboardInterrupt:
+        print("\nUnmounted; the server is gone.")
+    except (BedError, TourFailed) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\ninterrupted: nothing is left mounted")
-        return 130
     return 0
 
 
-def _demonstrate(folder: Path, *, once: bool) -> None:
+def _show(folder: Path, *, stay: bool) -> None:
     folder.chmod(0o711)
     with SambaServer(folder / "server") as server:
-        _furnish(server.share_path())
-        credentials = server.credentials_file()
-        mountpoint = folder / "share"
-        print(f"A private Samba server listens on {server.host}:{server.port}.\n")
-        print(f"$ smbfs mount {server.unc()} {mountpoint} -o credentials={credentials}")
-        with mount(server.unc(), mountpoint, "-o", f"credentials={credentials}") as mounted:
-            print(mounted.output(), end="")
-            _tour(mounted, server)
-            if not once:
-                _stay(mounted)
-            print(f"\n$ smbfs umount {mountpoint}")
-    print("Unmounted; the server has stopped.")
+        welcome = server.share_path() / "welcome.txt"
+        welcome.write_text("This comes from a Samba server.\n")
+        welcome.chmod(0o644)
+        credentials = f"credentials={server.credentials_file()}"
+        print(f"A Samba server of our own listens on {server.host}, port {server.port}.")
+        print(f"$ smbfs mount {server.unc()} {folder / 'mnt'} -o {credentials}", flush=True)
+        with mount(server.unc(), folder / "mnt", "-o", credentials) as mounted:
+            Tour(server, mounted, colours=sys.stdout.isatty()).take()
+            if stay:
+                _stay(server, mounted)
 
 
-def _furnish(share: Path) -> None:
-    """Something to look at on the server."""
-    album = share / "album"
-    album.mkdir()
-    album.chmod(0o777)
-    for name in ("first.txt", "second.txt"):
-        (album / name).write_text(f"This is {name}, as the server has it.\n")
-        (album / name).chmod(0o666)
-
-
-def _tour(mounted: Mounted, server: SambaServer) -> None:
-    here = str(mounted.path)
-    _show("ls", "-l", f"{here}/album")
-    _show("cat", f"{here}/album/first.txt")
-    _show("cp", str(_REPOSITORY / "LICENSE"), f"{here}/album/third.txt")
-    arrived = server.share_path() / "album" / "third.txt"
-    if arrived.read_bytes() != (_REPOSITORY / "LICENSE").read_bytes():
-        raise BedError("the copy did not arrive at the server as it was")
-    print(f"(the server has {arrived.stat().st_size} bytes of it)")
-    _show("mv", f"{here}/album/third.txt", f"{here}/licence of smbfs.txt")
-    _show("ls", "-l", here)
-    _show("df", "-h", here)
-    _show(str(SMBFS), "status", here, shown="smbfs")
-
-
-def _show(program: str, *arguments: str, shown: str | None = None) -> None:
-    """Print a command as one would type it, and run it."""
-    print(f"\n$ {shlex.join([shown or program, *arguments])}", flush=True)
-    subprocess.run([program, *arguments], check=True)
-
-
-def _stay(mounted: Mounted) -> None:
-    print(f"\nThe share stays at {mounted.path}: use it from another terminal. Ctrl-C ends it.")
-    try:
-        signal.pause()
-    except KeyboardInterrupt:
-        print()
+def _stay(server: SambaServer, mounted: Mounted) -> None:
+    """Leave it all up until Ctrl-C."""
+    seen: list[tuple[str, object]] = [
+        ("the mount", mounted.path),
+        ("the server's side of it", server.share_path()),
+        ("the daemon's log", mounted.status()["log"]),
+    ]
+    unc = server.unc()
+    peer = f"smbclient -p {server.port} {unc.replace(f':{server.port}', '')}"
+    tries = {
+        f"cd {mounted.path}": "work there with any program you like",
+        f"{SMBFS} status --watch": "what it does meanwhile",
+        f"{peer} -A {server.credentials_file()}": "change the share as somebody else does",
+        f"{SMBFS} umount {mounted.path}": "then mount again with other options, say -o seal",
+    }
+    print()
+    for what, where in seen:
+        print(f"  {what:<24} {where}")
+    print("\nTry:")
+    for command, purpose in tries.items():
+        print(f"  {command}\n      {purpose}")
+    print("\nCtrl-C ends all of it.", flush=True)
+    signal.pause()
 
 
 if __name__ == "__main__":
