@@ -29,9 +29,15 @@ from smbfs.engine.events import Broken, Completed, Event, Ignored
 from smbfs.engine.exchange import Exchange, Request, Response
 from smbfs.engine.negotiate import Negotiated, Offer, conclude
 from smbfs.engine.preauth_hash import INITIAL_HASH, extend_hash
+from smbfs.engine.protection import (
+    NO_SIGNATURE,
+    authenticate,
+    seal_frame,
+    sign_message,
+    verify_signature,
+)
 from smbfs.engine.sequence_window import SequenceWindow, credit_charge
 from smbfs.engine.session import Session
-from smbfs.engine.signing import SIGNATURE_SIZE
 from smbfs.errors import (
     LocalProtocolError,
     RemoteProtocolError,
@@ -45,7 +51,6 @@ from smbfs.wire.header import (
     HEADER_SIZE,
     PROTOCOL_ID_SMB1,
     PROTOCOL_ID_TRANSFORM,
-    SIGNATURE_OFFSET,
     UNSOLICITED_MESSAGE_ID,
     Command,
     Header,
@@ -63,7 +68,6 @@ CREDITS_TARGET = 768
 CREDITS_RESERVED = 32
 """Credits that READ and WRITE leave to control messages."""
 
-_NO_SIGNATURE = bytes(SIGNATURE_SIZE)
 _ALIGNMENT = 8
 
 
@@ -176,9 +180,9 @@ class Connection:
             header = self._request_header(exchange, request, related=index > 0)
             if index < last:
                 header = header._replace(next_command=size + padding)
-            frame += self._sign(exchange, header, body)
+            frame += sign_message(exchange, header, body)
         self._hash_outgoing(exchange, frame)
-        return self._seal(exchange, frame)
+        return seal_frame(exchange, frame)
 
     def _request_header(self, exchange: Exchange, request: Request, *, related: bool) -> Header:
         flags = HeaderFlags.RELATED_OPERATIONS if related else HeaderFlags(0)
@@ -194,39 +198,12 @@ class Connection:
             async_id=0,
             tree_id=exchange.tree_id,
             session_id=exchange.session.session_id if exchange.session else 0,
-            signature=_NO_SIGNATURE,
+            signature=NO_SIGNATURE,
         )
 
     def _credits_to_ask(self, charge: int) -> int:
         """Return what replaces ``charge``, and what is missing that nobody asked for yet."""
         return max(charge, CREDITS_TARGET - self._window.credits - self._asked)
-
-    def _sign(
-        self, exchange: Exchange, header: Header, body: tuple[Buffer, ...]
-    ) -> tuple[Buffer, ...]:
-        signer = exchange.session.signer if exchange.session else None
-        if signer is None or self._seals(exchange):
-            return (header.encode(), *body)
-        header = header._replace(flags=header.flags | HeaderFlags.SIGNED)
-        is_cancel = header.command == Command.CANCEL
-        signature = signer.sign((header.encode(), *body), header.message_id, is_cancel=is_cancel)
-        return (header._replace(signature=signature).encode(), *body)
-
-    @staticmethod
-    def _seals(exchange: Exchange) -> bool:
-        session = exchange.session
-        return (
-            session is not None
-            and session.sealer is not None
-            and (session.encrypt_data or exchange.encrypt)
-        )
-
-    def _seal(self, exchange: Exchange, frame: list[Buffer]) -> list[Buffer]:
-        if not self._seals(exchange):
-            return frame
-        assert exchange.session is not None
-        assert exchange.session.sealer is not None
-        return exchange.session.sealer.seal(frame)
 
     def _build_cancel(self, exchange: Exchange) -> list[Buffer]:
         frame: list[Buffer] = []
@@ -241,8 +218,8 @@ class Connection:
             if request.async_id:
                 flags = header.flags | HeaderFlags.ASYNC_COMMAND
                 header = header._replace(flags=flags, async_id=request.async_id)
-            frame += self._sign(exchange, header, body.buffers())
-            return self._seal(exchange, frame)
+            frame += sign_message(exchange, header, body.buffers())
+            return seal_frame(exchange, frame)
         return frame
 
     def _hash_outgoing(self, exchange: Exchange, frame: list[Buffer]) -> None:
@@ -306,7 +283,7 @@ class Connection:
             raise RemoteProtocolError(
                 f"{header.command.name} answered {request.message.command.name}"
             )
-        self._authenticate(element, header, exchange, sealed_by)
+        authenticate(element, header, exchange, sealed_by)
         self._window.grant(header.credits)
         if header.status == NtStatus.STATUS_PENDING:
             if HeaderFlags.ASYNC_COMMAND not in header.flags:
@@ -321,31 +298,6 @@ class Connection:
         if header.command != Command.OPLOCK_BREAK:
             raise RemoteProtocolError(f"an unsolicited {header.command.name}")
         return Broken(decode_break(element[HEADER_SIZE:]))
-
-    def _authenticate(
-        self, element: memoryview, header: Header, exchange: Exchange, sealed_by: Session | None
-    ) -> None:
-        """Reject what was not signed or sealed as the session wants it.
-
-        Spec: [MS-SMB2] 3.2.5.1.1 and 3.2.5.1.3.
-        """
-        session = exchange.session
-        if sealed_by is not None:
-            if sealed_by is not session:
-                raise SecurityViolation("a response sealed by another session")
-            return
-        if session is None:
-            return
-        if self._seals(exchange):
-            raise SecurityViolation("a response in clear where sealing is required")
-        if session.signer is None:
-            return
-        if header.session_id != session.session_id:
-            raise SecurityViolation("a response of another session")
-        if HeaderFlags.SIGNED in header.flags:
-            _verify(session, element, header)
-        elif session.signing_required and header.status != NtStatus.STATUS_PENDING:
-            raise SecurityViolation(f"an unsigned {header.command.name} response")
 
     def _settle(
         self, element: memoryview, header: Header, exchange: Exchange, request: Request
@@ -389,7 +341,7 @@ class Connection:
         must_be_signed = session.signing_required or negotiated.dialect == Dialect.SMB_3_1_1
         try:
             if HeaderFlags.SIGNED in header.flags:
-                _verify(session, memoryview(raw), header)
+                verify_signature(session, memoryview(raw), header)
             elif must_be_signed:
                 raise SecurityViolation("the last SESSION_SETUP response is not signed")
         except SecurityViolation as error:
@@ -417,13 +369,6 @@ class Connection:
             assert request.message_id == message_id
             assert exchange.unanswered > 0
             assert request.response is None
-
-
-def _verify(session: Session, element: memoryview, header: Header) -> None:
-    assert session.signer is not None
-    # The signature was computed with its own field zero (3.1.5.1).
-    element[SIGNATURE_OFFSET : SIGNATURE_OFFSET + SIGNATURE_SIZE] = _NO_SIGNATURE
-    session.signer.verify(element, header.message_id, header.signature)
 
 
 def _split_compound(message: memoryview) -> Iterator[memoryview]:

@@ -1,0 +1,86 @@
+"""How messages are protected: signed or sealed on their way out, checked on their way in.
+
+Both directions of one rule stand side by side here, so that nobody asks for less than we send.
+
+Spec: [MS-SMB2] 3.2.4.1.1 (signing), 3.2.4.1.8 (sealing), 3.2.5.1.1 and 3.2.5.1.3 (checking).
+"""
+
+from __future__ import annotations
+
+from smbfs.engine.exchange import Exchange
+from smbfs.engine.session import Session
+from smbfs.engine.signing import SIGNATURE_SIZE
+from smbfs.errors import SecurityViolation
+from smbfs.wire.header import SIGNATURE_OFFSET, Command, Header, HeaderFlags
+from smbfs.wire.message import Buffer
+from smbfs.wire.ntstatus import NtStatus
+
+NO_SIGNATURE = bytes(SIGNATURE_SIZE)
+
+
+def is_sealed(exchange: Exchange) -> bool:
+    """Whether an exchange and its answers travel sealed: its session or its tree wants it."""
+    session = exchange.session
+    return (
+        session is not None
+        and session.sealer is not None
+        and (session.encrypt_data or exchange.encrypt)
+    )
+
+
+def sign_message(
+    exchange: Exchange, header: Header, body: tuple[Buffer, ...]
+) -> tuple[Buffer, ...]:
+    """Return the pieces of one message, signed if the session can and sealing does not do it."""
+    signer = exchange.session.signer if exchange.session else None
+    if signer is None or is_sealed(exchange):
+        return (header.encode(), *body)
+    header = header._replace(flags=header.flags | HeaderFlags.SIGNED)
+    is_cancel = header.command == Command.CANCEL
+    signature = signer.sign((header.encode(), *body), header.message_id, is_cancel=is_cancel)
+    return (header._replace(signature=signature).encode(), *body)
+
+
+def seal_frame(exchange: Exchange, frame: list[Buffer]) -> list[Buffer]:
+    """Return the frame as it is, or sealed."""
+    if not is_sealed(exchange):
+        return frame
+    assert exchange.session is not None
+    assert exchange.session.sealer is not None
+    return exchange.session.sealer.seal(frame)
+
+
+def authenticate(
+    element: memoryview, header: Header, exchange: Exchange, sealed_by: Session | None
+) -> None:
+    """Check that the server's message is protected as the exchange wants it.
+
+    ``sealed_by``: the session whose keys unsealed the frame. The Signature field of ``element``
+    is zeroed in place.
+    Raises: SecurityViolation.
+    """
+    session = exchange.session
+    if sealed_by is not None:
+        if sealed_by is not session:
+            raise SecurityViolation("a response sealed by another session")
+        return
+    if session is None:
+        return
+    if is_sealed(exchange):
+        raise SecurityViolation("a response in clear where sealing is required")
+    if session.signer is None:
+        return
+    if header.session_id != session.session_id:
+        raise SecurityViolation("a response of another session")
+    if HeaderFlags.SIGNED in header.flags:
+        verify_signature(session, element, header)
+    elif session.signing_required and header.status != NtStatus.STATUS_PENDING:
+        raise SecurityViolation(f"an unsigned {header.command.name} response")
+
+
+def verify_signature(session: Session, element: memoryview, header: Header) -> None:
+    """Verify one message of the server. Raises: SecurityViolation. Spec: [MS-SMB2] 3.1.5.1."""
+    assert session.signer is not None
+    # The signature was computed with its own field zero.
+    element[SIGNATURE_OFFSET : SIGNATURE_OFFSET + SIGNATURE_SIZE] = NO_SIGNATURE
+    session.signer.verify(element, header.message_id, header.signature)
