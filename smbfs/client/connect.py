@@ -20,14 +20,14 @@ from smbfs.client.answers import answer
 from smbfs.client.connection import Connection
 from smbfs.client.sign_on import negotiate, sign_on
 from smbfs.client.status import Identity
-from smbfs.client.tree_connect import TreeConnect
+from smbfs.client.tree_connect import TRANSACT_SIZE, TreeConnect
 from smbfs.config.model import MountOptions
 from smbfs.config.unc import Unc
 from smbfs.engine.connection import Connection as Engine
 from smbfs.engine.exchange import exchange_of
 from smbfs.engine.negotiate import Offer
 from smbfs.engine.session import Session
-from smbfs.errors import NegotiationRefused, ServerStatusError, SmbfsError
+from smbfs.errors import DeadlineExceeded, NegotiationRefused, ServerStatusError, SmbfsError
 from smbfs.transport.dial import TCP_PORT, dial_tcp
 from smbfs.wire.create import (
     AccessMask,
@@ -52,6 +52,15 @@ GOODBYE_S = 2.0
 
 CONNECT_S = 15.0
 """Seconds for reaching the server, if ``timeout`` is not shorter."""
+
+SIGN_ON_S = 30.0
+"""Seconds for everything from NEGOTIATE to TREE_CONNECT, if ``timeout`` is not shorter."""
+
+HANDSHAKE_FRAME_MAX = 256 * 1024
+"""Bytes that a frame may have until we ask for more than tokens."""
+
+FRAME_OVERHEAD_MAX = 128 * 1024
+"""Bytes that a frame may have beyond the largest payload that we ask for."""
 
 _SALT_SIZE = 32
 
@@ -83,12 +92,17 @@ async def open_share(
         options.port or unc.port or TCP_PORT,
         timeout_s=min(CONNECT_S, options.timeout_s),
     )
+    stream.max_message_size = HANDSHAKE_FRAME_MAX
     connection = Connection(engine, stream, timeout_s=options.timeout_s)
     failure: SmbfsError | None = None
+    sign_on_s = min(SIGN_ON_S, options.timeout_s)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(connection.run)
         try:
-            tree = await _connect_tree(connection, unc, options, credentials, authenticator)
+            with trio.fail_after(sign_on_s):
+                tree = await _connect_tree(connection, unc, options, credentials, authenticator)
+        except trio.TooSlowError:
+            failure = DeadlineExceeded(f"signing on to {unc.server}", sign_on_s)
         except SmbfsError as error:
             failure = error  # Raised outside of the nursery, which would wrap it.
         else:
@@ -141,6 +155,9 @@ async def _connect_tree(
     tree = await _request_tree(connection, session, unc)
     tree.rsize = options.rsize or tree.rsize
     tree.wsize = options.wsize or tree.wsize
+    connection.stream.max_message_size = (
+        max(tree.rsize, TRANSACT_SIZE) + FRAME_OVERHEAD_MAX  # we never ask for more
+    )
     tree.identity = Identity(
         server_name=unc.server,
         user=credentials.username,
