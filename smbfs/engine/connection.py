@@ -49,6 +49,7 @@ from smbfs.wire.dialect import Dialect
 from smbfs.wire.echo_cancel import CancelRequest
 from smbfs.wire.header import (
     HEADER_SIZE,
+    NEXT_COMMAND_OFFSET,
     PROTOCOL_ID_SMB1,
     PROTOCOL_ID_TRANSFORM,
     UNSOLICITED_MESSAGE_ID,
@@ -69,6 +70,7 @@ CREDITS_RESERVED = 32
 """Credits that READ and WRITE leave to control messages."""
 
 _ALIGNMENT = 8
+_NEXT_COMMAND_FIELD = slice(NEXT_COMMAND_OFFSET, NEXT_COMMAND_OFFSET + 4)
 
 
 class Connection:
@@ -177,15 +179,19 @@ class Connection:
             padding = -size % _ALIGNMENT if index < last else 0
             if padding:
                 body = (*body, bytes(padding))
-            header = self._request_header(exchange, request, related=index > 0)
-            if index < last:
-                header = header._replace(next_command=size + padding)
+            header = self._request_header(
+                exchange,
+                request,
+                flags=HeaderFlags.RELATED_OPERATIONS if index else HeaderFlags(0),
+                next_command=size + padding if index < last else 0,
+            )
             frame += sign_message(exchange, header, body)
         self._hash_outgoing(exchange, frame)
         return seal_frame(exchange, frame)
 
-    def _request_header(self, exchange: Exchange, request: Request, *, related: bool) -> Header:
-        flags = HeaderFlags.RELATED_OPERATIONS if related else HeaderFlags(0)
+    def _request_header(
+        self, exchange: Exchange, request: Request, *, flags: HeaderFlags, next_command: int = 0
+    ) -> Header:
         multi_credit = self.negotiated is not None and self.negotiated.supports_multi_credit
         return Header(
             credit_charge=request.charge if multi_credit else 0,
@@ -193,7 +199,7 @@ class Connection:
             command=request.message.command,
             credits=request.asked,
             flags=flags,
-            next_command=0,
+            next_command=next_command,
             message_id=request.message_id,
             async_id=0,
             tree_id=exchange.tree_id,
@@ -211,7 +217,7 @@ class Connection:
             if request.response is not None:
                 continue
             # One CANCEL a frame would do, but a compound has few parts: name the first open one.
-            header = self._request_header(exchange, request, related=False)
+            header = self._request_header(exchange, request, flags=HeaderFlags(0))
             header = header._replace(credit_charge=0, credits=0)
             body = CancelRequest()
             header = header._replace(command=body.command)
@@ -374,7 +380,8 @@ class Connection:
 def _split_compound(message: memoryview) -> Iterator[memoryview]:
     """Yield each message of a compound, with its padding. Spec: [MS-SMB2] 3.2.5.1.9."""
     while True:
-        next_command = Header.decode(message).next_command
+        # Read alone: the header as a whole is decoded once, by whom the message is for.
+        next_command = int.from_bytes(message[_NEXT_COMMAND_FIELD], "little")
         if next_command == 0:
             yield message
             return

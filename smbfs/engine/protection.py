@@ -17,6 +17,8 @@ from smbfs.wire.ntstatus import NtStatus
 
 NO_SIGNATURE = bytes(SIGNATURE_SIZE)
 
+_SIGNATURE_FIELD = slice(SIGNATURE_OFFSET, SIGNATURE_OFFSET + SIGNATURE_SIZE)
+
 
 def is_sealed(exchange: Exchange) -> bool:
     """Whether an exchange and its answers travel sealed: its session or its tree wants it."""
@@ -35,10 +37,11 @@ def sign_message(
     signer = exchange.session.signer if exchange.session else None
     if signer is None or is_sealed(exchange):
         return (header.encode(), *body)
-    header = header._replace(flags=header.flags | HeaderFlags.SIGNED)
+    signed = bytearray(header._replace(flags=header.flags | HeaderFlags.SIGNED).encode())
     is_cancel = header.command == Command.CANCEL
-    signature = signer.sign((header.encode(), *body), header.message_id, is_cancel=is_cancel)
-    return (header._replace(signature=signature).encode(), *body)
+    signature = signer.sign((signed, *body), header.message_id, is_cancel=is_cancel)
+    signed[_SIGNATURE_FIELD] = signature
+    return (signed, *body)
 
 
 def seal_frame(exchange: Exchange, frame: list[Buffer]) -> list[Buffer]:
@@ -82,5 +85,5 @@ def verify_signature(session: Session, element: memoryview, header: Header) -> N
     """Verify one message of the server. Raises: SecurityViolation. Spec: [MS-SMB2] 3.1.5.1."""
     assert session.signer is not None
     # The signature was computed with its own field zero.
-    element[SIGNATURE_OFFSET : SIGNATURE_OFFSET + SIGNATURE_SIZE] = NO_SIGNATURE
+    element[_SIGNATURE_FIELD] = NO_SIGNATURE
     session.signer.verify(element, header.message_id, header.signature)
