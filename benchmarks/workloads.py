@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import shutil
 import subprocess
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -224,19 +226,18 @@ def _tar_extract(bench: Bench, mounted: MountedShare) -> Results:
 
 def _tar_create(bench: Bench, mounted: MountedShare) -> Results:
     """Tar reads a tree that the server had all along; a pipe, since tar knows /dev/null."""
-    with timed() as watch:
-        packing = subprocess.Popen(
-            ["tar", "cf", "-", "-C", str(mounted.path / "tree"), "source"], stdout=subprocess.PIPE
-        )
+    command = ["tar", "cf", "-", "-C", str(mounted.path / "tree"), "source"]
+    with timed() as watch, subprocess.Popen(command, stdout=subprocess.PIPE) as packing:
         assert packing.stdout is not None
-        length = 0
-        while chunk := packing.stdout.read(BLOCK):
-            length += len(chunk)
-        code = packing.wait()
-        packing.stdout.close()
-    if code or length < bench.archive.stat().st_size * 0.9:
-        raise BedError(f"tar c ended with {code} after {length} bytes")
+        packed = packing.stdout.read()
+    with tarfile.open(fileobj=io.BytesIO(packed)) as found, tarfile.open(bench.archive) as wanted:
+        if packing.returncode or _files_of(found) != _files_of(wanted):
+            raise BedError(f"tar c ended with {packing.returncode} and packed something else")
     return {"tar_create": watch.rate(bench.scale.tree_files)}
+
+
+def _files_of(archive: tarfile.TarFile) -> dict[str, int]:
+    return {member.name: member.size for member in archive if member.isfile()}
 
 
 def _compare_with_archive(bench: Bench, folder: Path) -> None:
