@@ -23,6 +23,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from smbfs.vfs.lease_policy import Version
 from smbfs.vfs.refusals import Refusal, Refused
 
 ROOT_NUMBER: Final = 1
@@ -47,6 +48,7 @@ class Inode:
         "number",
         "parent",
         "pins",
+        "shown_size",
         "version",
     )
 
@@ -66,8 +68,10 @@ class Inode:
         self.lookup_count = 0
         self.pins = 0
         """Open files and running operations that need this inode, whatever the kernel says."""
-        self.version: tuple[int, int] | None = None
-        """Size and change time when the kernel's pages of it were last known to be right."""
+        self.shown_size = -1
+        """The size that the kernel believes, as far as we told it."""
+        self.version: Version | None = None
+        """The version of the content that the kernel's pages are from."""
 
     def __repr__(self) -> str:
         return f"<Inode {self.number} {self.name!r} lookups={self.lookup_count}>"

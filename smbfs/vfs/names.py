@@ -54,11 +54,13 @@ class NameNotText(InvalidName):
 class Names(Protocol):
     """How one mount writes names and paths for its server."""
 
-    separator: str
-    """What stands between the names of a path."""
+    @property
+    def separator(self) -> str:
+        """What stands between the names of a path."""
 
-    case_sensitive: bool
-    """Whether the server tells names apart that differ only in case."""
+    @property
+    def case_sensitive(self) -> bool:
+        """Whether the server tells names apart that differ only in case."""
 
     def to_server(self, name: bytes) -> str:
         """Return what the server stores for this name of the kernel. Raises: InvalidName."""

@@ -1,0 +1,167 @@
+"""What ``stat`` shows of a file: from the server's answer to POSIX attributes.
+
+A server with POSIX extensions tells mode, owner and link count. Any other tells DOS attributes,
+and the mount's options say what they look like here. Reparse points are whatever they stand for
+(see ``special_files``); one that stands for nothing we know is the file or directory it covers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_IMODE
+from typing import Final, NamedTuple
+
+from smbfs.config.model import MountOptions
+from smbfs.vfs.special_files import SpecialFile
+from smbfs.wire.create import FileAttributes
+from smbfs.wire.filetime import filetime_to_ns
+from smbfs.wire.fscc import FileStat
+
+DEFAULT_MODE: Final = 0o755
+"""Permission bits where neither the server nor an option says any, as cifs.ko has them."""
+
+_LINK_MODE: Final = 0o777
+_WRITE_BITS: Final = 0o222
+_BLOCK_SIZE: Final = 512  # of st_blocks
+
+
+class Attributes(NamedTuple):
+    """One ``struct stat`` without its inode number."""
+
+    mode: int
+    """Type and permissions."""
+    size: int
+    link_count: int
+    uid: int
+    gid: int
+    device: int
+    """``st_rdev`` of a device file."""
+    blocks: int
+    """Units of 512 bytes."""
+    atime_ns: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeRules:
+    """How files look where the server does not say, or the user said otherwise."""
+
+    uid: int
+    gid: int
+    uid_forced: bool = False
+    gid_forced: bool = False
+    file_mode: int | None = None
+    """Permission bits of every file; None: the server's, else DEFAULT_MODE."""
+    dir_mode: int | None = None
+
+
+def attribute_rules(options: MountOptions) -> AttributeRules:
+    """Return the rules that the options of a mount mean, for the user who mounts."""
+    return AttributeRules(
+        uid=os.getuid() if options.uid is None else options.uid,
+        gid=os.getgid() if options.gid is None else options.gid,
+        uid_forced=options.uid is not None,
+        gid_forced=options.gid is not None,
+        file_mode=options.file_mode,
+        dir_mode=options.dir_mode,
+    )
+
+
+def file_type_of(stat: FileStat, special: SpecialFile | None = None) -> int:
+    """Return the S_IFMT bits of what the server shows."""
+    if special is not None:
+        return special.file_type
+    if stat.attributes & FileAttributes.DIRECTORY:
+        return S_IFDIR
+    return (S_IFMT(stat.mode) if stat.mode is not None else 0) or S_IFREG
+
+
+def present(
+    stat: FileStat, rules: AttributeRules, special: SpecialFile | None = None
+) -> Attributes:
+    """Return what ``stat`` shows of a file."""
+    file_type = file_type_of(stat, special)
+    mtime_ns = filetime_to_ns(stat.write_time)
+    return Attributes(
+        mode=file_type | _permissions(stat, file_type, rules),
+        size=_size(stat, file_type, special),
+        # 1 for a directory means "not counted" to find(1) and fts(3).
+        link_count=stat.link_count or 1,
+        uid=_owner(stat, rules),
+        gid=_group(stat, rules),
+        device=special.device if special is not None else 0,
+        blocks=-(-stat.allocation_size // _BLOCK_SIZE),
+        # Servers and file systems without a time send 0.
+        atime_ns=filetime_to_ns(stat.access_time) if stat.access_time else mtime_ns,
+        mtime_ns=mtime_ns,
+        ctime_ns=filetime_to_ns(stat.change_time) if stat.change_time else mtime_ns,
+    )
+
+
+def _permissions(stat: FileStat, file_type: int, rules: AttributeRules) -> int:
+    if file_type == S_IFLNK:
+        return _LINK_MODE
+    forced = rules.dir_mode if file_type == S_IFDIR else rules.file_mode
+    if forced is None and stat.mode is not None:
+        return S_IMODE(stat.mode)
+    mode = DEFAULT_MODE if forced is None else forced
+    # On a directory the DOS attribute means something else (a customised folder).
+    if stat.mode is None and file_type != S_IFDIR and stat.attributes & FileAttributes.READONLY:
+        mode &= ~_WRITE_BITS
+    return mode
+
+
+def _size(stat: FileStat, file_type: int, special: SpecialFile | None) -> int:
+    if special is not None and file_type == S_IFLNK:
+        return len(special.target)
+    return stat.size if file_type in {S_IFREG, S_IFDIR, S_IFLNK} else 0
+
+
+def _owner(stat: FileStat, rules: AttributeRules) -> int:
+    told = stat.owner.unix_user if stat.owner is not None else None
+    return rules.uid if told is None or rules.uid_forced else told
+
+
+def _group(stat: FileStat, rules: AttributeRules) -> int:
+    told = stat.group.unix_group if stat.group is not None else None
+    return rules.gid if told is None or rules.gid_forced else told
+
+
+class AttributeCache:
+    """Attributes by inode number, each until a time of its own; the oldest make room.
+
+    Times are seconds of whatever clock the caller reads.
+    """
+
+    def __init__(self, limit: int = 65536) -> None:
+        """``limit``: inodes whose attributes are kept."""
+        self._limit = limit
+        self._known: OrderedDict[int, tuple[Attributes, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, number: int, now_s: float) -> Attributes | None:
+        """Return what is known and may still be believed at ``now_s``."""
+        known = self._known.get(number)
+        if known is None:
+            return None
+        attributes, until_s = known
+        if now_s >= until_s:
+            del self._known[number]
+            return None
+        return attributes
+
+    def put(self, number: int, attributes: Attributes, until_s: float) -> None:
+        """Believe ``attributes`` until ``until_s``."""
+        self._known[number] = (attributes, until_s)
+        self._known.move_to_end(number)
+        while len(self._known) > self._limit:
+            self._known.popitem(last=False)
+
+    def discard(self, number: int) -> None:
+        """Forget: something changed."""
+        self._known.pop(number, None)

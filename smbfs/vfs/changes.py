@@ -1,0 +1,285 @@
+"""What changes a share by path: make, remove, rename, link, and set what a file has.
+
+Each is one compound. Where servers know several ways, the one with POSIX semantics is tried
+first, and a server that turns out not to know it is not asked again. Every function may raise
+ServerStatusError.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from smbfs.errors import ServerStatusError
+from smbfs.vfs.share import NOT_SUPPORTED, STAT_ACCESS, Share
+from smbfs.wire.create import (
+    AccessMask,
+    CreateDisposition,
+    CreateOptions,
+    FileAttributes,
+    FileId,
+)
+from smbfs.wire.fscc import (
+    DispositionFlags,
+    ExtendedAttribute,
+    FileStat,
+    RenameFlags,
+    decode_full_ea_list,
+    encode_basic_information,
+    encode_disposition,
+    encode_disposition_ex,
+    encode_end_of_file,
+    encode_full_ea_list,
+    encode_link_information,
+    encode_rename_information,
+    encode_rename_information_ex,
+)
+from smbfs.wire.info import (
+    FileInfoClass,
+    InfoType,
+    QueryInfoRequest,
+    QueryInfoResponse,
+    SecurityInformation,
+    SetInfoRequest,
+)
+from smbfs.wire.ioctl import FsctlCode, IoctlRequest
+from smbfs.wire.mode_descriptor import encode_mode_descriptor
+from smbfs.wire.ntstatus import NtStatus
+from smbfs.wire.security import SecurityDescriptor, Sid
+
+_DELETE_ACCESS: Final = AccessMask.DELETE | STAT_ACCESS
+_EA_SIZE_MAX: Final = 1 << 18
+_REPARSE: Final = CreateOptions.OPEN_REPARSE_POINT
+_REPARSE_ACCESS: Final = AccessMask.WRITE_DATA | AccessMask.WRITE_ATTRIBUTES
+
+_DELETE_EX: Final = encode_disposition_ex(
+    DispositionFlags.DELETE
+    | DispositionFlags.POSIX_SEMANTICS
+    | DispositionFlags.IGNORE_READONLY_ATTRIBUTE
+)
+_RENAME_EX: Final = RenameFlags.POSIX_SEMANTICS | RenameFlags.IGNORE_READONLY_ATTRIBUTE
+
+
+def set_file_info(
+    info_class: FileInfoClass, data: bytes, file_id: FileId = FileId.RELATED
+) -> SetInfoRequest:
+    """Return the SET_INFO of a class of a file's information."""
+    return SetInfoRequest(file_id, InfoType.FILE, info_class, data)
+
+
+async def make_directory(share: Share, path: str, mode: int) -> FileStat:
+    """Make a directory and return what it is."""
+    create = share.create_request(
+        path,
+        STAT_ACCESS,
+        disposition=CreateDisposition.CREATE,
+        options=CreateOptions.DIRECTORY_FILE,
+        attributes=FileAttributes.DIRECTORY,
+        mode=mode,
+    )
+    (answer,) = await share.compound(create, share.stat_query())
+    return share.decode_stat(answer)
+
+
+async def remove(share: Share, path: str, *, kind: CreateOptions | None = None) -> None:
+    """Remove a name; what has the file open goes on as far as the server lets it.
+
+    ``kind`` is DIRECTORY_FILE or NON_DIRECTORY_FILE, or None for either.
+    """
+    if await remove_like_posix(share, path, kind=kind):
+        return
+    options = _REPARSE | (kind or CreateOptions(0))
+    delete = set_file_info(FileInfoClass.DISPOSITION, encode_disposition(True))
+    try:
+        await share.compound(share.create_request(path, _DELETE_ACCESS, options=options), delete)
+    except ServerStatusError as error:
+        if error.status != NtStatus.STATUS_CANNOT_DELETE:
+            raise
+        # The read-only attribute, which POSIX does not ask when a name is removed.
+        access = _DELETE_ACCESS | AccessMask.WRITE_ATTRIBUTES
+        create = share.create_request(path, access, options=options)
+        await share.compound(create, _set_dos_attributes(FileAttributes.NORMAL), delete)
+
+
+async def remove_like_posix(share: Share, path: str, *, kind: CreateOptions | None = None) -> bool:
+    """Remove a name at once although the file is open; False if the server doesn't know how."""
+    if not share.limits.disposition_ex:
+        return False
+    create = share.create_request(
+        path, _DELETE_ACCESS, options=_REPARSE | (kind or CreateOptions(0))
+    )
+    try:
+        await share.compound(create, set_file_info(FileInfoClass.DISPOSITION_EX, _DELETE_EX))
+    except ServerStatusError as error:
+        if error.status not in NOT_SUPPORTED or error.command == "CREATE":
+            raise
+        share.limits.disposition_ex = False
+        return False
+    return True
+
+
+async def rename(share: Share, old: str, new: str, *, replace: bool) -> None:
+    """Give a file or directory another path, over what is there if ``replace``."""
+    create = share.create_request(old, _DELETE_ACCESS)
+    if share.limits.rename_ex:
+        flags = _RENAME_EX | (RenameFlags.REPLACE_IF_EXISTS if replace else RenameFlags(0))
+        data = encode_rename_information_ex(new, flags)
+        try:
+            await share.compound(create, set_file_info(FileInfoClass.RENAME_EX, data))
+        except ServerStatusError as error:
+            if error.status not in NOT_SUPPORTED or error.command == "CREATE":
+                raise
+            share.limits.rename_ex = False
+        else:
+            return
+    data = encode_rename_information(new, replace=replace)
+    await share.compound(create, set_file_info(FileInfoClass.RENAME, data))
+
+
+async def rename_and_delete(share: Share, old: str, new: str) -> None:
+    """Move a file out of the way; it vanishes when the last open of it is closed."""
+    create = share.create_request(old, _DELETE_ACCESS | AccessMask.WRITE_ATTRIBUTES)
+    await share.compound(
+        create,
+        set_file_info(FileInfoClass.RENAME, encode_rename_information(new, replace=False)),
+        _set_dos_attributes(FileAttributes.HIDDEN),  # And no longer read-only.
+        set_file_info(FileInfoClass.DISPOSITION, encode_disposition(True)),
+    )
+
+
+async def link(share: Share, existing: str, new: str) -> FileStat:
+    """Give a file a further name and return what it is now."""
+    create = share.create_request(existing, AccessMask.WRITE_ATTRIBUTES | STAT_ACCESS)
+    data = encode_link_information(new, replace=False)
+    _, answer = await share.compound(
+        create, set_file_info(FileInfoClass.LINK, data), share.stat_query()
+    )
+    return share.decode_stat(answer)
+
+
+async def make_special(
+    share: Share, path: str, candidates: tuple[bytes, ...], mode: int
+) -> FileStat:
+    """Make a file that is a reparse point, the first of ``candidates`` that the server takes.
+
+    Raises: ServerStatusError of the last one, if it takes none.
+    """
+    create = share.create_request(
+        path,
+        _REPARSE_ACCESS | STAT_ACCESS,
+        disposition=CreateDisposition.CREATE,
+        options=_REPARSE | CreateOptions.NON_DIRECTORY_FILE,
+        attributes=FileAttributes.ARCHIVE,
+        mode=mode,
+    )
+    failure: ServerStatusError | None = None
+    for reparse in candidates:
+        request = IoctlRequest(FsctlCode.SET_REPARSE_POINT, FileId.RELATED, reparse, 0)
+        try:
+            _, answer = await share.compound(create, request, share.stat_query())
+        except ServerStatusError as error:
+            if error.command == "CREATE":
+                raise
+            await remove(share, path)  # An empty file, which nobody asked for.
+            failure = error
+        else:
+            return share.decode_stat(answer)
+    assert failure is not None, "no candidates"
+    raise failure
+
+
+async def set_reparse_point(share: Share, path: str, reparse: bytes) -> None:
+    """Make an existing file a reparse point."""
+    request = IoctlRequest(FsctlCode.SET_REPARSE_POINT, FileId.RELATED, reparse, 0)
+    await share.compound(share.create_request(path, _REPARSE_ACCESS), request)
+
+
+def end_of_file_request(file_id: FileId, size: int) -> SetInfoRequest:
+    """Return the request that cuts or extends an open file."""
+    return set_file_info(FileInfoClass.END_OF_FILE, encode_end_of_file(size), file_id)
+
+
+async def set_size(share: Share, path: str, size: int) -> FileStat:
+    """Cut or extend a file and return what it is now."""
+    create = share.create_request(
+        path,
+        AccessMask.WRITE_DATA | STAT_ACCESS,
+        options=CreateOptions.NON_DIRECTORY_FILE,
+    )
+    request = end_of_file_request(FileId.RELATED, size)
+    _, answer = await share.compound(create, request, share.stat_query())
+    return share.decode_stat(answer)
+
+
+async def set_attributes(
+    share: Share,
+    path: str,
+    *,
+    access_time: int = 0,
+    write_time: int = 0,
+    attributes: int = 0,
+) -> FileStat:
+    """Set times (FILETIMEs) and DOS attributes, 0 for what stays; return what the file is now."""
+    data = encode_basic_information(
+        access_time=access_time, write_time=write_time, attributes=attributes
+    )
+    create = share.create_request(path, AccessMask.WRITE_ATTRIBUTES | STAT_ACCESS)
+    _, answer = await share.compound(
+        create, set_file_info(FileInfoClass.BASIC, data), share.stat_query()
+    )
+    return share.decode_stat(answer)
+
+
+async def set_mode(share: Share, path: str, mode: int) -> FileStat:
+    """Set permission bits (POSIX extensions only) and return what the file is now."""
+    return await _set_security(
+        share,
+        path,
+        AccessMask.WRITE_DAC,
+        SecurityInformation.DACL,
+        encode_mode_descriptor(mode),
+    )
+
+
+async def set_owner(share: Share, path: str, uid: int | None, gid: int | None) -> FileStat:
+    """Set owner and group where given; return what the file is now."""
+    parts = SecurityInformation(0)
+    if uid is not None:
+        parts |= SecurityInformation.OWNER
+    if gid is not None:
+        parts |= SecurityInformation.GROUP
+    descriptor = SecurityDescriptor(
+        Sid.unix_user_sid(uid) if uid is not None else None,
+        Sid.unix_group_sid(gid) if gid is not None else None,
+    )
+    access = AccessMask.WRITE_OWNER
+    return await _set_security(share, path, access, parts, descriptor.encode())
+
+
+async def _set_security(
+    share: Share, path: str, access: AccessMask, parts: SecurityInformation, descriptor: bytes
+) -> FileStat:
+    request = SetInfoRequest(FileId.RELATED, InfoType.SECURITY, 0, descriptor, parts)
+    create = share.create_request(path, access | STAT_ACCESS)
+    _, answer = await share.compound(create, request, share.stat_query())
+    return share.decode_stat(answer)
+
+
+def _set_dos_attributes(attributes: FileAttributes) -> SetInfoRequest:
+    return set_file_info(FileInfoClass.BASIC, encode_basic_information(attributes=attributes))
+
+
+async def read_extended_attributes(share: Share, path: str) -> tuple[ExtendedAttribute, ...]:
+    """Return all extended attributes of a file."""
+    size = min(_EA_SIZE_MAX, share.tree.max_transact_size)
+    query = QueryInfoRequest(FileId.RELATED, InfoType.FILE, FileInfoClass.FULL_EA, size)
+    create = share.create_request(path, AccessMask.READ_EA | STAT_ACCESS)
+    (answer,) = await share.compound(create, query)
+    return decode_full_ea_list(QueryInfoResponse.decode(answer).data)
+
+
+async def set_extended_attribute(share: Share, path: str, attribute: ExtendedAttribute) -> None:
+    """Set an extended attribute; an empty value removes it."""
+    create = share.create_request(path, AccessMask.WRITE_EA | STAT_ACCESS)
+    await share.compound(
+        create, set_file_info(FileInfoClass.FULL_EA, encode_full_ea_list([attribute]))
+    )

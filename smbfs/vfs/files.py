@@ -1,0 +1,240 @@
+"""Open files: opening, reading, writing, flushing, closing.
+
+Reads go through the handle's :class:`FileReader`, writes through its :class:`WriteGather`. What one
+handle has gathered is sent before another one reads, and every change drops what was read ahead.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Final, NamedTuple
+
+from smbfs.client.open import Open
+from smbfs.errors import SmbfsError
+from smbfs.vfs.changes import end_of_file_request
+from smbfs.vfs.descriptions import Description
+from smbfs.vfs.handles import Handle
+from smbfs.vfs.inodes import Inode
+from smbfs.vfs.lease_policy import Version
+from smbfs.vfs.read_ahead import FileReader
+from smbfs.vfs.refusals import Refusal, Refused
+from smbfs.vfs.removal import Removal
+from smbfs.vfs.share import stat_of_open
+from smbfs.vfs.state import Entry, MountState
+from smbfs.vfs.write_gather import WriteGather
+from smbfs.wire.create import AccessMask, CreateDisposition
+from smbfs.wire.fscc import FileStat
+from smbfs.wire.message import Buffer
+
+_READ_ACCESS: Final = AccessMask.READ_DATA
+_WRITE_ACCESS: Final = AccessMask.WRITE_DATA | AccessMask.APPEND_DATA | AccessMask.WRITE_ATTRIBUTES
+
+_log = logging.getLogger(__name__)
+
+
+class OpenedFile(NamedTuple):
+    """What the kernel is told of an open file."""
+
+    handle: int
+    keep_pages: bool
+    """The pages that the kernel has of an earlier open are still right."""
+    use_pages: bool
+    """Whether it may keep pages at all."""
+
+
+class Files:
+    """The verbs about file contents. May raise ServerStatusError, TransportError, Refused."""
+
+    def __init__(self, state: MountState, removal: Removal) -> None:
+        self._state = state
+        self._removal = removal
+
+    # ------------------------------------------------------------- open and close
+
+    async def open(self, number: int, flags: int) -> OpenedFile:
+        """Give out a handle of a known file, for reading or writing as ``flags`` say."""
+        state = self._state
+        inode = state.inodes.get(number)
+        opened = state.handles.opened(inode)
+        if opened is not None:
+            await opened.settle()
+        truncate = bool(flags & os.O_TRUNC) and _writes(flags)
+        # Elsewhere overwriting a file also drops its extended attributes and streams.
+        overwrite = truncate and state.share.posix
+        disposition = CreateDisposition.OVERWRITE if overwrite else CreateDisposition.OPEN
+        file = await state.at(
+            inode,
+            lambda path: state.share.open(path, _access(flags), disposition=disposition),
+        )
+        stat = stat_of_open(file.created)
+        try:
+            state.check_same(inode, Description(stat))
+            if truncate and not overwrite and stat.size:
+                await state.share.tree.request(end_of_file_request(file.file_id, 0))
+                stat = await state.share.stat_open(file)
+        except BaseException:
+            state.nursery.start_soon(_close_quietly, file)
+            raise
+        handle = self._add_handle(inode, file, flags, stat)
+        if truncate:
+            self._truncated(inode)
+        return self._opened(inode, handle, stat)
+
+    async def create(
+        self, parent_number: int, name: bytes, mode: int, flags: int
+    ) -> tuple[OpenedFile, Entry]:
+        """Make a file (or, without O_EXCL, open what is there) and open it."""
+        state = self._state
+        parent = state.inodes.get(parent_number)
+        disposition = _disposition(flags)
+        file = await state.at_name(
+            parent,
+            name,
+            lambda path: state.share.open(path, _access(flags), disposition=disposition, mode=mode),
+        )
+        stat = stat_of_open(file.created)
+        try:
+            entry = state.show_new(parent, name, Description(stat))
+        except BaseException:
+            state.nursery.start_soon(_close_quietly, file)
+            raise
+        inode = state.inodes.get(entry.number)
+        state.attributes.discard(parent.number)
+        handle = self._add_handle(inode, file, flags, stat)
+        if disposition == CreateDisposition.OVERWRITE_IF:
+            self._truncated(inode)
+        return self._opened(inode, handle, stat), entry
+
+    def _add_handle(self, inode: Inode, file: Open, flags: int, stat: FileStat) -> int:
+        state = self._state
+        opened = state.handles.opening(inode, stat.size)
+        opened.end = max(opened.end, stat.size) if opened.is_dirty else stat.size
+        reader = gather = None
+        if _reads(flags):
+            reader = FileReader(
+                file,
+                state.blocks,
+                inode.number,
+                nursery=state.nursery,
+                believe_s=state.policy.block_timeout_s,
+            )
+        if _writes(flags):
+            gather = WriteGather(file, nursery=state.nursery, budget=state.budget)
+        appends = bool(flags & os.O_APPEND)
+        return state.handles.add(
+            Handle(opened, file, reader=reader, gather=gather, appends=appends)
+        )
+
+    def _truncated(self, inode: Inode) -> None:
+        opened = self._state.handles.opened(inode)
+        if opened is not None:
+            opened.end = 0
+            opened.forget_blocks()
+        inode.shown_size = 0
+        self._state.attributes.discard(inode.number)
+
+    def _opened(self, inode: Inode, handle: int, stat: FileStat) -> OpenedFile:
+        version = Version(stat.size, stat.change_time)
+        keep = self._state.policy.may_keep_pages(inode.version, version)
+        inode.version = version
+        return OpenedFile(handle, keep, self._state.policy.use_page_cache)
+
+    async def release(self, number: int) -> None:
+        """Close a handle. Errors of its writes were told by the flush before."""
+        state = self._state
+        handle = state.handles.remove(number)
+        try:
+            if handle.gather is not None:
+                await handle.gather.flush()
+        except SmbfsError as error:
+            # Nobody waits for this answer.
+            _log.warning("lost writes to inode %d: %s", handle.opened.inode.number, error)
+            raise
+        finally:
+            if handle.reader is not None and not handle.opened.handles:
+                handle.reader.invalidate()
+            if not handle.opened.handles:
+                self._removal.closed(handle.opened)
+            await handle.file.close()
+
+    async def close_all(self) -> None:
+        """Close what is still open when the mount ends; what fails is only logged."""
+        for number in self._state.handles:
+            try:
+                await self.release(number)
+            except SmbfsError as error:
+                _log.warning("closing handle %d: %s", number, error)
+
+    # ------------------------------------------------------------- data
+
+    async def read(self, number: int, offset: int, length: int) -> Buffer:
+        """Return up to ``length`` bytes; fewer only at the end of the file."""
+        handle = self._state.handles.get(number)
+        if handle.reader is None:
+            raise Refused(Refusal.BAD_HANDLE, "not opened for reading")
+        if handle.opened.is_dirty:
+            await handle.opened.settle()
+        return await handle.reader.read(offset, length)
+
+    async def write(self, number: int, offset: int, data: Buffer) -> int:
+        """Take ``data``; :meth:`flush` says whether the server got it."""
+        handle = self._state.handles.get(number)
+        if handle.gather is None:
+            raise Refused(Refusal.BAD_HANDLE, "not opened for writing")
+        opened, inode = handle.opened, handle.opened.inode
+        position = offset
+        if handle.appends and offset == inode.shown_size and offset != opened.end:
+            # The kernel appends where it thinks that the file ends; it does not.
+            position = opened.end
+            self._state.kernel.inode_changed(inode.number)
+        opened.end = max(opened.end, position + len(data))
+        inode.shown_size = max(inode.shown_size, offset + len(data))
+        opened.forget_blocks()
+        self._state.attributes.discard(inode.number)
+        return await handle.gather.write(position, data)
+
+    async def flush(self, number: int) -> None:
+        """Return when the server has what this handle wrote; raise what went wrong with it."""
+        handle = self._state.handles.get(number)
+        if handle.gather is not None:
+            await handle.gather.flush()
+
+    async def synchronise(self, number: int) -> None:
+        """Return when the server has what this handle wrote on stable storage."""
+        handle = self._state.handles.get(number)
+        if handle.gather is not None:
+            await handle.gather.flush()
+            await handle.file.flush()
+
+
+def _reads(flags: int) -> bool:
+    return flags & os.O_ACCMODE != os.O_WRONLY
+
+
+def _writes(flags: int) -> bool:
+    return flags & os.O_ACCMODE != os.O_RDONLY
+
+
+def _access(flags: int) -> AccessMask:
+    access = AccessMask(0)
+    if _reads(flags):
+        access |= _READ_ACCESS
+    if _writes(flags):
+        access |= _WRITE_ACCESS
+    return access
+
+
+def _disposition(flags: int) -> CreateDisposition:
+    if flags & os.O_EXCL:
+        return CreateDisposition.CREATE
+    if flags & os.O_TRUNC:
+        return CreateDisposition.OVERWRITE_IF
+    return CreateDisposition.OPEN_IF
+
+
+async def _close_quietly(file: Open) -> None:
+    try:
+        await file.close()
+    except SmbfsError as error:
+        _log.debug("closing a file that was not wanted: %s", error)

@@ -1,0 +1,85 @@
+"""The file system of one mount: every verb that the kernel may use, by topic.
+
+Verbs take inode and handle numbers and names as bytes, and answer with values; what goes wrong is
+one of the errors of ``smbfs.errors`` or a :class:`~smbfs.vfs.refusals.Refused`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from stat import S_IFDIR
+
+import trio
+
+from smbfs.client.tree_connect import TreeConnect
+from smbfs.config.model import MountOptions
+from smbfs.vfs.attribute_verbs import AttributeVerbs
+from smbfs.vfs.directories import Directories
+from smbfs.vfs.files import Files
+from smbfs.vfs.links import Links
+from smbfs.vfs.names import Names, PosixNames, WindowsNames
+from smbfs.vfs.namespace import Namespace
+from smbfs.vfs.refusals import Refusal, Refused
+from smbfs.vfs.removal import Removal
+from smbfs.vfs.renames import Renames
+from smbfs.vfs.share import Share
+from smbfs.vfs.state import MountState
+from smbfs.vfs.xattrs import ExtendedAttributes
+
+CLOSE_S = 10.0
+"""Seconds for writing and closing what is still open when the mount ends."""
+
+
+class FileSystem:
+    """All verbs of one mount."""
+
+    def __init__(self, state: MountState) -> None:
+        removal = Removal(state.share)
+        self.state = state
+        self.names = Namespace(state, removal)
+        self.renames = Renames(state, removal)
+        self.links = Links(state)
+        self.attributes = AttributeVerbs(state)
+        self.files = Files(state, removal)
+        self.directories = Directories(state, removal)
+        self.extended_attributes = ExtendedAttributes(state)
+
+    async def aclose(self) -> None:
+        """Write and close what is still open."""
+        await self.files.close_all()
+        await self.directories.close_all()
+
+
+@asynccontextmanager
+async def open_filesystem(
+    tree: TreeConnect, options: MountOptions, root: str = ""
+) -> AsyncIterator[FileSystem]:
+    """Serve a share, or the folder ``root`` (``a/b``) of it, for the length of the block.
+
+    Raises: ServerStatusError, Refused (NOT_DIRECTORY) if the root can't be shown.
+    """
+    names: Names = PosixNames() if tree.posix else WindowsNames()
+    share = Share(tree, names=names, root=tuple(part.encode() for part in root.split("/") if part))
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        filesystem = FileSystem(MountState(share, options, nursery))
+        try:
+            await _enter_root(filesystem.state)
+            yield filesystem
+        except Exception as error:  # noqa: BLE001 - raised again outside of the nursery
+            failure = error
+        finally:
+            with trio.move_on_after(CLOSE_S) as scope:
+                scope.shield = True
+                await filesystem.aclose()
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _enter_root(state: MountState) -> None:
+    description = await state.describer.describe(state.share.path(()))
+    if description.file_type != S_IFDIR:
+        raise Refused(Refusal.NOT_DIRECTORY, "the root of the mount")
+    state.inodes.set_root_id(description.stat.file_id)

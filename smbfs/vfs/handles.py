@@ -1,0 +1,147 @@
+"""Open files: what the kernel knows by handle, and what several handles of one file share.
+
+INVARIANT: every handle in the table is in the ``handles`` of its file, and a file is in the table
+as long as it has handles; its inode is pinned for that time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+from smbfs.client.open import Open
+from smbfs.vfs.inodes import Inode, InodeTable
+from smbfs.vfs.read_ahead import FileReader
+from smbfs.vfs.refusals import Refusal, Refused
+from smbfs.vfs.write_gather import WriteGather
+
+ItemT = TypeVar("ItemT")
+
+
+class Numbered(dict[int, ItemT]):
+    """Things that the kernel knows by a number of ours; numbers are not used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = 0
+
+    def add(self, item: ItemT) -> int:
+        """Keep an item and return its number."""
+        self._last += 1
+        self[self._last] = item
+        return self._last
+
+    def find(self, number: int) -> ItemT:
+        """Return an item. Raises: Refused (BAD_HANDLE)."""
+        item = self.get(number)
+        if item is None:
+            raise Refused(Refusal.BAD_HANDLE, f"handle {number}")
+        return item
+
+
+class OpenFile:
+    """A file that is open here, perhaps several times."""
+
+    __slots__ = ("end", "handles", "hidden_name", "inode")
+
+    def __init__(self, inode: Inode, end: int) -> None:
+        self.inode = inode
+        self.handles: list[Handle] = []
+        self.end = end
+        """Where the file ends as far as we know, gathered writes included."""
+        self.hidden_name = ""
+        """The name under which it waits for its last close, if it was removed."""
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether the server lacks bytes that were written here."""
+        return any(h.gather is not None and h.gather.dirty_end is not None for h in self.handles)
+
+    async def settle(self) -> None:
+        """Return when the server has every byte; errors stay for the handles that wrote."""
+        for handle in list(self.handles):
+            if handle.gather is not None:
+                await handle.gather.drain()
+
+    def forget_blocks(self) -> None:
+        """Drop everything that was read ahead: the content has changed."""
+        for handle in self.handles:
+            if handle.reader is not None:
+                handle.reader.invalidate()
+
+    def writable(self, preferred: Handle | None = None) -> Handle | None:
+        """Return a handle that may write, ``preferred`` if it may."""
+        if preferred is not None and preferred.gather is not None:
+            return preferred
+        return next((h for h in self.handles if h.gather is not None), None)
+
+
+class Handle:
+    """One open of a file: FUSE's ``fh``."""
+
+    __slots__ = ("appends", "file", "gather", "opened", "reader")
+
+    def __init__(
+        self,
+        opened: OpenFile,
+        file: Open,
+        *,
+        reader: FileReader | None,
+        gather: WriteGather | None,
+        appends: bool,
+    ) -> None:
+        self.opened = opened
+        self.file = file
+        self.reader = reader
+        """None if it was not opened for reading."""
+        self.gather = gather
+        """None if it was not opened for writing."""
+        self.appends = appends
+        """O_APPEND."""
+
+
+class HandleTable:
+    """All open files of a mount."""
+
+    def __init__(self, inodes: InodeTable) -> None:
+        self._inodes = inodes
+        self._handles: Numbered[Handle] = Numbered()
+        self._files: dict[int, OpenFile] = {}
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(list(self._handles))
+
+    def get(self, number: int) -> Handle:
+        """Return a handle. Raises: Refused (BAD_HANDLE)."""
+        return self._handles.find(number)
+
+    def opened(self, inode: Inode) -> OpenFile | None:
+        """Return the open file of an inode, if it is open."""
+        return self._files.get(inode.number)
+
+    def opening(self, inode: Inode, end: int) -> OpenFile:
+        """Return the open file of an inode that is being opened; follow it with :meth:`add`."""
+        opened = self._files.get(inode.number)
+        if opened is None:
+            opened = self._files[inode.number] = OpenFile(inode, end)
+            self._inodes.pin(inode)
+        return opened
+
+    def add(self, handle: Handle) -> int:
+        """Keep a handle and return its number."""
+        handle.opened.handles.append(handle)
+        return self._handles.add(handle)
+
+    def remove(self, number: int) -> Handle:
+        """Forget a handle, which is then the caller's to close. Raises: Refused (BAD_HANDLE)."""
+        handle = self._handles.find(number)
+        del self._handles[number]
+        opened = handle.opened
+        opened.handles.remove(handle)
+        if not opened.handles:
+            del self._files[opened.inode.number]
+            self._inodes.unpin(opened.inode)
+        return handle

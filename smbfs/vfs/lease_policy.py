@@ -1,0 +1,60 @@
+"""How long something may be believed: the one place that answers it.
+
+Without leases the answers follow from ``actimeo`` and ``cache`` alone. Leases will make them
+depend on what the server has promised about each file and directory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from smbfs.config.model import MountOptions
+
+
+class Version(NamedTuple):
+    """What changes whenever a file's content does."""
+
+    size: int
+    change_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeasePolicy:
+    """What a mount's options allow."""
+
+    timeout_s: float
+    """Seconds for which a name or attributes are believed."""
+    use_page_cache: bool
+    """Whether the kernel may keep file contents at all."""
+
+    @property
+    def entry_timeout_s(self) -> float:
+        """Seconds for which the kernel may believe that a name leads to an inode."""
+        return self.timeout_s
+
+    @property
+    def negative_timeout_s(self) -> float:
+        """Seconds for which the kernel may believe that there is no such name."""
+        return self.timeout_s
+
+    @property
+    def attribute_timeout_s(self) -> float:
+        """Seconds for which the kernel may believe attributes."""
+        return self.timeout_s
+
+    @property
+    def block_timeout_s(self) -> float:
+        """Seconds for which a block that was read ahead may be handed out."""
+        return max(self.timeout_s, 1.0)
+
+    def may_keep_pages(self, before: Version | None, now: Version) -> bool:
+        """Whether an open may use the pages that the kernel has from an earlier one."""
+        return self.use_page_cache and before == now
+
+
+def lease_policy(options: MountOptions) -> LeasePolicy:
+    """Return what the options of a mount allow."""
+    if options.cache == "none":
+        return LeasePolicy(timeout_s=0.0, use_page_cache=False)
+    return LeasePolicy(timeout_s=options.actimeo_s, use_page_cache=True)

@@ -1,0 +1,100 @@
+"""A server's listing of one directory, as entries that can be shown.
+
+What a listing leaves open is asked, all of a piece at once: what reparse points stand for, and the
+real names behind the ones that old Samba servers send for names which Windows would not take.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import trio
+
+from smbfs.client.open import Open
+from smbfs.errors import ServerStatusError, SmbfsError, WireError
+from smbfs.vfs.descriptions import Description
+from smbfs.vfs.directory_stream import Listed
+from smbfs.vfs.inodes import Inode
+from smbfs.vfs.removal import Removal
+from smbfs.vfs.state import MountState
+from smbfs.wire.create import FileAttributes
+from smbfs.wire.fscc import DirectoryEntry
+
+QUESTIONS_MAX: Final = 32
+"""Questions about single entries that are under way at once."""
+
+_MANGLED: Final = re.compile(r"[0-9A-Z_~#$%&'()@^`{}!-]{1,6}~[0-9A-Z](\.[0-9A-Z_~-]{1,3})?")
+"""How Samba writes a name that it thinks its client can't take (8.3, with a hash)."""
+
+
+class Listing:
+    """One open directory of the server."""
+
+    def __init__(self, state: MountState, removal: Removal, inode: Inode, directory: Open) -> None:
+        self._state = state
+        self._removal = removal
+        self._inode = inode
+        self._directory = directory
+
+    async def next_piece(self, *, restart: bool) -> list[Listed] | None:
+        """Return the next entries that can be shown, or None when there are no more."""
+        entries = await self._state.share.list_piece(self._directory, restart=restart)
+        if entries is None:
+            return None
+        entries = [entry for entry in entries if self._is_ordinary(entry)]
+        questions = [index for index, entry in enumerate(entries) if self._is_open(entry)]
+        shown: list[Listed | None] = [
+            self._listed(entry.name, Description(entry.stat)) for entry in entries
+        ]
+        if questions:
+            limiter = trio.CapacityLimiter(QUESTIONS_MAX)
+
+            async def ask(index: int) -> None:
+                async with limiter:
+                    shown[index] = await self._complete(entries[index])
+
+            async with trio.open_nursery() as nursery:
+                for index in questions:
+                    nursery.start_soon(ask, index)
+        self._state.hidden_names += shown.count(None)
+        return [listed for listed in shown if listed is not None]
+
+    async def aclose(self) -> None:
+        """Give the directory back."""
+        await self._directory.close()
+
+    def _is_ordinary(self, entry: DirectoryEntry) -> bool:
+        return entry.name not in {".", ".."} and not self._removal.hides(entry.name)
+
+    def _is_open(self, entry: DirectoryEntry) -> bool:
+        """Whether the entry can't be shown as it is."""
+        if self._state.share.posix and _MANGLED.fullmatch(entry.name):
+            return True
+        if entry.stat.attributes & FileAttributes.REPARSE_POINT and not self._state.share.posix:
+            return True  # The server may follow it, and lookups then say something else.
+        return self._state.describer.is_open_question(entry.stat)
+
+    def _listed(self, name: str, description: Description) -> Listed | None:
+        shown = self._state.share.names.from_server(name)
+        return Listed(shown, description) if shown is not None else None
+
+    async def _complete(self, entry: DirectoryEntry) -> Listed | None:
+        """Ask what a listing leaves open; what can't be answered is shown as it was listed."""
+        state = self._state
+        name = entry.name
+        try:
+            directory = state.path(self._inode)
+            path = state.share.join(directory, name)
+            if state.share.posix and _MANGLED.fullmatch(name):
+                name = await state.share.real_name(path, entry.stat.file_id) or name
+                path = state.share.join(directory, name)
+            if state.share.posix:
+                description = await state.describer.complete(path, entry.stat)
+            else:
+                description = await state.describer.describe(path)
+        except (ServerStatusError, WireError):
+            description = Description(entry.stat)
+        except SmbfsError:
+            return None  # The directory is gone.
+        return self._listed(name, description)

@@ -1,0 +1,115 @@
+"""Names: looking them up, making and removing directories, linking and removing files."""
+
+from __future__ import annotations
+
+from stat import S_IFREG
+from typing import Final
+
+from smbfs.errors import ServerStatusError
+from smbfs.vfs import changes
+from smbfs.vfs.descriptions import Description
+from smbfs.vfs.inodes import Inode
+from smbfs.vfs.removal import Removal
+from smbfs.vfs.reparse_repair import repair_reparse_point, reparse_point_of
+from smbfs.vfs.state import Entry, MountState
+from smbfs.wire.create import CreateOptions
+from smbfs.wire.ntstatus import NtStatus
+
+_NO_SUCH_NAME: Final = frozenset(
+    {
+        NtStatus.STATUS_OBJECT_NAME_NOT_FOUND,
+        NtStatus.STATUS_NO_SUCH_FILE,
+        NtStatus.STATUS_DELETE_PENDING,
+    }
+)
+
+
+class Namespace:
+    """The verbs about names. Each may raise ServerStatusError, Refused, InvalidName."""
+
+    def __init__(self, state: MountState, removal: Removal) -> None:
+        self._state = state
+        self._removal = removal
+
+    async def look_up(self, parent_number: int, name: bytes) -> Entry | None:
+        """Return the entry of a name, or None if there is none."""
+        state = self._state
+        parent = state.inodes.get(parent_number)
+        try:
+            description = await state.at_name(parent, name, state.describer.describe)
+        except ServerStatusError as error:
+            if error.status not in _NO_SUCH_NAME:
+                raise
+            state.inodes.remove(parent, name)
+            return None
+        return state.show_new(parent, name, description)
+
+    def forget(self, number: int, count: int) -> None:
+        """The kernel forgets an inode as often as ``count``."""
+        self._state.inodes.forget(number, count)
+
+    async def make_directory(self, parent_number: int, name: bytes, mode: int) -> Entry:
+        """Make a directory with these permission bits (where the server has such)."""
+        state = self._state
+        parent = state.inodes.get(parent_number)
+        stat = await state.at_name(
+            parent, name, lambda path: changes.make_directory(state.share, path, mode)
+        )
+        self._changed(parent)
+        return state.show_new(parent, name, Description(stat))
+
+    async def remove_directory(self, parent_number: int, name: bytes) -> None:
+        """Remove an empty directory."""
+        state = self._state
+        parent = state.inodes.get(parent_number)
+        await state.at_name(
+            parent,
+            name,
+            lambda path: changes.remove(state.share, path, kind=CreateOptions.DIRECTORY_FILE),
+        )
+        state.inodes.remove(parent, name)
+        self._changed(parent)
+
+    async def remove_file(self, parent_number: int, name: bytes) -> None:
+        """Remove a name; a file that is open here goes on until its last close."""
+        state = self._state
+        parent = state.inodes.get(parent_number)
+        found = state.inodes.find(parent, name)
+        inode = found[0] if found is not None else None
+        opened = state.handles.opened(inode) if inode is not None else None
+        # A link to a directory may be a directory to the server.
+        is_file = inode is not None and inode.file_type == S_IFREG
+        kind = CreateOptions.NON_DIRECTORY_FILE if is_file else None
+
+        async def remove(path: str) -> None:
+            if opened is not None:
+                await self._removal.remove_open(path, opened)
+            else:
+                await changes.remove(state.share, path, kind=kind)
+
+        await state.at_name(parent, name, remove)
+        state.inodes.remove(parent, name)
+        self._changed(parent)
+        if inode is not None:
+            self._changed(inode)
+
+    async def link(self, number: int, parent_number: int, name: bytes) -> Entry:
+        """Give a file a further name."""
+        state = self._state
+        inode = state.inodes.get(number)
+        parent = state.inodes.get(parent_number)
+        opened = state.handles.opened(inode)
+        if opened is not None:
+            await opened.settle()
+        reparse = await reparse_point_of(state, inode)
+        new_path = state.path_in(parent, name)
+        stat = await state.at(inode, lambda path: changes.link(state.share, path, new_path))
+        if reparse is not None:
+            await repair_reparse_point(state, new_path, reparse)
+            stat = await state.share.stat(new_path)
+        description = await state.describer.complete(new_path, stat)
+        self._changed(parent)
+        return state.show_new(parent, name, description)
+
+    def _changed(self, inode: Inode) -> None:
+        self._state.attributes.discard(inode.number)

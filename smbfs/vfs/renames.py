@@ -1,0 +1,114 @@
+"""Renaming, with what POSIX promises and servers do not: a target that is open or read-only.
+
+Such a target is first moved out of the way, and back if the rename fails after all.
+"""
+
+from __future__ import annotations
+
+import logging
+from stat import S_IFDIR
+from typing import Final
+
+from smbfs.errors import ServerStatusError, SmbfsError
+from smbfs.vfs import changes
+from smbfs.vfs.inodes import Inode
+from smbfs.vfs.refusals import Refusal, Refused
+from smbfs.vfs.removal import Removal
+from smbfs.vfs.reparse_repair import repair_reparse_point, reparse_point_of
+from smbfs.vfs.state import MountState
+from smbfs.wire.create import CreateOptions
+from smbfs.wire.ntstatus import NtStatus
+
+RENAME_NOREPLACE: Final = 1
+"""Flag of renameat2(2): fail if the target exists."""
+
+_TARGET_IN_THE_WAY: Final = frozenset(
+    {
+        NtStatus.STATUS_ACCESS_DENIED,
+        NtStatus.STATUS_SHARING_VIOLATION,
+        NtStatus.STATUS_OBJECT_NAME_COLLISION,
+        NtStatus.STATUS_CANNOT_DELETE,
+    }
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Renames:
+    """The verb ``rename``. May raise ServerStatusError, Refused, InvalidName."""
+
+    def __init__(self, state: MountState, removal: Removal) -> None:
+        self._state = state
+        self._removal = removal
+
+    async def rename(
+        self, parent_number: int, name: bytes, new_parent_number: int, new_name: bytes, flags: int
+    ) -> None:
+        """Rename an entry, over what is at the new name unless RENAME_NOREPLACE.
+
+        Raises: Refused (INVALID) for what no server does in one step (RENAME_EXCHANGE).
+        """
+        if flags & ~RENAME_NOREPLACE:
+            raise Refused(Refusal.INVALID, "a rename of more than one file")
+        state = self._state
+        parent = state.inodes.get(parent_number)
+        new_parent = state.inodes.get(new_parent_number)
+        found = state.inodes.find(parent, name)
+        target = state.inodes.child(new_parent, new_name)
+        reparse = await reparse_point_of(state, found[0]) if found is not None else None
+        with state.renaming():
+            old_path = state.path_in(parent, name)
+            new_path = state.path_in(new_parent, new_name)
+            if flags & RENAME_NOREPLACE:
+                await changes.rename(state.share, old_path, new_path, replace=False)
+            else:
+                await self._replace(old_path, new_path, target)
+            moved = state.inodes.move(parent, name, new_parent, new_name)
+        await repair_reparse_point(state, new_path, reparse)
+        for inode in (parent, new_parent, moved, target):
+            if inode is not None:
+                state.attributes.discard(inode.number)
+
+    async def _replace(self, old_path: str, new_path: str, target: Inode | None) -> None:
+        share = self._state.share
+        try:
+            await changes.rename(share, old_path, new_path, replace=True)
+        except ServerStatusError as error:
+            if target is None or error.status not in _TARGET_IN_THE_WAY:
+                raise
+            is_open = self._state.handles.opened(target) is not None
+            if share.posix and not is_open:
+                raise  # The server means it.
+            if target.file_type == S_IFDIR:
+                await self._replace_directory(old_path, new_path)
+            elif not await self._replace_aside(old_path, new_path, target):
+                raise
+
+    async def _replace_directory(self, old_path: str, new_path: str) -> None:
+        """Rename a directory over an empty one, for servers that don't."""
+        share = self._state.share
+        await changes.remove(share, new_path, kind=CreateOptions.DIRECTORY_FILE)
+        try:
+            await changes.rename(share, old_path, new_path, replace=False)
+        except SmbfsError:
+            await changes.make_directory(share, new_path, 0o777)
+            raise
+
+    async def _replace_aside(self, old_path: str, new_path: str, target: Inode) -> bool:
+        """Move the target away, rename, remove the target; False if it can't be moved."""
+        share = self._state.share
+        aside = self._removal.hidden_path(new_path)
+        try:
+            await changes.rename(share, new_path, aside, replace=False)
+        except ServerStatusError:
+            return False
+        try:
+            await changes.rename(share, old_path, new_path, replace=False)
+        except SmbfsError:
+            await changes.rename(share, aside, new_path, replace=False)
+            raise
+        try:
+            await self._removal.remove_open(aside, self._state.handles.opened(target))
+        except ServerStatusError as error:
+            _log.warning("%s was replaced, but stays as %s: %s", new_path, aside, error)
+        return True

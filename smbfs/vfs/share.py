@@ -1,0 +1,313 @@
+"""One share, by path: what a file is, what a directory holds, an open file.
+
+Round trips are what a remote file system costs, so each question is one: a compound of CREATE,
+the question and CLOSE. What changes things is in ``changes``; both speak SMB's terms, NTSTATUS
+included, and know nothing of inodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from smbfs.client.open import Open
+from smbfs.client.tree_connect import TreeConnect
+from smbfs.errors import ServerStatusError
+from smbfs.vfs.names import Names
+from smbfs.wire.create import (
+    AccessMask,
+    CreateDisposition,
+    CreateOptions,
+    CreateRequest,
+    CreateResponse,
+    FileAttributes,
+    FileId,
+    ShareAccess,
+)
+from smbfs.wire.create_contexts import (
+    PosixCreateRequest,
+    PosixCreateResponse,
+    QueryOnDiskIdRequest,
+    QueryOnDiskIdResponse,
+)
+from smbfs.wire.fscc import (
+    DirectoryEntry,
+    FileStat,
+    decode_file_all_information,
+    decode_posix_information,
+    iterate_directory,
+)
+from smbfs.wire.info import FileInfoClass, InfoType, QueryInfoRequest, QueryInfoResponse
+from smbfs.wire.ioctl import FsctlCode, IoctlRequest, IoctlResponse
+from smbfs.wire.message import Message
+from smbfs.wire.ntstatus import NtStatus
+
+STAT_ACCESS: Final = AccessMask.READ_ATTRIBUTES
+"""What asking for attributes needs."""
+
+_LIST_ACCESS: Final = AccessMask.LIST_DIRECTORY | STAT_ACCESS
+_SHARE_ALL: Final = ShareAccess.READ | ShareAccess.WRITE | ShareAccess.DELETE
+_STAT_SIZE: Final = 4096
+"""Bytes that an answer to a stat may have: FileAllInformation ends with the whole path."""
+
+_PATH_SIZE_MAX: Final = 2 * 32767
+
+NOT_SUPPORTED: Final = frozenset(
+    {
+        NtStatus.STATUS_INVALID_INFO_CLASS,
+        0xC000_0148,  # STATUS_INVALID_LEVEL
+        NtStatus.STATUS_INVALID_PARAMETER,
+        NtStatus.STATUS_NOT_IMPLEMENTED,
+        NtStatus.STATUS_NOT_SUPPORTED,
+        NtStatus.STATUS_INVALID_DEVICE_REQUEST,
+    }
+)
+"""How servers say that they don't know a class of information or an FSCTL."""
+
+STOPPED_AT_REPARSE_POINT: Final = frozenset(
+    {
+        NtStatus.STATUS_STOPPED_ON_SYMLINK,
+        NtStatus.STATUS_IO_REPARSE_TAG_NOT_HANDLED,
+        NtStatus.STATUS_REPARSE_POINT_NOT_RESOLVED,
+    }
+)
+"""How servers say that a path leads to something that they don't follow."""
+
+
+@dataclass(slots=True)
+class ServerLimits:
+    """What this server turned out not to know, so that it isn't asked again."""
+
+    disposition_ex: bool = True
+    rename_ex: bool = True
+    file_ids_in_listings: bool = True
+    silly_files_in_root: bool = True
+    """Whether removed but open files may wait in the mount's root for their last close."""
+
+
+class Share:
+    """Questions about paths of one share. Every method may raise ServerStatusError."""
+
+    def __init__(self, tree: TreeConnect, *, names: Names, root: tuple[bytes, ...] = ()) -> None:
+        """``root``: the folder of the share that the mount shows, name by name."""
+        self.tree = tree
+        self.names = names
+        self.limits = ServerLimits()
+        self._root = [names.to_server(name) for name in root]
+
+    @property
+    def posix(self) -> bool:
+        """Whether opens have POSIX semantics."""
+        return self.tree.posix
+
+    def path(self, names: Iterable[bytes]) -> str:
+        """Return the server's path of the names that lead from the mount's root to a file.
+
+        Raises: InvalidName.
+        """
+        parts = self._root + [self.names.to_server(name) for name in names]
+        return self.names.separator.join(parts)
+
+    def join(self, directory: str, name: str) -> str:
+        """Return the path of a name, as the server wrote it, in a directory."""
+        return f"{directory}{self.names.separator}{name}" if directory else name
+
+    def create_request(
+        self,
+        path: str,
+        access: int,
+        *,
+        disposition: CreateDisposition = CreateDisposition.OPEN,
+        options: int = CreateOptions.OPEN_REPARSE_POINT,
+        attributes: int = 0,
+        mode: int = 0,
+        with_file_id: bool = False,
+    ) -> CreateRequest:
+        """Return the CREATE that opens ``path`` without hindering anyone else.
+
+        ``mode``: permission bits of what is made, where the server knows such.
+        """
+        contexts: tuple[PosixCreateRequest | QueryOnDiskIdRequest, ...] = ()
+        if self.posix:
+            contexts += (PosixCreateRequest(mode),)
+        if with_file_id:
+            contexts += (QueryOnDiskIdRequest(),)
+        return CreateRequest(
+            path,
+            access,
+            attributes,
+            _SHARE_ALL,
+            disposition,
+            options,
+            contexts=contexts,
+        )
+
+    async def compound(self, create: CreateRequest, *related: Message) -> tuple[memoryview, ...]:
+        """Send CREATE, ``related`` and CLOSE; return the bodies of the answers to ``related``."""
+        result = await self.tree.compound(create, *related)
+        return result.responses
+
+    # ------------------------------------------------------------- what a file is
+
+    def stat_query(self, file_id: FileId = FileId.RELATED) -> QueryInfoRequest:
+        """Return the question for everything that ``stat`` shows."""
+        info_class = FileInfoClass.POSIX if self.posix else FileInfoClass.ALL
+        size = _STAT_SIZE if self.posix else min(_PATH_SIZE_MAX, self.tree.max_transact_size)
+        return QueryInfoRequest(file_id, InfoType.FILE, info_class, size)
+
+    def decode_stat(self, body: memoryview) -> FileStat:
+        """Read the answer to :meth:`stat_query`. Raises: WireError."""
+        data = QueryInfoResponse.decode(body).data
+        return decode_posix_information(data) if self.posix else decode_file_all_information(data)
+
+    async def stat(self, path: str) -> FileStat:
+        """Return what a file is, without following a link that the client can follow.
+
+        A server without POSIX extensions may follow links of its own: its listings do, so this
+        must, too. What it refuses to follow comes back as the link.
+        """
+        if self.posix:
+            return await self._stat_posix(path)
+        try:
+            return await self._stat(path, CreateOptions(0))
+        except ServerStatusError as error:
+            if error.status not in STOPPED_AT_REPARSE_POINT:
+                raise
+        return await self._stat(path, CreateOptions.OPEN_REPARSE_POINT)
+
+    async def _stat(self, path: str, options: CreateOptions) -> FileStat:
+        create = self.create_request(path, STAT_ACCESS, options=options)
+        (answer,) = await self.compound(create, self.stat_query())
+        return self.decode_stat(answer)
+
+    async def _stat_posix(self, path: str) -> FileStat:
+        try:
+            return await self._stat(path, CreateOptions.OPEN_REPARSE_POINT)
+        except ServerStatusError as error:
+            if error.status != NtStatus.STATUS_REPARSE_POINT_NOT_RESOLVED:
+                raise
+        # Samba stores links of some dialects that its POSIX information can't describe.
+        size = min(_PATH_SIZE_MAX, self.tree.max_transact_size)
+        query = QueryInfoRequest(FileId.RELATED, InfoType.FILE, FileInfoClass.ALL, size)
+        (answer,) = await self.compound(self.create_request(path, STAT_ACCESS), query)
+        return decode_file_all_information(QueryInfoResponse.decode(answer).data)
+
+    async def read_reparse_point(self, path: str) -> bytes:
+        """Return the raw reparse point at ``path``."""
+        request = IoctlRequest(FsctlCode.GET_REPARSE_POINT, FileId.RELATED)
+        (answer,) = await self.compound(self.create_request(path, STAT_ACCESS), request)
+        return bytes(IoctlResponse.decode(answer).data)
+
+    async def stat_open(self, file: Open) -> FileStat:
+        """Return what an open file is, whatever became of its name."""
+        question = self.stat_query(file.file_id)
+        data = await file.query_info(
+            InfoType.FILE, question.info_class, length=question.output_buffer_length
+        )
+        return decode_posix_information(data) if self.posix else decode_file_all_information(data)
+
+    async def real_name(self, path: str, file_id: int) -> str | None:
+        """Return the name that Samba before 4.23 hides behind an 8.3 name it made up.
+
+        Only opens without POSIX extensions know such names. None if it hides nothing.
+        """
+        create = CreateRequest(path.replace("/", "\\"), STAT_ACCESS, share_access=_SHARE_ALL)
+        size = min(_PATH_SIZE_MAX, self.tree.max_transact_size)
+        name = QueryInfoRequest(FileId.RELATED, InfoType.FILE, FileInfoClass.NORMALIZED_NAME, size)
+        attributes = QueryInfoRequest(FileId.RELATED, InfoType.FILE, FileInfoClass.ALL, size)
+        try:
+            named, described = await self.compound(create, name, attributes)
+        except ServerStatusError:
+            return None
+        stat = decode_file_all_information(QueryInfoResponse.decode(described).data)
+        if stat.file_id != file_id:
+            return None
+        whole = _decode_name(QueryInfoResponse.decode(named).data)
+        above = path.rpartition("/")[0]
+        return whole[len(above) + bool(above) :] or None
+
+    # ------------------------------------------------------------- open files
+
+    async def open(
+        self,
+        path: str,
+        access: int,
+        *,
+        disposition: CreateDisposition = CreateDisposition.OPEN,
+        options: int = CreateOptions.NON_DIRECTORY_FILE,
+        mode: int = 0,
+    ) -> Open:
+        """Open or make a file; :func:`stat_of_open` tells what it is without asking again."""
+        return await self.tree.create(
+            self.create_request(
+                path,
+                access | STAT_ACCESS,
+                disposition=disposition,
+                options=options,
+                attributes=FileAttributes.ARCHIVE,
+                mode=mode,
+                with_file_id=True,
+            )
+        )
+
+    async def open_directory(self, path: str) -> Open:
+        """Open a directory to list it."""
+        return await self.tree.create(
+            self.create_request(path, _LIST_ACCESS, options=CreateOptions.DIRECTORY_FILE)
+        )
+
+    async def list_piece(self, directory: Open, *, restart: bool) -> list[DirectoryEntry] | None:
+        """Return the next entries as the server sends them, or None when there are no more."""
+        try:
+            data = await directory.query_directory(self._list_class, restart=restart)
+        except ServerStatusError as error:
+            if error.status == NtStatus.STATUS_NO_SUCH_FILE:
+                return None  # An empty directory, where the server hides "." and "..".
+            if error.status not in NOT_SUPPORTED or not self._can_list_otherwise:
+                raise
+            self.limits.file_ids_in_listings = False
+            return await self.list_piece(directory, restart=restart)
+        if data is None:
+            return None
+        return list(iterate_directory(data, self._list_class))
+
+    @property
+    def _list_class(self) -> FileInfoClass:
+        if self.posix:
+            return FileInfoClass.POSIX
+        if self.limits.file_ids_in_listings:
+            return FileInfoClass.ID_FULL_DIRECTORY
+        return FileInfoClass.BOTH_DIRECTORY
+
+    @property
+    def _can_list_otherwise(self) -> bool:
+        return not self.posix and self.limits.file_ids_in_listings
+
+
+def stat_of_open(created: CreateResponse) -> FileStat:
+    """Return what CREATE told of the file; without POSIX extensions it counts no links."""
+    on_disk = created.context(QueryOnDiskIdResponse)
+    posix = created.context(PosixCreateResponse)
+    is_directory = bool(created.file_attributes & FileAttributes.DIRECTORY)
+    return FileStat(
+        file_id=on_disk.disk_file_id if on_disk is not None else 0,
+        size=created.end_of_file,
+        allocation_size=created.allocation_size,
+        creation_time=created.creation_time,
+        access_time=created.last_access_time,
+        write_time=created.last_write_time,
+        change_time=created.change_time,
+        attributes=created.file_attributes,
+        link_count=posix.link_count if posix is not None else 1,
+        reparse_tag=posix.reparse_tag if posix is not None else 0,
+        mode=posix.st_mode(is_directory=is_directory) if posix is not None else None,
+        owner=posix.owner if posix is not None else None,
+        group=posix.group if posix is not None else None,
+    )
+
+
+def _decode_name(data: memoryview) -> str:
+    """Read FileNormalizedNameInformation: a length and the path. Spec: [MS-FSCC] 2.4.36."""
+    length = int.from_bytes(data[:4], "little")
+    return str(data[4 : 4 + length], "utf-16-le", "replace").lstrip("\\")

@@ -1,0 +1,228 @@
+"""What all verbs of one mount share: the share, the inodes, the open files, the caches.
+
+Verbs ask the server about an inode through :meth:`MountState.at`, which knows that a path may
+have changed while the question was under way, and answer the kernel with :meth:`MountState.show`.
+
+INVARIANT: between an answer of the server and what is noted of it here, there is no checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from stat import S_IFDIR
+from typing import Final, NamedTuple, Protocol, TypeVar
+
+import trio
+
+from smbfs.config.model import MountOptions
+from smbfs.errors import ServerStatusError
+from smbfs.vfs.attributes import (
+    AttributeCache,
+    AttributeRules,
+    Attributes,
+    attribute_rules,
+    present,
+)
+from smbfs.vfs.block_cache import BlockCache
+from smbfs.vfs.descriptions import Describer, Description
+from smbfs.vfs.handles import HandleTable
+from smbfs.vfs.inodes import Inode, InodeTable
+from smbfs.vfs.lease_policy import LeasePolicy, lease_policy
+from smbfs.vfs.refusals import Refusal, Refused
+from smbfs.vfs.share import Share
+from smbfs.vfs.write_gather import WriteBudget
+from smbfs.wire.ntstatus import NtStatus
+
+ResultT = TypeVar("ResultT")
+
+_GONE: Final = frozenset(
+    {
+        NtStatus.STATUS_OBJECT_NAME_NOT_FOUND,
+        NtStatus.STATUS_OBJECT_PATH_NOT_FOUND,
+        NtStatus.STATUS_NO_SUCH_FILE,
+        NtStatus.STATUS_DELETE_PENDING,
+        NtStatus.STATUS_NOT_A_DIRECTORY,
+        NtStatus.STATUS_FILE_IS_A_DIRECTORY,
+        NtStatus.STATUS_STOPPED_ON_SYMLINK,
+    }
+)
+_PARENT_GONE: Final = frozenset({NtStatus.STATUS_OBJECT_PATH_NOT_FOUND})
+
+_TRIES: Final = 4
+"""Renames that may overtake one question."""
+
+WRITE_BUDGET_SHARE: Final = 2
+"""The part of ``cache_size`` that unacknowledged writes may fill: one of this many."""
+
+
+class Entry(NamedTuple):
+    """What the kernel is told of a name: its inode, and how long to believe it."""
+
+    number: int
+    attributes: Attributes
+    entry_timeout_s: float
+    attribute_timeout_s: float
+
+
+class KernelCache(Protocol):
+    """How to tell the kernel that what it remembers is wrong. Never blocks."""
+
+    def inode_changed(self, number: int) -> None:
+        """The content of an inode is not what the kernel has."""
+
+    def entry_changed(self, parent: int, name: bytes) -> None:
+        """A name does not lead where the kernel thinks."""
+
+
+class NoKernelCache:
+    """For a file system that is not mounted."""
+
+    def inode_changed(self, number: int) -> None:
+        """Do nothing."""
+
+    def entry_changed(self, parent: int, name: bytes) -> None:
+        """Do nothing."""
+
+
+class MountState:
+    """The state of one mount; verbs change it, each in its own task."""
+
+    def __init__(self, share: Share, options: MountOptions, nursery: trio.Nursery) -> None:
+        """``nursery``: where reads ahead and gathered writes run."""
+        self.share = share
+        self.options = options
+        self.nursery = nursery
+        self.rules: AttributeRules = attribute_rules(options)
+        self.policy: LeasePolicy = lease_policy(options)
+        fold = None if share.names.case_sensitive else _fold
+        self.inodes = InodeTable(S_IFDIR, fold=fold)
+        self.handles = HandleTable(self.inodes)
+        self.describer = Describer(share, mf_symlinks=options.mfsymlinks)
+        self.attributes = AttributeCache()
+        self.blocks = BlockCache(options.cache_size)
+        self.budget = WriteBudget(limit=options.cache_size // WRITE_BUDGET_SHARE)
+        self.kernel: KernelCache = NoKernelCache()
+        self.hidden_names = 0
+        """Names of the server that could not be shown."""
+        self._renaming = 0
+        self._renamed = trio.Event()
+
+    # ------------------------------------------------------------- paths
+
+    def path(self, inode: Inode) -> str:
+        """Return an inode's path on the server. Raises: Refused (STALE)."""
+        return self.share.path(self.inodes.path(inode))
+
+    def path_in(self, parent: Inode, name: bytes) -> str:
+        """Return the path of a name in a directory. Raises: Refused (STALE), InvalidName."""
+        return self.share.path((*self.inodes.path(parent), name))
+
+    async def at(self, inode: Inode, ask: Callable[[str], Awaitable[ResultT]]) -> ResultT:
+        """Return what ``ask`` says about the path of an inode.
+
+        Raises: Refused (STALE) if nothing is there any more.
+        """
+        return await self._asking(lambda: self.path(inode), ask, gone=_GONE)
+
+    async def at_name(
+        self, parent: Inode, name: bytes, ask: Callable[[str], Awaitable[ResultT]]
+    ) -> ResultT:
+        """Return what ``ask`` says about the path of a name in a directory.
+
+        Raises: Refused (STALE) if the directory is gone; that the name is not there is said by
+        the server's own status.
+        """
+        return await self._asking(lambda: self.path_in(parent, name), ask, gone=_PARENT_GONE)
+
+    async def _asking(
+        self,
+        find_path: Callable[[], str],
+        ask: Callable[[str], Awaitable[ResultT]],
+        *,
+        gone: frozenset[NtStatus],
+    ) -> ResultT:
+        for _ in range(_TRIES):
+            path = find_path()
+            try:
+                return await ask(path)
+            except ServerStatusError as error:
+                if error.status not in gone:
+                    raise
+                await self._renames_settled()
+                if find_path() == path:
+                    raise Refused(Refusal.STALE, path) from error
+        raise Refused(Refusal.STALE, "renamed too often")
+
+    @contextmanager
+    def renaming(self) -> Iterator[None]:
+        """Mark that the server may know a rename that we have not noted yet."""
+        self._renaming += 1
+        try:
+            yield
+        finally:
+            self._renaming -= 1
+            if not self._renaming:
+                self._renamed.set()
+                self._renamed = trio.Event()
+
+    async def _renames_settled(self) -> None:
+        if self._renaming:
+            await self._renamed.wait()
+
+    # ------------------------------------------------------------- answers
+
+    def admit(self, parent: Inode, name: bytes, description: Description) -> Inode:
+        """Return the inode of an entry that the server has just described."""
+        stat = description.stat
+        return self.inodes.admit(
+            parent,
+            name,
+            file_id=stat.file_id,
+            file_type=description.file_type,
+            link_count=self._known_links(description),
+        )
+
+    def _known_links(self, description: Description) -> int:
+        # Listings without POSIX extensions say 1 for "not told".
+        links = description.stat.link_count
+        return links if self.share.posix or links > 1 else 0
+
+    def present(self, inode: Inode, description: Description) -> Attributes:
+        """Return what ``stat`` shows of an inode now, gathered writes included."""
+        attributes = present(description.stat, self.rules, description.special)
+        opened = self.handles.opened(inode)
+        if opened is not None:
+            if opened.is_dirty:
+                attributes = attributes._replace(size=max(attributes.size, opened.end))
+            opened.end = attributes.size
+        return attributes
+
+    def show(self, inode: Inode, attributes: Attributes) -> Entry:
+        """Return the entry that tells the kernel of an inode, and note what it was told."""
+        inode.shown_size = attributes.size
+        until_s = trio.current_time() + self.policy.attribute_timeout_s
+        self.attributes.put(inode.number, attributes, until_s)
+        return Entry(
+            inode.number,
+            attributes,
+            self.policy.entry_timeout_s,
+            self.policy.attribute_timeout_s,
+        )
+
+    def show_new(self, parent: Inode, name: bytes, description: Description) -> Entry:
+        """Admit an entry and return it counted: the kernel will forget it one day."""
+        inode = self.admit(parent, name, description)
+        self.inodes.remember(inode)
+        return self.show(inode, self.present(inode, description))
+
+    def check_same(self, inode: Inode, description: Description) -> None:
+        """Raise Refused (STALE) if what is at an inode's path is another file by now."""
+        told = description.stat.file_id
+        replaced = told and inode.file_id and told != inode.file_id
+        if replaced or description.file_type != inode.file_type:
+            raise Refused(Refusal.STALE, f"inode {inode.number} was replaced")
+
+
+def _fold(name: bytes) -> bytes:
+    return name.decode(errors="surrogateescape").casefold().encode(errors="surrogateescape")

@@ -1,0 +1,110 @@
+"""Extended attributes: ``user.*`` as the server's EAs, and nothing else.
+
+Servers know one namespace of EAs. Programs and the kernel itself ask for other namespaces all the
+time (``security.capability`` before every write), so those are answered without a round trip.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from smbfs.errors import ServerStatusError
+from smbfs.vfs import changes
+from smbfs.vfs.refusals import Refusal, Refused
+from smbfs.vfs.state import MountState
+from smbfs.wire.fscc import ExtendedAttribute
+from smbfs.wire.ntstatus import NtStatus
+
+_USER: Final = b"user."
+_SYSTEM: Final = b"system."
+_NAME_SIZE_MAX: Final = 255
+_VALUE_SIZE_MAX: Final = 65535
+
+_NO_EAS: Final = frozenset(
+    {
+        NtStatus.STATUS_NO_EAS_ON_FILE,
+        NtStatus.STATUS_EAS_NOT_SUPPORTED,
+        NtStatus.STATUS_NO_MORE_EAS,
+        NtStatus.STATUS_NONEXISTENT_EA_ENTRY,
+    }
+)
+
+
+class ExtendedAttributes:
+    """The verbs about extended attributes. May raise ServerStatusError, Refused."""
+
+    def __init__(self, state: MountState) -> None:
+        self._state = state
+
+    @property
+    def are_offered(self) -> bool:
+        """Whether the mount has extended attributes at all."""
+        return self._state.options.user_xattr
+
+    async def get(self, number: int, name: bytes) -> bytes:
+        """Return a value. Raises: Refused (NO_ATTRIBUTE, NOT_SUPPORTED)."""
+        short = self._short_name(name)
+        if short is None:
+            # What is not even possible is "not supported" only where programs expect that.
+            reason = Refusal.NOT_SUPPORTED if name.startswith(_SYSTEM) else Refusal.NO_ATTRIBUTE
+            raise Refused(reason, repr(name))
+        for attribute in await self._read(number):
+            if self._same(attribute.name, short):
+                return attribute.value
+        raise Refused(Refusal.NO_ATTRIBUTE, repr(name))
+
+    async def list(self, number: int) -> list[bytes]:
+        """Return the names of all attributes."""
+        names = [_USER + attribute.name for attribute in await self._read(number)]
+        return [name for name in names if b"\0" not in name]
+
+    async def set(self, number: int, name: bytes, value: bytes) -> None:
+        """Set a value. Raises: Refused (NOT_SUPPORTED, TOO_LARGE)."""
+        short = self._short_name(name)
+        if short is None:
+            raise Refused(Refusal.NOT_SUPPORTED, repr(name))
+        if not value:
+            raise Refused(Refusal.NOT_SUPPORTED, "to a server, an empty value is no attribute")
+        if len(short) > _NAME_SIZE_MAX or len(value) > _VALUE_SIZE_MAX:
+            raise Refused(Refusal.TOO_LARGE, repr(name))
+        await self._write(number, ExtendedAttribute(short, value))
+
+    async def remove(self, number: int, name: bytes) -> None:
+        """Remove an attribute. Raises: Refused (NO_ATTRIBUTE)."""
+        await self.get(number, name)  # Removing what isn't there is fine to a server.
+        short = self._short_name(name)
+        assert short is not None
+        await self._write(number, ExtendedAttribute(short, b""))
+
+    def _short_name(self, name: bytes) -> bytes | None:
+        """Return the server's name of an attribute, or None if it can't have one."""
+        if not name.startswith(_USER) or len(name) == len(_USER):
+            return None
+        return name[len(_USER) :]
+
+    def _same(self, name: bytes, wanted: bytes) -> bool:
+        # Windows keeps EA names in capitals; Samba looks for an equal name in any case.
+        return name == wanted or (
+            not self._state.share.names.case_sensitive and name.lower() == wanted.lower()
+        )
+
+    async def _read(self, number: int) -> tuple[ExtendedAttribute, ...]:
+        state = self._state
+        inode = state.inodes.get(number)
+        try:
+            return await state.at(
+                inode, lambda path: changes.read_extended_attributes(state.share, path)
+            )
+        except ServerStatusError as error:
+            if error.status in _NO_EAS:
+                return ()
+            raise
+
+    async def _write(self, number: int, attribute: ExtendedAttribute) -> None:
+        state = self._state
+        inode = state.inodes.get(number)
+        await state.at(
+            inode,
+            lambda path: changes.set_extended_attribute(state.share, path, attribute),
+        )
+        state.attributes.discard(number)
