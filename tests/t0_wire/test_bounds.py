@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from smbprotocol.connection import SMB2NegotiateResponse
-from smbprotocol.create_contexts import SMB2CreateTimewarpToken
+from smbprotocol.create_contexts import (
+    SMB2CreateDurableHandleReconnect,
+    SMB2CreateTimewarpToken,
+)
 from smbprotocol.session import SMB2Logoff
 
 from smbfs.errors import WireError
@@ -156,6 +159,8 @@ def test_any_exception_becomes_a_wire_error_with_its_cause() -> None:
 def test_unpack_structure_checks_what_smbprotocol_does_not() -> None:
     with pytest.raises(WireError, match="short"):
         unpack_structure(SMB2Logoff(), b"\x04\0\0", "short")
+    with pytest.raises(WireError, match="bytes"):
+        unpack_structure(SMB2CreateDurableHandleReconnect(), bytes(15), "bytes")
     with pytest.raises(WireError, match="StructureSize 5, not 4"):
         unpack_structure(SMB2Logoff(), b"\x05\0\0\0", "size")
     exact = unpack_structure(SMB2CreateTimewarpToken(), b"\x01" + bytes(7) + b"more", "time")

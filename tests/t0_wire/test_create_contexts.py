@@ -129,6 +129,13 @@ def test_next_that_does_not_move_on_or_leaves(step: int) -> None:
         decode_request_contexts(memoryview(chain))
 
 
+def test_empty_entries_that_crawl() -> None:
+    """Without a name nothing else would stop a chain from being read byte by byte."""
+    chain = struct.pack("<IHHHHI", 1, 0, 0, 0, 0, 0) + bytes(40)
+    with pytest.raises(WireError):
+        decode_request_contexts(memoryview(chain))
+
+
 @pytest.mark.parametrize("offset", [0, 4, 17, 60, 0xFFFF])
 def test_data_outside_its_entry(offset: int) -> None:
     chain = bytearray(encode_create_contexts((TimewarpToken(1), TimewarpToken(2))))

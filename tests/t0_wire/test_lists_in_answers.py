@@ -89,9 +89,10 @@ def test_next_that_does_not_move_on_or_leaves(data: bytes, decode: Decode, step:
 
 def test_values_may_not_overlap() -> None:
     """Entries inside each other's values would be many times larger than what was sent."""
-    entry = struct.pack("<IBBH", 8, 0, 0, 4000)
+    overlapping = struct.pack("<IBBH", 8, 0, 0, 4000) * 100
+    last = struct.pack("<IBBH", 0, 0, 0, 4000) + bytes(4001)
     with pytest.raises(WireError):
-        decode_full_ea_list(memoryview(entry * 600))
+        decode_full_ea_list(memoryview(overlapping + last))
 
 
 @QUICK

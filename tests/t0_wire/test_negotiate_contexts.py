@@ -78,9 +78,11 @@ def test_list_cut_at_every_length_and_damaged() -> None:
     check_damage(encoded, decode_list)
 
 
-@pytest.mark.parametrize("offset", [0, 1, 63])
+@pytest.mark.parametrize("offset", [0, 1, 40, 63])
 def test_contexts_inside_the_header(offset: int) -> None:
+    """24 bytes before the body's start are not the last 24 bytes of the body."""
     encoded = memoryview(encode_negotiate_contexts((PosixExtensions(),)))
+    assert len(encoded) == 24
     with pytest.raises(WireError):
         decode_negotiate_contexts(encoded, offset, 1)
 
