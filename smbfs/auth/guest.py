@@ -43,8 +43,9 @@ def guest_refused(share: str, *, asked: bool) -> GuestRefused:
         "a guest has no password, so the connection can't be signed, and signing is required "
         "(Windows reports 0x80070035 or \"organization's security policies block "
         'unauthenticated guest access").',
-        "give the device a user account with a password and mount with user=NAME and "
-        "credentials=FILE or at the prompt. If the device has no accounts, replace it.\n"
+        "check the user's name, since many devices make guests of users they don't know; or give "
+        "the device a user account with a password, and mount with user=NAME and credentials=FILE "
+        "or at the prompt. If the device has no accounts, replace it.\n"
         "Only if you accept that anyone on the network can read and change this traffic: "
         f"{INSECURE_GUEST_OPTIONS}",
     )

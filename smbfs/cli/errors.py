@@ -23,6 +23,7 @@ from smbfs.errors import (
     UserError,
     WireError,
 )
+from smbfs.vfs.refusals import Refused
 
 
 class ExitCode(IntEnum):
@@ -106,6 +107,14 @@ def _server_refused(error: BaseException, unc: str) -> Problem:
     return Problem(f"{unc}: {what}", why, do)
 
 
+def _no_such_root(error: BaseException, unc: str) -> Problem:
+    return Problem(
+        f"{unc}: that is no folder.",
+        f"the path after the share's name names a file ({error}; mount.cifs error 20).",
+        "mount the folder that it is in.",
+    )
+
+
 def _tampered(error: BaseException, unc: str) -> Problem:
     return Problem(
         f"{unc} refused: somebody may be changing the traffic.",
@@ -135,11 +144,11 @@ def _silent(error: BaseException, unc: str) -> Problem:
 
 
 def _unreachable(error: BaseException, unc: str) -> Problem:
-    """The network's refusal, by the innermost cause that we know."""
-    for cause in _causes(error):
-        for kind, what, why, do in _BY_CAUSE:
-            if isinstance(cause, kind):
-                return Problem(f"{unc}: {what}", why.format(error=error), do)
+    """The network's refusal, by the most telling of its causes."""
+    causes = list(_causes(error))
+    for kind, what, why, do in _BY_CAUSE:
+        if any(isinstance(cause, kind) for cause in causes):
+            return Problem(f"{unc}: {what}", why.format(error=error), do)
     return Problem(
         f"{unc}: the connection failed.",
         f"{error} (Windows reports 0x80070040 or 0x8007003B).",
@@ -166,6 +175,7 @@ _Builder = Callable[[BaseException, str], Problem]
 
 _BY_CLASS: Final[tuple[tuple[type[BaseException], _Builder], ...]] = (
     (UserError, _own_words),
+    (Refused, _no_such_root),
     (ServerStatusError, _server_refused),
     (SecurityViolation, _tampered),
     (RemoteProtocolError, _not_smb),

@@ -43,6 +43,8 @@ from smbfs.cli.status_report import (
 from smbfs.client.connect import open_share
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.errors import SecurityViolation
+from smbfs.fuse.mount import serve
+from smbfs.vfs.filesystem import FileSystem, open_filesystem
 
 _ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -115,17 +117,14 @@ class _Session:
                 nursery.cancel_scope.cancel()
 
     async def _serve(self, stop: Callable[[], None]) -> None:
-        from smbfs.fuse.mount import serve
-        from smbfs.vfs.filesystem import FileSystem
-
         plan = self.plan
         unc, options, credentials = plan.unc, plan.options, plan.credentials
         self.audit.write(CredentialUsed(str(unc), credentials.qualified_name, credentials.source))
         async with (
             open_share(unc, options, credentials, make_authenticator) as tree,
+            open_filesystem(tree, options, unc.path) as filesystem,
             trio.open_nursery() as nursery,
         ):
-            filesystem = FileSystem(tree, options)
             facts = MountFacts(
                 mountpoint=plan.mountpoint,
                 unc=str(unc),
@@ -138,9 +137,13 @@ class _Session:
                 return build_status(facts, tree.connection_status(), _count(filesystem))
 
             nursery.start_soon(serve_control, self.listener, report, stop)
-            await serve(filesystem, plan.mountpoint, options, on_ready=lambda: self._ready(tree))
+            try:
+                await serve(
+                    filesystem, plan.mountpoint, options, on_ready=lambda: self._ready(tree)
+                )
+            finally:
+                self._ended(tree)
             nursery.cancel_scope.cancel()
-        self.audit.write(Disconnected(str(unc), "unmounted"))
 
     def _ready(self, tree: TreeConnect) -> None:
         status = tree.connection_status()
@@ -160,6 +163,23 @@ class _Session:
         if status.auth == "guest":
             self.audit.write(InsecureGuestUsed(unc))
         self.on_ready()
+
+    def _ended(self, tree: TreeConnect) -> None:
+        unc, failure = str(self.plan.unc), tree.connection.engine.failure
+        if isinstance(failure, SecurityViolation):
+            self.audit.write(SignatureFailed(unc, str(failure)))
+        self.audit.write(Disconnected(unc, str(failure or "unmounted")))
+
+
+def _count(filesystem: FileSystem) -> FileSystemCounts:
+    """Pick what ``status`` shows out of the file system's state."""
+    state = filesystem.state
+    return FileSystemCounts(
+        open_handles=len(state.handles),
+        cache_bytes=state.blocks.size,
+        cache_hits=state.blocks.hits,
+        cache_misses=state.blocks.misses,
+    )
 
 
 async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
