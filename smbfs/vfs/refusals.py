@@ -18,16 +18,8 @@ class Refusal(Enum):
     """The file is no longer what or where it was; looking its name up again tells more."""
     BAD_HANDLE = auto()
     """No such open file."""
-    NO_SUCH_ENTRY = auto()
-    """No such name."""
-    EXISTS = auto()
-    """The name is taken."""
-    IS_DIRECTORY = auto()
-    """A directory where a file is needed."""
     NOT_DIRECTORY = auto()
     """A file where a directory is needed."""
-    NOT_EMPTY = auto()
-    """The directory has entries."""
     NOT_A_LINK = auto()
     """Not a symbolic link."""
     NO_ATTRIBUTE = auto()
@@ -38,8 +30,6 @@ class Refusal(Enum):
     """The server has no way to store this kind of file or owner."""
     INVALID = auto()
     """The request makes no sense here."""
-    READ_ONLY = auto()
-    """The mount is read-only."""
     TOO_LARGE = auto()
     """More than the server can hold in one piece."""
 

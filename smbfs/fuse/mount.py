@@ -1,0 +1,84 @@
+"""Mounting: from a file system to a mount that answers, and back to an empty directory."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import pyfuse3
+import trio
+
+from smbfs.config.model import MountOptions
+from smbfs.fuse.invalidate import Invalidator
+from smbfs.fuse.operations import Operations
+from smbfs.vfs.filesystem import FileSystem
+
+READ_AHEAD_KB: Final = 1024
+"""What the kernel reads ahead of a sequential reader; its own choice is 128 KiB."""
+
+_TASKS_MAX: Final = 99
+"""Requests of the kernel that are served at once."""
+
+_log = logging.getLogger(__name__)
+
+
+async def serve(
+    filesystem: FileSystem,
+    mountpoint: str,
+    options: MountOptions,
+    *,
+    source: str = "smbfs",
+    on_ready: Callable[[], None],
+) -> None:
+    """Mount, call ``on_ready`` when the mount answers, and serve it until it is unmounted.
+
+    ``source`` is what the mount table shows, such as ``//server/share``. However this ends,
+    nothing stays mounted.
+    Raises: RuntimeError if the kernel or fusermount3 refuses the mount.
+    """
+    operations = Operations(filesystem)
+    pyfuse3.init(operations, mountpoint, mount_options(options, source))
+    try:
+        async with trio.open_nursery() as nursery:
+            invalidator = Invalidator()
+            filesystem.state.kernel = invalidator
+            nursery.start_soon(invalidator.run)
+            nursery.start_soon(_announce, mountpoint, on_ready)
+            await pyfuse3.main(min_tasks=1, max_tasks=_TASKS_MAX)
+            nursery.cancel_scope.cancel()
+    finally:
+        pyfuse3.close(unmount=True)
+
+
+def mount_options(options: MountOptions, source: str) -> set[str]:
+    """Return the options of mount.fuse for these options of ours."""
+    escaped = source.replace("\\", "\\\\").replace(",", "\\,")
+    chosen = {f"fsname={escaped}", "subtype=smbfs", *options.mount_flags}
+    if options.ro:
+        chosen.add("ro")
+    if options.allow_other:
+        chosen.add("allow_other")
+        if not options.noperm:
+            # Otherwise everybody would have the rights of who mounted.
+            chosen.add("default_permissions")
+    return chosen
+
+
+async def _announce(mountpoint: str, on_ready: Callable[[], None]) -> None:
+    """Wait until the kernel gets an answer through the mount, then say so."""
+    facts = await trio.to_thread.run_sync(os.stat, mountpoint, abandon_on_cancel=True)
+    _raise_read_ahead(facts.st_dev)
+    on_ready()
+
+
+def _raise_read_ahead(device: int) -> None:
+    """Have the kernel read ahead in larger steps, if we may say so."""
+    bdi = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
+    try:
+        if int(bdi.read_text()) < READ_AHEAD_KB:
+            bdi.write_text(str(READ_AHEAD_KB))
+    except (OSError, ValueError) as error:
+        _log.info("read-ahead stays as the kernel chose it: %s", error)
