@@ -49,6 +49,11 @@ class Mounted:
         """Process id of the daemon."""
         return int(self.status()["pid"])
 
+    @property
+    def guardian_pid(self) -> int:
+        """Process id of what ends the daemon when we are gone."""
+        return self._guardian.process.pid
+
     def output(self) -> str:
         """What ``smbfs mount`` printed."""
         return self._guardian.log()

@@ -7,15 +7,16 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.beds.guardian import BedError
+from tests.beds.guardian import BedError, is_mounted
 from tests.beds.samba import SambaServer
 from tests.beds.samba_folder import ALICE, BOB, ROOT, Share
 from tests.beds.variants import FULL_SHARE_SIZE, VARIANTS
+from tests.conftest import require_fuse
 
 AVOID_SMB_1 = [name for name in VARIANTS if name != "smb-1"]
 DIALECTS = {
@@ -125,6 +126,25 @@ def processes_using(folder: Path) -> list[int]:
     return users
 
 
+@contextlib.contextmanager
+def killed_when_ready(script: str) -> Iterator[list[int]]:
+    """Run a script until it prints process ids (yielded as pidfds); then kill the script."""
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as run:
+        assert run.stdout is not None
+        printed = run.stdout.readline().split()
+        yield [os.pidfd_open(int(word)) for word in printed]
+        run.kill()
+
+
+def ends(pidfd: int) -> bool:
+    """Whether the process of ``pidfd`` ends within 20 s."""
+    ended = bool(select.select([pidfd], [], [], 20)[0])
+    os.close(pidfd)
+    return ended
+
+
 def test_a_killed_run_leaves_nothing(beds_folder: Path) -> None:
     """A run that dies by SIGKILL takes its smbd, Samba's daemons and its mounts with it."""
     root = beds_folder / "killed"
@@ -138,14 +158,28 @@ server.list_shares()  # starts Samba's RPC daemons
 print(server.guardian_pid, flush=True)
 input()
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as run:
-        assert run.stdout is not None
-        guardian = os.pidfd_open(int(run.stdout.readline()))
+    with killed_when_ready(script) as [guardian]:
         assert len(processes_using(root)) > 3
-        run.kill()
-    assert select.select([guardian], [], [], 20)[0], "the guardian goes on without its owner"
-    os.close(guardian)
+    assert ends(guardian)
     assert processes_using(root) == []
-    assert not (root / "shares" / "full").is_mount()
+    assert not is_mounted(root / "shares" / "full")
+
+
+def test_a_killed_run_leaves_no_mount(samba: SambaServer, tmp_path: Path) -> None:
+    """The same for a mount: its daemon ends and the mount point is free again."""
+    require_fuse()
+    mountpoint = tmp_path / "mnt"
+    script = f"""
+from pathlib import Path
+from tests.beds.mounted import mount
+credentials = "credentials={samba.credentials_file()}"
+with mount({samba.unc()!r}, Path({str(mountpoint)!r}), "-o", credentials) as mounted:
+    print(mounted.pid, mounted.guardian_pid, flush=True)
+    input()
+"""
+    with killed_when_ready(script) as [daemon, guardian]:
+        assert is_mounted(mountpoint)
+        assert mountpoint.is_dir()
+    assert ends(daemon)
+    assert ends(guardian)
+    assert not is_mounted(mountpoint)
