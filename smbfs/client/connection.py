@@ -34,6 +34,12 @@ ECHO_AFTER_S = 10.0
 IDLE_ECHO_AFTER_S = 60.0
 """Silence with nothing outstanding after which we ask, as cifs.ko does."""
 
+_ERRORS_BEGIN = 0xC000_0000
+"""NTSTATUS codes of severity "error" (2.3 of [MS-ERREF])."""
+
+_NO_ERRORS = frozenset({NtStatus.STATUS_MORE_PROCESSING_REQUIRED, NtStatus.STATUS_END_OF_FILE})
+"""Codes of that severity that only tell how far something is."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -164,7 +170,7 @@ class Connection:
         for request in exchange.requests:
             assert request.response is not None
             status = request.response.header.status
-            if status >= 0xC000_0000 and status != NtStatus.STATUS_MORE_PROCESSING_REQUIRED:
+            if status >= _ERRORS_BEGIN and status not in _NO_ERRORS:
                 self.counters.errors[status_name(status)] += 1
         task = exchange.waiter
         if isinstance(task, trio.lowlevel.Task):

@@ -26,6 +26,9 @@ WINDOW_BLOCKS_MAX = 12
 
 _PAGE_SIZE = 4096
 
+_ASK_UNIT = 65536
+"""Bytes to which a request near the end of a file is rounded up: what one credit pays for."""
+
 _COURSE_TOLERANCE = 2
 """Blocks by which a read may miss the expected position and still be on course."""
 
@@ -65,6 +68,7 @@ class FileReader:
         self._expected_offset = 0
         # The block in which the file ended when last seen: nothing behind it is fetched ahead.
         self._end_index = (file.created.end_of_file - 1) // self._block_size
+        self._known_end = file.created.end_of_file
 
     async def read(self, offset: int, length: int) -> Buffer:
         """Return up to ``length`` bytes from ``offset``; less only where the file ends.
@@ -162,17 +166,20 @@ class FileReader:
         return await self._read_whole(offset, length)
 
     async def _read_whole(self, offset: int, length: int) -> memoryview:
-        """Read until ``length`` bytes are there or the file ends; a READ may come back short."""
+        """Return ``length`` bytes from ``offset``, or fewer when the file ends there.
+
+        A READ may come back short, but when it reaches the end that we know of, we don't ask
+        what is behind it. Near that end we ask for little: servers take memory for all of it.
+        """
         limit = self._file.tree.max_read_size
-        data = await self._file.read(offset, min(length, limit))
-        if len(data) == length or not data:
-            return data
-        parts = [data]
-        got = len(data)
+        parts: list[memoryview] = []
+        got = 0
         while got < length:
-            data = await self._file.read(offset + got, min(length - got, limit))
-            if not data:
-                break
+            to_end = max(self._known_end - offset - got, 1)
+            wanted = min(length - got, limit, -(-to_end // _ASK_UNIT) * _ASK_UNIT)
+            data = await self._file.read(offset + got, wanted)
             parts.append(data)
             got += len(data)
+            if not data or (len(data) < wanted and offset + got >= self._known_end):
+                break
         return parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
