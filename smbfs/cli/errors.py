@@ -80,6 +80,8 @@ def explain(error: BaseException, unc: str = "") -> Problem:
     for kind, build in _BY_CLASS:
         if isinstance(error, kind):
             return build(error, unc)
+    if isinstance(error, RuntimeError) and str(error).startswith("fuse_session"):
+        return _mount_refused(error, unc)
     return Problem(
         f"{unc or 'this command'} failed: {type(error).__name__}: {error}",
         "this is an error in smbfs itself.",
@@ -105,6 +107,17 @@ def _server_refused(error: BaseException, unc: str) -> Problem:
     assert isinstance(error, ServerStatusError)
     what, why, do = explain_status(error.status, error.command)
     return Problem(f"{unc}: {what}", why, do)
+
+
+def _mount_refused(error: BaseException, unc: str) -> Problem:
+    """The library has said why on stderr, and raised next to nothing."""
+    return Problem(
+        f"{unc}: the kernel refuses the mount.",
+        f"{error}; the line above or the log has fusermount3's own words.",
+        "in a container, give it the capability SYS_ADMIN and --device /dev/fuse; elsewhere see "
+        "whether security software forbids FUSE.",
+        ExitCode.SYSTEM,
+    )
 
 
 def _no_such_root(error: BaseException, unc: str) -> Problem:

@@ -139,7 +139,11 @@ class _Session:
             nursery.start_soon(serve_control, self.listener, report, stop)
             try:
                 await serve(
-                    filesystem, plan.mountpoint, options, on_ready=lambda: self._ready(tree)
+                    filesystem,
+                    plan.mountpoint,
+                    options,
+                    source=str(unc),
+                    on_ready=lambda: self._ready(tree),
                 )
             finally:
                 self._ended(tree)

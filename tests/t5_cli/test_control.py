@@ -1,0 +1,206 @@
+"""The control socket answers its owner, survives everybody else, and cleans up after itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from smbfs.cli.control import bind_control_socket, peer_of, serve_control
+from smbfs.cli.daemons import ask, find_daemons
+from smbfs.cli.runtime import file_stem, make_runtime_directory, runtime_directory
+from smbfs.errors import UserError
+from tests.beds.mounted import run_smbfs
+
+STATUS = {"mountpoint": "/mnt", "pid": 1}
+
+
+def report() -> Mapping[str, Any]:
+    return STATUS
+
+
+def refuse_to_stop() -> None:
+    raise AssertionError("nobody said stop")
+
+
+async def test_status_and_stop(tmp_path: Path, nursery: trio.Nursery) -> None:
+    path = tmp_path / "control.sock"
+    stopped = trio.Event()
+    with bind_control_socket(path) as listener:
+        nursery.start_soon(serve_control, listener, report, stopped.set)
+        assert await trio.to_thread.run_sync(ask, path, "status") == (os.getpid(), STATUS)
+        _, answer = await trio.to_thread.run_sync(ask, path, "nonsense")
+        assert "error" in answer
+        assert not stopped.is_set()
+        assert (await trio.to_thread.run_sync(ask, path, "stop"))[1] == {"stopping": True}
+        with trio.fail_after(5):
+            await stopped.wait()
+        assert path.stat().st_mode & 0o077 == 0
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [b"", b"\n", b"garbage\n", b"[]\n", b'{"command":', b"[" * 4095 + b"\n", b"x" * 9000],
+)
+async def test_garbage_costs_only_its_own_answer(
+    tmp_path: Path, nursery: trio.Nursery, request_: bytes
+) -> None:
+    path = tmp_path / "control.sock"
+    with bind_control_socket(path) as listener:
+        nursery.start_soon(serve_control, listener, report, refuse_to_stop)
+        async with await trio.open_unix_socket(path) as stream:
+            await stream.send_all(request_)
+            await stream.send_eof()
+            with trio.fail_after(10):
+                answer = await stream.receive_some(4096)
+        assert "error" in json.loads(answer)
+        assert await trio.to_thread.run_sync(ask, path, "status") == (os.getpid(), STATUS)
+
+
+async def test_other_users_are_not_answered(beds_folder: Path, nursery: trio.Nursery) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can be two users at once")
+    path = beds_folder / "control.sock"
+    talk = (
+        "import os, socket, sys\n"
+        "s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); os.write(1, b'connected')\n"
+        's.sendall(b\'{"command": "stop"}\\n\'); os.write(1, s.recv(99))\n'
+    )
+    with bind_control_socket(path) as listener:
+        path.chmod(0o666)
+        nursery.start_soon(serve_control, listener, report, refuse_to_stop)
+        done = await trio.run_process(
+            [sys.executable, "-c", talk, str(path)],
+            capture_stdout=True,
+            capture_stderr=True,
+            user=12345,
+            check=False,
+        )
+    assert done.stdout == b"connected", done.stderr
+
+
+def test_peer_is_known(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    with ours, theirs:
+        assert peer_of(ours) == (os.getpid(), os.geteuid())
+
+
+def test_socket_of_a_successor_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with bind_control_socket(path):
+        path.unlink()
+        path.touch()
+    assert path.exists()
+
+
+def test_stale_sockets_are_removed_by_status() -> None:
+    directory = make_runtime_directory(os.environ, os.geteuid())
+    stale = directory / f"stale-{os.getpid()}.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(stale))
+    assert stale.exists()
+    assert str(stale) not in {str(each.socket_path) for each in find_daemons(os.environ)}
+    assert not stale.exists()
+
+
+def test_stuck_daemon_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smbfs.cli.daemons._ANSWER_PATIENCE_S", 0.2)
+    directory = make_runtime_directory(os.environ, os.geteuid())
+    path = directory / f"stuck-{os.getpid()}.sock"
+    with socket.socket(socket.AF_UNIX) as stuck:
+        stuck.bind(str(path))
+        stuck.listen()
+        try:
+            assert str(path) not in {str(each.socket_path) for each in find_daemons(os.environ)}
+            assert path.exists()
+        finally:
+            path.unlink()
+
+
+def test_runtime_directory_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    assert runtime_directory(environment, 0) == Path("/run/smbfs")
+    assert runtime_directory(environment, 1000) == tmp_path / "smbfs"
+    assert runtime_directory({}, 1000) == Path("/tmp/smbfs-1000")  # noqa: S108
+    monkeypatch.setattr("smbfs.cli.runtime.SYSTEM_DIRECTORY", tmp_path / "system")
+    uid = os.geteuid()
+    made = make_runtime_directory(environment, uid)
+    made.chmod(0o755)
+    assert make_runtime_directory(environment, uid).stat().st_mode & 0o777 == 0o700
+    made.rmdir()
+    made.symlink_to(tmp_path)
+    with pytest.raises(UserError, match="refused"):
+        make_runtime_directory(environment, uid)
+
+
+def test_names_of_files_are_readable_and_different() -> None:
+    assert file_stem("/mnt/nas").startswith("mnt-nas-")
+    assert len({file_stem(path) for path in ("/mnt/a b", "/mnt/a-b", "/mnt/a/b", "/")}) == 4
+    assert all(c.isalnum() or c in "-._" for c in file_stem("/mnt/é\n\udcff/../x"))
+    assert len(file_stem("/x" * 2000)) < 60
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["mount", "//a/b", "/mnt", "--sael"], "did you mean --seal?"),
+        (["mount", "//a/b", "/mnt", "--cache-sise", "1"], "did you mean --cache-size?"),
+        (["mount", "//a/b"], "MOUNTPOINT"),
+        (["mount", "//a/b", "/mnt", "extra"], "one too many"),
+        (["mount", "//a/b", "/mnt", "-o", "sael"], "did you mean seal?"),
+        (["mount", "//a/b", "/mnt", "-o", "password=hunter2"], "command lines"),
+        (["mount", "//a/b", "/mnt", "--port", "x"], "--port"),
+        (["mount", "smb://u:hunter2@a/b", "/mnt"], "password in the address"),
+        (["frobnicate"], "frobnicate"),
+        ([], "COMMAND"),
+        (["umount", "/"], "not mounted by smbfs"),
+        (["config", "get", "require_singing"], "did you mean require_signing?"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], said: str) -> None:
+    done = run_smbfs(*arguments)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "hunter2" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["mount", "--help"], ["umount", "--help"]])
+def test_help(arguments: list[str]) -> None:
+    done = run_smbfs(*arguments)
+    assert done.returncode == 0
+    assert "usage: smbfs" in done.stdout
+    # What does not work yet is not advertised.
+    assert "quic-ca" not in done.stdout
+
+
+def config(tmp_path: Path, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    folder = tmp_path / "smbfs"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.toml").write_text(text)
+    return subprocess.run(
+        [sys.executable, "-m", "smbfs.cli.main", "config", *arguments],
+        env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_config(tmp_path: Path) -> None:
+    listed = config(tmp_path, "require_encryption = true", "list").stdout.splitlines()
+    assert f"require_encryption = true  # {tmp_path}/smbfs/config.toml" in listed
+    assert "require_signing = true  # default" in listed
+    assert config(tmp_path, 'minimum_dialect = "3.0"', "get", "minimum_dialect").stdout == '"3.0"\n'
+    wrong = config(tmp_path, "\nrequire_singing = true", "list")
+    assert wrong.returncode == 1
+    assert f"{tmp_path}/smbfs/config.toml, line 2" in wrong.stderr
