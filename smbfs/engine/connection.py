@@ -27,6 +27,7 @@ from collections.abc import Iterator
 
 from smbfs.engine.events import Broken, Completed, Event, Ignored
 from smbfs.engine.exchange import Exchange, Request, Response
+from smbfs.engine.flow_control import FlowControl
 from smbfs.engine.negotiate import Negotiated, Offer, conclude
 from smbfs.engine.preauth_hash import INITIAL_HASH, extend_hash
 from smbfs.engine.protection import (
@@ -36,7 +37,7 @@ from smbfs.engine.protection import (
     sign_message,
     verify_signature,
 )
-from smbfs.engine.sequence_window import SequenceWindow, credit_charge
+from smbfs.engine.sequence_window import credit_charge
 from smbfs.engine.session import Session
 from smbfs.errors import (
     LocalProtocolError,
@@ -63,12 +64,6 @@ from smbfs.wire.ntstatus import NtStatus
 from smbfs.wire.oplock_break import decode_break
 from smbfs.wire.transform import TransformHeader
 
-CREDITS_TARGET = 768
-"""Credits that we like to hold, spent or not: 48 MiB under way."""
-
-CREDITS_RESERVED = 32
-"""Credits that READ and WRITE leave to control messages."""
-
 _ALIGNMENT = 8
 _NEXT_COMMAND_FIELD = slice(NEXT_COMMAND_OFFSET, NEXT_COMMAND_OFFSET + 4)
 
@@ -81,12 +76,8 @@ class Connection:
         self.negotiated: Negotiated | None = None
         self.failure: SmbfsError | None = None
         """Why the connection is dead; None while it lives."""
-        self._window = SequenceWindow()
-        self._charged = 0  # credits spent by requests that are not finally answered
-        self._asked = 0  # credits that these requests ask for
+        self._flow = FlowControl()
         self._outstanding: dict[int, tuple[Exchange, Request]] = {}
-        self._control: deque[Exchange] = deque()
-        self._bulk: deque[Exchange] = deque()
         self._cancels: deque[Exchange] = deque()
         self._sessions: dict[int, Session] = {}
         self._preauth_hash = INITIAL_HASH
@@ -96,7 +87,7 @@ class Connection:
     @property
     def credits(self) -> int:
         """Credits that may be spent now."""
-        return self._window.credits
+        return self._flow.credits
 
     @property
     def outstanding(self) -> int:
@@ -106,13 +97,12 @@ class Connection:
     @property
     def queued(self) -> int:
         """Exchanges that wait for credits."""
-        return len(self._control) + len(self._bulk)
+        return self._flow.queued
 
     @property
     def payload_limit(self) -> int:
         """Largest payload in bytes that the credits granted so far could ever carry."""
-        total = self._window.credits + self._charged
-        return max(1, total - min(CREDITS_RESERVED, total // 4)) * 65536
+        return self._flow.payload_limit
 
     # ---------------------------------------------------------------- sending
 
@@ -122,17 +112,15 @@ class Connection:
             raise LocalProtocolError("the connection is dead") from self.failure
         for request in exchange.requests:
             request.charge = self._charge_of(request)
-        (self._bulk if exchange.is_bulk else self._control).append(exchange)
+        self._flow.add(exchange)
 
     def cancel(self, exchange: Exchange) -> bool:
         """Ask the server to end an exchange early; returns whether it was never sent.
 
         A sent exchange keeps its place until its final answers come (3.2.4.24).
         """
-        for queue in (self._control, self._bulk):
-            if exchange in queue:
-                queue.remove(exchange)
-                return True
+        if self._flow.withdraw(exchange):
+            return True
         if exchange.unanswered and self.failure is None:
             self._cancels.append(exchange)
         return False
@@ -145,20 +133,8 @@ class Connection:
             frame = self._build_cancel(self._cancels.popleft())
             if frame:
                 return frame
-        if self._control and self._affordable(self._control[0], reserve=0):
-            return self._build(self._control.popleft())
-        if self._bulk and self._affordable(self._bulk[0], reserve=self._bulk_reserve()):
-            return self._build(self._bulk.popleft())
-        return None
-
-    def _bulk_reserve(self) -> int:
-        if not self._outstanding:
-            return 0  # Nobody's answer would bring more credits: use what there is.
-        return min(CREDITS_RESERVED, (self._window.credits + self._charged) // 4)
-
-    def _affordable(self, exchange: Exchange, *, reserve: int) -> bool:
-        charge = sum(request.charge for request in exchange.requests)
-        return charge + reserve <= self._window.credits
+        exchange = self._flow.next_exchange(anything_outstanding=bool(self._outstanding))
+        return None if exchange is None else self._build(exchange)
 
     def _charge_of(self, request: Request) -> int:
         if self.negotiated is None or not self.negotiated.supports_multi_credit:
@@ -169,10 +145,7 @@ class Connection:
         frame: list[Buffer] = []
         last = len(exchange.requests) - 1
         for index, request in enumerate(exchange.requests):
-            request.message_id = self._window.take(request.charge)
-            self._charged += request.charge
-            request.asked = self._credits_to_ask(request.charge)
-            self._asked += request.asked
+            self._flow.spend(request)
             self._outstanding[request.message_id] = (exchange, request)
             body = request.message.buffers()
             size = HEADER_SIZE + sum(len(piece) for piece in body)
@@ -206,10 +179,6 @@ class Connection:
             session_id=exchange.session.session_id if exchange.session else 0,
             signature=NO_SIGNATURE,
         )
-
-    def _credits_to_ask(self, charge: int) -> int:
-        """Return what replaces ``charge``, and what is missing that nobody asked for yet."""
-        return max(charge, CREDITS_TARGET - self._window.credits - self._asked)
 
     def _build_cancel(self, exchange: Exchange) -> list[Buffer]:
         frame: list[Buffer] = []
@@ -290,7 +259,7 @@ class Connection:
                 f"{header.command.name} answered {request.message.command.name}"
             )
         authenticate(element, header, exchange, sealed_by)
-        self._window.grant(header.credits)
+        self._flow.grant(header.credits)
         if header.status == NtStatus.STATUS_PENDING:
             if HeaderFlags.ASYNC_COMMAND not in header.flags:
                 raise RemoteProtocolError("an interim response without an AsyncId")
@@ -309,8 +278,7 @@ class Connection:
         self, element: memoryview, header: Header, exchange: Exchange, request: Request
     ) -> None:
         del self._outstanding[header.message_id]
-        self._charged -= request.charge
-        self._asked -= request.asked
+        self._flow.settle(request)
         exchange.unanswered -= 1
         request.response = Response(header, element[HEADER_SIZE:])
         if header.command == Command.NEGOTIATE:
@@ -359,18 +327,13 @@ class Connection:
         if self.failure is None:
             self.failure = failure
         unfinished = {id(exchange): exchange for exchange, _ in self._outstanding.values()}
-        unfinished.update((id(exchange), exchange) for exchange in (*self._control, *self._bulk))
+        unfinished.update((id(exchange), exchange) for exchange in self._flow.clear())
         self._outstanding.clear()
-        self._control.clear()
-        self._bulk.clear()
         return list(unfinished.values())
 
     def check_invariants(self) -> None:
         """Raise ``AssertionError`` when the books don't add up. Called by tests."""
-        self._window.check_invariants()
-        charged = sum(request.charge for _, request in self._outstanding.values())
-        assert charged == self._charged
-        assert self._asked == sum(request.asked for _, request in self._outstanding.values())
+        self._flow.check_invariants([request for _, request in self._outstanding.values()])
         for message_id, (exchange, request) in self._outstanding.items():
             assert request.message_id == message_id
             assert exchange.unanswered > 0

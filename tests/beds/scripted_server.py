@@ -19,6 +19,7 @@ from smbfs.engine.preauth_hash import INITIAL_HASH, extend_hash
 from smbfs.engine.signing import CmacSigner, HashSigner
 from smbfs.wire.close_flush import CloseResponse, FlushResponse
 from smbfs.wire.create import (
+    AccessMask,
     CreateAction,
     CreateRequest,
     CreateResponse,
@@ -283,7 +284,10 @@ class ScriptedServer:
 
     def _tree_connect(self, _header: Header, _body: memoryview) -> Reply:
         return NtStatus.STATUS_SUCCESS, TreeConnectResponse(
-            ShareType.DISK, ShareFlags(self.share_flags), ShareCapabilities(0), 0x001F01FF
+            ShareType.DISK,
+            ShareFlags(self.share_flags),
+            ShareCapabilities(0),
+            AccessMask(0x001F01FF),
         )
 
     def _create(self, _header: Header, body: memoryview) -> Reply:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smbfs.engine.connection import CREDITS_RESERVED
 from smbfs.engine.events import Broken, Completed, Ignored
 from smbfs.engine.exchange import exchange_of
+from smbfs.engine.flow_control import CREDITS_RESERVED
 from smbfs.errors import (
     LocalProtocolError,
     NegotiationRefused,

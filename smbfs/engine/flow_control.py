@@ -1,0 +1,112 @@
+"""Who may send next, and with which credits.
+
+Exchanges wait in two queues. Control goes first, and bulk (READ and WRITE) leaves the last
+credits to it, so that a CLOSE or a lease acknowledgement never waits behind a gigabyte.
+
+INVARIANT: ``_charged`` and ``_asked`` are the sums over the requests that were sent and not
+finally answered.
+
+Spec: [MS-SMB2] 3.2.4.1.2 (asking for credits), 3.2.4.1.5, 3.2.5.1.4.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection
+
+from smbfs.engine.exchange import Exchange, Request
+from smbfs.engine.sequence_window import CREDIT_UNIT, SequenceWindow
+
+CREDITS_TARGET = 768
+"""Credits that we like to hold, spent or not: 48 MiB under way."""
+
+CREDITS_RESERVED = 32
+"""Credits that READ and WRITE leave to control messages."""
+
+
+class FlowControl:
+    """Queues, message ids and the books of credits of one connection."""
+
+    def __init__(self) -> None:
+        self._window = SequenceWindow()
+        self._charged = 0  # credits spent by requests that are not finally answered
+        self._asked = 0  # credits that these requests ask for
+        self._control: deque[Exchange] = deque()
+        self._bulk: deque[Exchange] = deque()
+
+    @property
+    def credits(self) -> int:
+        """Credits that may be spent now."""
+        return self._window.credits
+
+    @property
+    def queued(self) -> int:
+        """Exchanges that wait for credits."""
+        return len(self._control) + len(self._bulk)
+
+    @property
+    def payload_limit(self) -> int:
+        """Largest payload in bytes that the credits granted so far could ever carry."""
+        total = self._window.credits + self._charged
+        return max(1, total - self._reserve(total)) * CREDIT_UNIT
+
+    def add(self, exchange: Exchange) -> None:
+        """Queue an exchange whose requests know their charge."""
+        (self._bulk if exchange.is_bulk else self._control).append(exchange)
+
+    def withdraw(self, exchange: Exchange) -> bool:
+        """Take an exchange out of its queue; returns whether it was still there."""
+        for queue in (self._control, self._bulk):
+            if exchange in queue:
+                queue.remove(exchange)
+                return True
+        return False
+
+    def next_exchange(self, *, anything_outstanding: bool) -> Exchange | None:
+        """Take the exchange that may be sent now, if there is one."""
+        if self._control and self._affordable(self._control[0], reserve=0):
+            return self._control.popleft()
+        # With nothing outstanding no answer would bring more credits: use what there is.
+        total = self._window.credits + self._charged
+        reserve = self._reserve(total) if anything_outstanding else 0
+        if self._bulk and self._affordable(self._bulk[0], reserve=reserve):
+            return self._bulk.popleft()
+        return None
+
+    def spend(self, request: Request) -> None:
+        """Give a request its message id, and let it ask for what we miss."""
+        request.message_id = self._window.take(request.charge)
+        self._charged += request.charge
+        # What it spends, and what is missing that nobody asked for yet.
+        request.asked = max(request.charge, CREDITS_TARGET - self.credits - self._asked)
+        self._asked += request.asked
+
+    def settle(self, request: Request) -> None:
+        """Note that a request is finally answered."""
+        self._charged -= request.charge
+        self._asked -= request.asked
+
+    def grant(self, count: int) -> None:
+        """Note credits that an answer brought."""
+        self._window.grant(count)
+
+    def clear(self) -> list[Exchange]:
+        """Empty the queues and return what was in them."""
+        waiting = [*self._control, *self._bulk]
+        self._control.clear()
+        self._bulk.clear()
+        return waiting
+
+    def _affordable(self, exchange: Exchange, *, reserve: int) -> bool:
+        charge = sum(request.charge for request in exchange.requests)
+        return charge + reserve <= self._window.credits
+
+    @staticmethod
+    def _reserve(total: int) -> int:
+        return min(CREDITS_RESERVED, total // 4)
+
+    def check_invariants(self, outstanding: Collection[Request]) -> None:
+        """Raise ``AssertionError`` when the books don't add up. Called by tests."""
+        self._window.check_invariants()
+        assert self._charged == sum(request.charge for request in outstanding)
+        assert self._asked == sum(request.asked for request in outstanding)
