@@ -37,7 +37,6 @@ from smbfs.engine.protection import (
     sign_message,
     verify_signature,
 )
-from smbfs.engine.sequence_window import credit_charge
 from smbfs.engine.session import Session
 from smbfs.errors import (
     LocalProtocolError,
@@ -79,6 +78,7 @@ class Connection:
         self._flow = FlowControl()
         self._outstanding: dict[int, tuple[Exchange, Request]] = {}
         self._cancels: deque[Exchange] = deque()
+        self._unreported: list[Exchange] = []  # completed by the frame that killed us
         self._sessions: dict[int, Session] = {}
         self._preauth_hash = INITIAL_HASH
 
@@ -110,9 +110,8 @@ class Connection:
         """Queue an exchange. Raises: LocalProtocolError when the connection is dead."""
         if self.failure is not None:
             raise LocalProtocolError("the connection is dead") from self.failure
-        for request in exchange.requests:
-            request.charge = self._charge_of(request)
-        self._flow.add(exchange)
+        multi_credit = self.negotiated is not None and self.negotiated.supports_multi_credit
+        self._flow.add(exchange, multi_credit=multi_credit)
 
     def cancel(self, exchange: Exchange) -> bool:
         """Ask the server to end an exchange early; returns whether it was never sent.
@@ -135,11 +134,6 @@ class Connection:
                 return frame
         exchange = self._flow.next_exchange(anything_outstanding=bool(self._outstanding))
         return None if exchange is None else self._build(exchange)
-
-    def _charge_of(self, request: Request) -> int:
-        if self.negotiated is None or not self.negotiated.supports_multi_credit:
-            return 1
-        return credit_charge(request.message.credit_payload)
 
     def _build(self, exchange: Exchange) -> list[Buffer]:
         frame: list[Buffer] = []
@@ -211,23 +205,24 @@ class Connection:
     def receive_message(self, frame: bytearray) -> list[Event]:
         """Take one whole frame (no length prefix). ``frame`` is ours from now on.
 
-        Raises: RemoteProtocolError (or its SecurityViolation): the connection is dead.
+        Raises: RemoteProtocolError (or its SecurityViolation), or NegotiationRefused: the
+        connection is dead.
         """
         if self.failure is not None:
             raise LocalProtocolError("the connection is dead") from self.failure
+        events: list[Event] = []
         try:
             plaintext, sealed_by = self._unseal(frame)
-            return [
-                event
-                for element in _split_compound(plaintext)
-                for event in self._receive_element(element, sealed_by)
-            ]
-        except WireError as error:
-            self.failure = RemoteProtocolError(f"the server sent a {error}")
-            raise self.failure from error
-        except RemoteProtocolError as error:
+            for element in _split_compound(plaintext):
+                events += self._receive_element(element, sealed_by)
+        except SmbfsError as error:
             self.failure = error
-            raise
+            if isinstance(error, WireError):
+                self.failure = RemoteProtocolError(f"the server sent a {error}")
+                self.failure.__cause__ = error
+            self._unreported = [e.exchange for e in events if isinstance(e, Completed)]
+            raise self.failure from error.__cause__
+        return events
 
     def _unseal(self, frame: bytearray) -> tuple[memoryview, Session | None]:
         protocol_id = bytes(frame[:4])
@@ -246,7 +241,7 @@ class Connection:
         if HeaderFlags.SERVER_TO_REDIR not in header.flags:
             raise RemoteProtocolError("a request arrived where a response was due")
         if header.message_id == UNSOLICITED_MESSAGE_ID:
-            yield self._receive_unsolicited(header, element)
+            yield _unsolicited(header, element)
             return
         found = self._outstanding.get(header.message_id)
         if found is None:
@@ -265,14 +260,26 @@ class Connection:
                 raise RemoteProtocolError("an interim response without an AsyncId")
             request.async_id = header.async_id
             return
+        self._take_part(element, header, exchange)
         self._settle(element, header, exchange, request)
         if exchange.unanswered == 0:
             yield Completed(exchange)
 
-    def _receive_unsolicited(self, header: Header, element: memoryview) -> Event:
-        if header.command != Command.OPLOCK_BREAK:
-            raise RemoteProtocolError(f"an unsolicited {header.command.name}")
-        return Broken(decode_break(element[HEADER_SIZE:]))
+    def _take_part(self, element: memoryview, header: Header, exchange: Exchange) -> None:
+        """Do what the connection itself learns from an answer, before anybody is told of it.
+
+        Raises: NegotiationRefused, RemoteProtocolError, WireError.
+        """
+        session = exchange.session
+        if header.command == Command.NEGOTIATE:
+            self._preauth_hash = extend_hash(self._preauth_hash, (element,))
+            if header.status == NtStatus.STATUS_SUCCESS:
+                response = NegotiateResponse.decode(element[HEADER_SIZE:])
+                self.negotiated = conclude(self.offer, response)
+        elif header.command == Command.SESSION_SETUP and session is not None:
+            session.session_id = header.session_id
+            if header.status == NtStatus.STATUS_MORE_PROCESSING_REQUIRED:
+                session.preauth_hash = extend_hash(session.preauth_hash, (element,))
 
     def _settle(
         self, element: memoryview, header: Header, exchange: Exchange, request: Request
@@ -281,17 +288,8 @@ class Connection:
         self._flow.settle(request)
         exchange.unanswered -= 1
         request.response = Response(header, element[HEADER_SIZE:])
-        if header.command == Command.NEGOTIATE:
-            self._preauth_hash = extend_hash(self._preauth_hash, (element,))
-            if header.status == NtStatus.STATUS_SUCCESS:
-                response = NegotiateResponse.decode(request.response.body)
-                self.negotiated = conclude(self.offer, response)
-        elif header.command == Command.SESSION_SETUP and exchange.session is not None:
+        if header.command == Command.SESSION_SETUP:
             request.raw_response = bytes(element)
-            exchange.session.session_id = header.session_id
-            if header.status == NtStatus.STATUS_MORE_PROCESSING_REQUIRED:
-                session = exchange.session
-                session.preauth_hash = extend_hash(session.preauth_hash, (element,))
 
     # --------------------------------------------------------------- sessions
 
@@ -328,7 +326,9 @@ class Connection:
             self.failure = failure
         unfinished = {id(exchange): exchange for exchange, _ in self._outstanding.values()}
         unfinished.update((id(exchange), exchange) for exchange in self._flow.clear())
+        unfinished.update((id(exchange), exchange) for exchange in self._unreported)
         self._outstanding.clear()
+        self._unreported.clear()
         return list(unfinished.values())
 
     def check_invariants(self) -> None:
@@ -338,6 +338,12 @@ class Connection:
             assert request.message_id == message_id
             assert exchange.unanswered > 0
             assert request.response is None
+
+
+def _unsolicited(header: Header, element: memoryview) -> Event:
+    if header.command != Command.OPLOCK_BREAK:
+        raise RemoteProtocolError(f"an unsolicited {header.command.name}")
+    return Broken(decode_break(element[HEADER_SIZE:]))
 
 
 def _split_compound(message: memoryview) -> Iterator[memoryview]:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Collection
 
 from smbfs.engine.exchange import Exchange, Request
-from smbfs.engine.sequence_window import CREDIT_UNIT, SequenceWindow
+from smbfs.engine.sequence_window import CREDIT_UNIT, SequenceWindow, credit_charge
 
 CREDITS_TARGET = 768
 """Credits that we like to hold, spent or not: 48 MiB under way."""
@@ -50,8 +50,10 @@ class FlowControl:
         total = self._window.credits + self._charged
         return max(1, total - self._reserve(total)) * CREDIT_UNIT
 
-    def add(self, exchange: Exchange) -> None:
-        """Queue an exchange whose requests know their charge."""
+    def add(self, exchange: Exchange, *, multi_credit: bool) -> None:
+        """Queue an exchange; ``multi_credit``: the server counts credits by payload."""
+        for request in exchange.requests:
+            request.charge = credit_charge(request.message.credit_payload) if multi_credit else 1
         (self._bulk if exchange.is_bulk else self._control).append(exchange)
 
     def withdraw(self, exchange: Exchange) -> bool:

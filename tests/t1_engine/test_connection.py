@@ -397,3 +397,22 @@ def test_failing_returns_everything_unfinished_once() -> None:
     engine.submit(queued)
     assert set(engine.fail(TransportError("gone"))) == {sent, queued}
     assert engine.fail(TransportError("gone")) == []
+
+
+def test_the_frame_that_kills_us_loses_no_exchange() -> None:
+    """Two answers in one frame, the second one bad: both callers must hear of the end."""
+    conversation = connect(ScriptedServer())
+    engine, server = conversation.engine, conversation.server
+    first = conversation.exchange(ReadRequest(FILE_ID, 0, 8))
+    second = conversation.exchange(ReadRequest(FILE_ID, 8, 8))
+    answers: list[bytes] = []
+    for exchange in (first, second):
+        engine.submit(exchange)
+        frame = engine.next_transmission()
+        assert frame is not None
+        answers += server.receive(b"".join(frame))
+    header = Header.decode(answers[0])
+    good = header._replace(next_command=len(answers[0])).encode() + answers[0][HEADER_SIZE:]
+    with pytest.raises(RemoteProtocolError):
+        engine.receive_message(bytearray(server.signed(good) + b"garbage"))
+    assert set(engine.fail(TransportError("gone"))) == {first, second}

@@ -10,15 +10,21 @@ import trio
 import trio.testing
 
 from smbfs.client.connection import ECHO_AFTER_S, Connection
+from smbfs.client.sign_on import negotiate
 from smbfs.engine.connection import Connection as Engine
 from smbfs.engine.exchange import Exchange, exchange_of
 from smbfs.engine.session import Session
-from smbfs.errors import DeadlineExceeded, RemoteProtocolError, TransportError
+from smbfs.errors import (
+    DeadlineExceeded,
+    NegotiationRefused,
+    RemoteProtocolError,
+    TransportError,
+)
 from smbfs.transport.memory import MemoryStream, memory_stream_pair
 from smbfs.wire.create import CreateRequest
 from smbfs.wire.header import Command
 from smbfs.wire.message import Message
-from smbfs.wire.negotiate import Capabilities
+from smbfs.wire.negotiate import Capabilities, SecurityMode
 from smbfs.wire.read_write import ReadRequest, ReadResponse
 from smbfs.wire.session_setup import SessionSetupRequest
 from tests.beds.scripted_server import (
@@ -197,3 +203,25 @@ async def test_a_slow_answer_is_waited_for_while_the_server_echoes(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(answer_late)
             assert await bed.read(0, 100) == file_contents(0, 100)
+
+
+@pytest.mark.parametrize(
+    ("server", "words"),
+    [
+        (ScriptedServer(security_mode=SecurityMode(0)), "signing"),
+        (ScriptedServer(mangle=lambda _frames: [b"\xffSMB" + bytes(31)]), "dialects"),
+    ],
+)
+async def test_a_refused_negotiation_is_told_at_once(
+    server: ScriptedServer, words: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    ours, theirs = memory_stream_pair()
+    bed = Bed(Connection(Engine(OFFER), ours, timeout_s=TIMEOUT_S), server, theirs)
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bed.connection.run)
+        nursery.start_soon(bed.serve)
+        with pytest.raises(NegotiationRefused, match=words):
+            await negotiate(bed.connection)
+        nursery.cancel_scope.cancel()
+    assert trio.current_time() == began
