@@ -85,13 +85,14 @@ def present(
     """Return what ``stat`` shows of a file."""
     file_type = file_type_of(stat, special)
     mtime_ns = filetime_to_ns(stat.write_time)
+    uid, gid = _owners(stat, rules)
     return Attributes(
         mode=file_type | _permissions(stat, file_type, rules),
         size=_size(stat, file_type, special),
         # 1 for a directory means "not counted" to find(1) and fts(3).
         link_count=stat.link_count or 1,
-        uid=_owner(stat, rules),
-        gid=_group(stat, rules),
+        uid=uid,
+        gid=gid,
         device=special.device if special is not None else 0,
         blocks=-(-stat.allocation_size // _BLOCK_SIZE),
         # Servers and file systems without a time send 0.
@@ -120,14 +121,17 @@ def _size(stat: FileStat, file_type: int, special: SpecialFile | None) -> int:
     return stat.size if file_type in {S_IFREG, S_IFDIR, S_IFLNK} else 0
 
 
-def _owner(stat: FileStat, rules: AttributeRules) -> int:
-    told = stat.owner.unix_user if stat.owner is not None else None
-    return rules.uid if told is None or rules.uid_forced else told
+def _owners(stat: FileStat, rules: AttributeRules) -> tuple[int, int]:
+    """Return uid and gid: the server's if it names both in numbers, else those of the mount.
 
-
-def _group(stat: FileStat, rules: AttributeRules) -> int:
-    told = stat.group.unix_group if stat.group is not None else None
-    return rules.gid if told is None or rules.gid_forced else told
+    A server names the users of its own database by SIDs without a number. Showing our user with
+    the server's group would be a pair that neither side can set.
+    """
+    uid = stat.owner.unix_user if stat.owner is not None else None
+    gid = stat.group.unix_group if stat.group is not None else None
+    if uid is None or gid is None:
+        return rules.uid, rules.gid
+    return rules.uid if rules.uid_forced else uid, rules.gid if rules.gid_forced else gid
 
 
 class AttributeCache:
