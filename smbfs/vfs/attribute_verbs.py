@@ -87,7 +87,7 @@ class AttributeVerbs:
         opened = state.handles.opened(inode)
         if opened is not None:
             await opened.settle()
-        known = state.attributes.get(number, trio.current_time())
+        known = state.attributes.get(inode.number, trio.current_time())
         if known is not None:
             return state.show(inode, known)
         description = await self._describe(inode, opened)
@@ -105,10 +105,11 @@ class AttributeVerbs:
         opened = state.handles.opened(inode)
         if opened is not None:
             await opened.settle()
-        state.attributes.discard(number)
+        state.attributes.discard(inode.number)
         stat: FileStat | None = None
         if wanted.size is not None:
             stat = await self._set_size(inode, opened, handle, wanted.size)
+            state.content_changed(inode, number)
         if wanted.uid is not None or wanted.gid is not None:
             stat = await self._set_owner(inode, wanted.uid, wanted.gid) or stat
         if wanted.mode is not None:
@@ -150,7 +151,6 @@ class AttributeVerbs:
             stat = await state.at(inode, lambda path: changes.set_size(state.share, path, size))
         if opened is not None:
             opened.end = size
-            opened.forget_blocks()
         return stat
 
     async def _set_times(

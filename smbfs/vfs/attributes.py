@@ -90,7 +90,7 @@ def present(
         mode=file_type | _permissions(stat, file_type, rules),
         size=_size(stat, file_type, special),
         # 1 for a directory means "not counted" to find(1) and fts(3).
-        link_count=stat.link_count or 1,
+        link_count=stat.link_count,
         uid=uid,
         gid=gid,
         device=special.device if special is not None else 0,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from smbfs.client.open import Open
 from smbfs.errors import ServerStatusError
 from smbfs.vfs.share import NOT_SUPPORTED, STAT_ACCESS, Share
 from smbfs.wire.create import (
@@ -144,6 +145,18 @@ async def rename_and_delete(share: Share, old: str, new: str) -> None:
         _set_dos_attributes(FileAttributes.HIDDEN),  # And no longer read-only.
         set_file_info(FileInfoClass.DISPOSITION, encode_disposition(True)),
     )
+
+
+async def open_to_delete(share: Share, path: str) -> Open:
+    """Open a file so that closing this open removes it."""
+    options = CreateOptions.DELETE_ON_CLOSE | CreateOptions.NON_DIRECTORY_FILE | _REPARSE
+    return await share.tree.create(share.create_request(path, _DELETE_ACCESS, options=options))
+
+
+async def rename_open(file: Open, new: str) -> None:
+    """Give an open file another path, where nothing may be."""
+    data = encode_rename_information(new, replace=False)
+    await file.set_info(InfoType.FILE, FileInfoClass.RENAME, data)
 
 
 async def link(share: Share, existing: str, new: str) -> FileStat:

@@ -32,6 +32,8 @@ class Description(NamedTuple):
     stat: FileStat
     special: SpecialFile | None = None
     """What it stands for, where the attributes alone don't tell."""
+    spelling: bytes | None = None
+    """Its name as the server spells it, where that is known and may differ."""
 
     @property
     def file_type(self) -> int:
@@ -50,7 +52,11 @@ class Describer:
 
     async def describe(self, path: str) -> Description:
         """Return what is at ``path``. Raises: ServerStatusError."""
-        return await self.complete(path, await self._share.stat(path))
+        seen = await self._share.stat(path)
+        description = await self.complete(path, seen.stat)
+        if seen.spelling is None:
+            return description
+        return description._replace(spelling=self._share.names.from_server(seen.spelling))
 
     async def complete(self, path: str, stat: FileStat) -> Description:
         """Return the description of a file whose attributes are known."""

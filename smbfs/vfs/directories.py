@@ -104,7 +104,7 @@ class Directories:
             inode = state.admit(parent, listed.name, alone)
         entry = state.show(inode, state.present(inode, listed.description))
         if not emit(listed.name, entry, position):
-            state.inodes.discard_unused(inode)
+            state.inodes.drop_if_unused(inode)
             return False
         state.inodes.remember(inode)
         return True

@@ -76,9 +76,9 @@ class Files:
         except BaseException:
             state.nursery.start_soon(_close_quietly, file)
             raise
-        handle = self._add_handle(inode, file, flags, stat)
+        handle = self._add_handle(inode, number, file, flags, stat)
         if truncate:
-            self._truncated(inode)
+            self._truncated(inode, number)
         return self._opened(inode, handle, stat)
 
     async def create(
@@ -101,12 +101,12 @@ class Files:
             raise
         inode = state.inodes.get(entry.number)
         state.attributes.discard(parent.number)
-        handle = self._add_handle(inode, file, flags, stat)
+        handle = self._add_handle(inode, entry.number, file, flags, stat)
         if disposition == CreateDisposition.OVERWRITE_IF:
-            self._truncated(inode)
+            self._truncated(inode, entry.number)
         return self._opened(inode, handle, stat), entry
 
-    def _add_handle(self, inode: Inode, file: Open, flags: int, stat: FileStat) -> int:
+    def _add_handle(self, inode: Inode, number: int, file: Open, flags: int, stat: FileStat) -> int:
         state = self._state
         opened = state.handles.opening(inode, stat.size)
         opened.end = max(opened.end, stat.size) if opened.is_dirty else stat.size
@@ -123,16 +123,15 @@ class Files:
             gather = WriteGather(file, nursery=state.nursery, budget=state.budget)
         appends = bool(flags & os.O_APPEND)
         return state.handles.add(
-            Handle(opened, file, reader=reader, gather=gather, appends=appends)
+            Handle(opened, file, inode_number=number, reader=reader, gather=gather, appends=appends)
         )
 
-    def _truncated(self, inode: Inode) -> None:
+    def _truncated(self, inode: Inode, number: int) -> None:
         opened = self._state.handles.opened(inode)
         if opened is not None:
             opened.end = 0
-            opened.forget_blocks()
         inode.shown_size = 0
-        self._state.attributes.discard(inode.number)
+        self._state.content_changed(inode, number)
 
     def _opened(self, inode: Inode, handle: int, stat: FileStat) -> OpenedFile:
         version = Version(stat.size, stat.change_time)
@@ -154,9 +153,9 @@ class Files:
         finally:
             if handle.reader is not None and not handle.opened.handles:
                 handle.reader.invalidate()
-            if not handle.opened.handles:
-                self._removal.closed(handle.opened)
             await handle.file.close()
+            if not handle.opened.handles:
+                await self._removal.closed(handle.opened)
 
     async def close_all(self) -> None:
         """Close what is still open when the mount ends; what fails is only logged."""
@@ -190,8 +189,7 @@ class Files:
             self._state.kernel.inode_changed(inode.number)
         opened.end = max(opened.end, position + len(data))
         inode.shown_size = max(inode.shown_size, offset + len(data))
-        opened.forget_blocks()
-        self._state.attributes.discard(inode.number)
+        self._state.content_changed(inode, handle.inode_number)
         return await handle.gather.write(position, data)
 
     async def flush(self, number: int) -> None:

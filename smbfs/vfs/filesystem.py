@@ -82,4 +82,4 @@ async def _enter_root(state: MountState) -> None:
     description = await state.describer.describe(state.share.path(()))
     if description.file_type != S_IFDIR:
         raise Refused(Refusal.NOT_DIRECTORY, "the root of the mount")
-    state.inodes.set_root_id(description.stat.file_id)
+    state.inodes.numbers.set_root_id(state.inodes.root, description.stat.file_id)

@@ -42,13 +42,15 @@ class Numbered(dict[int, ItemT]):
 class OpenFile:
     """A file that is open here, perhaps several times."""
 
-    __slots__ = ("end", "handles", "hidden_name", "inode")
+    __slots__ = ("deleting", "end", "handles", "hidden_name", "inode")
 
     def __init__(self, inode: Inode, end: int) -> None:
         self.inode = inode
         self.handles: list[Handle] = []
         self.end = end
         """Where the file ends as far as we know, gathered writes included."""
+        self.deleting: Open | None = None
+        """An open whose close will remove the file."""
         self.hidden_name = ""
         """The name under which it waits for its last close, if it was removed."""
 
@@ -79,19 +81,22 @@ class OpenFile:
 class Handle:
     """One open of a file: FUSE's ``fh``."""
 
-    __slots__ = ("appends", "file", "gather", "opened", "reader")
+    __slots__ = ("appends", "file", "gather", "inode_number", "opened", "reader")
 
     def __init__(
         self,
         opened: OpenFile,
         file: Open,
         *,
+        inode_number: int,
         reader: FileReader | None,
         gather: WriteGather | None,
         appends: bool,
     ) -> None:
         self.opened = opened
         self.file = file
+        self.inode_number = inode_number
+        """The number under which the kernel opened it."""
         self.reader = reader
         """None if it was not opened for reading."""
         self.gather = gather

@@ -1,8 +1,7 @@
 """Inodes: what the kernel knows by number, and where each of them is on the server.
 
-An inode's number is the server's file id, so it is the same after a remount and on another
-machine. Servers that have no ids (0 or all ones), and the few ids that mean something else to
-the kernel, get a number made from the directory's number and the name.
+An inode's number is the server's file id where it has one (see ``inode_numbers``), so it is the
+same after a remount and on another machine.
 
 An inode knows its directory and its name in it, not its path: a rename changes one inode, and
 every path below follows. Hard links are further names of one inode. What the kernel has looked
@@ -19,20 +18,11 @@ INVARIANT: following ``parent`` ends at the root, or at an inode that was remove
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
-from typing import Final
 
+from smbfs.vfs.inode_numbers import ROOT_NUMBER, InodeNumbers
 from smbfs.vfs.lease_policy import Version
 from smbfs.vfs.refusals import Refusal, Refused
-
-ROOT_NUMBER: Final = 1
-"""The number of the mount's root in FUSE."""
-
-_NO_FILE_IDS: Final = frozenset({0, 0xFFFF_FFFF_FFFF_FFFF})
-_NUMBER_MASK: Final = 0x7FFF_FFFF_FFFF_FFFF
-_MADE_UP: Final = 0x4000_0000_0000_0000
-"""Set in every number that is not a file id, to keep the two apart where possible."""
 
 
 class Inode:
@@ -52,9 +42,9 @@ class Inode:
         "version",
     )
 
-    def __init__(self, number: int, file_id: int, file_type: int) -> None:
-        self.number = number
-        self.file_id = file_id
+    def __init__(self, file_type: int) -> None:
+        self.number = ROOT_NUMBER
+        self.file_id = 0
         """The server's id, 0 where it has none."""
         self.file_type = file_type
         """The S_IFMT bits of the mode."""
@@ -97,17 +87,15 @@ class InodeTable:
 
     def __init__(self, file_type: int, *, fold: Callable[[bytes], bytes] | None = None) -> None:
         self._fold = fold
-        self.by_number: dict[int, Inode] = {}
-        self.number_of_id: dict[int, int] = {}  # Only of ids that are not their own number.
-        self.root = Inode(ROOT_NUMBER, 0, file_type)
-        self.by_number[ROOT_NUMBER] = self.root
+        self.root = Inode(file_type)
+        self.numbers = InodeNumbers(self.root)
 
     def __len__(self) -> int:
-        return len(self.by_number)
+        return len(self.numbers)
 
     def get(self, number: int) -> Inode:
         """Return the inode of a number. Raises: Refused (STALE) if there is none."""
-        inode = self.by_number.get(number)
+        inode = self.numbers.get(number)
         if inode is None:
             raise Refused(Refusal.STALE, f"inode {number}")
         return inode
@@ -136,28 +124,12 @@ class InodeTable:
         if inode is self.root:
             return ()
         for parent, name in inode.names():
-            above = self._path_of_directory(parent)
+            above = _path_of_directory(parent, self.root)
             if above is not None:
                 return (*above, name)
         raise Refused(Refusal.STALE, f"inode {inode.number} has no name any more")
 
-    def _path_of_directory(self, directory: Inode) -> tuple[bytes, ...] | None:
-        names = []
-        at = directory
-        while at is not self.root:
-            if at.parent is None:
-                return None
-            names.append(at.name)
-            at = at.parent
-        return tuple(reversed(names))
-
     # ------------------------------------------------------------- what the server told
-
-    def set_root_id(self, file_id: int) -> None:
-        """Note the server's id of the mount's root."""
-        self.root.file_id = file_id
-        if file_id not in _NO_FILE_IDS and file_id != ROOT_NUMBER:
-            self.number_of_id[file_id] = ROOT_NUMBER
 
     def admit(
         self, parent: Inode, name: bytes, *, file_id: int, file_type: int, link_count: int = 0
@@ -170,14 +142,18 @@ class InodeTable:
         directories in between is out of date.
         """
         known = self.child(parent, name)
-        inode = known if file_id in _NO_FILE_IDS else self._of_id(file_id)
+        inode = self.numbers.of_id(file_id)
+        if inode is None and known is not None and not known.file_id:
+            inode = known  # The server has no ids, or did not say before.
         if inode is not None and inode.file_type != file_type:
             self._disown(inode)
             inode = None
         if inode is None:
-            inode = self._create(parent, name, file_id, file_type)
+            inode = Inode(file_type)
+            self.numbers.add(inode, file_id, self._seed(parent, name))
         elif file_type == self.root.file_type and _is_at_or_above(inode, parent):
             raise Refused(Refusal.STALE, f"{name!r} is one of its own directories")
+        self.numbers.learn(inode, file_id)
         if self.child(parent, name) is not inode:
             may_have_more = link_count != 1 and file_type != self.root.file_type
             self._attach(inode, parent, name, keep_names=may_have_more)
@@ -190,8 +166,8 @@ class InodeTable:
             return None
         inode, spelling = found
         self._detach_name(inode, parent, spelling)
-        self._drop_if_unused(inode)
-        self._drop_if_unused(parent)
+        self.drop_if_unused(inode)
+        self.drop_if_unused(parent)
         return inode
 
     def move(self, source: Inode, name: bytes, target: Inode, new_name: bytes) -> Inode | None:
@@ -205,8 +181,17 @@ class InodeTable:
         inode, spelling = found
         self._detach_name(inode, source, spelling)
         self._attach(inode, target, new_name, keep_names=True)
-        self._drop_if_unused(source)
+        self.drop_if_unused(source)
         return inode
+
+    def number_as(self, inode: Inode, parent: Inode, name: bytes) -> int:
+        """Return the number under which the kernel shall know an inode by this name.
+
+        It is the inode's own for the server's spelling of the name, and another for each other.
+        """
+        if self.child(parent, name) is inode:
+            return inode.number
+        return self.numbers.spelling(inode, parent.number.to_bytes(8, "little") + name)
 
     # ------------------------------------------------------------- who needs an inode
 
@@ -216,60 +201,34 @@ class InodeTable:
 
     def forget(self, number: int, count: int) -> None:
         """Uncount ``count`` times; the last one removes the inode. Never raises."""
-        inode = self.by_number.get(number)
+        inode = self.numbers.get(number)
         if inode is not None:
             inode.lookup_count = max(0, inode.lookup_count - count)
-            self._drop_if_unused(inode)
+            self.drop_if_unused(inode)
 
     def pin(self, inode: Inode) -> None:
         """Keep an inode although the kernel may forget it."""
         inode.pins += 1
 
-    def discard_unused(self, inode: Inode) -> None:
-        """Drop an inode that nobody was told of after all."""
-        self._drop_if_unused(inode)
-
     def unpin(self, inode: Inode) -> None:
         """Undo one :meth:`pin`."""
         assert inode.pins > 0
         inode.pins -= 1
-        self._drop_if_unused(inode)
+        self.drop_if_unused(inode)
 
     # ------------------------------------------------------------- inside
 
-    def _of_id(self, file_id: int) -> Inode | None:
-        inode = self.by_number.get(self.number_of_id.get(file_id, file_id))
-        return inode if inode is not None and inode.file_id == file_id else None
-
     def _disown(self, inode: Inode) -> None:
         """The server gave this inode's id to another file: what it stood for is gone."""
-        if self.number_of_id.get(inode.file_id) == inode.number:
-            del self.number_of_id[inode.file_id]
-        inode.file_id = 0
+        self.numbers.disown(inode)
         names = list(inode.names())
         for directory, name in names:
             self._detach_name(inode, directory, name)
         for unused in (inode, *(directory for directory, _ in names)):
-            self._drop_if_unused(unused)
+            self.drop_if_unused(unused)
 
-    def _create(self, parent: Inode, name: bytes, file_id: int, file_type: int) -> Inode:
-        has_id = file_id not in _NO_FILE_IDS
-        number = file_id
-        if not has_id or file_id == ROOT_NUMBER or file_id in self.by_number:
-            number = self._make_up_number(parent, name)
-            if has_id:
-                self.number_of_id[file_id] = number
-        inode = Inode(number, file_id if has_id else 0, file_type)
-        self.by_number[number] = inode
-        return inode
-
-    def _make_up_number(self, parent: Inode, name: bytes) -> int:
-        seed = parent.number.to_bytes(8, "little") + (self._fold(name) if self._fold else name)
-        digest = hashlib.blake2b(seed, digest_size=8).digest()
-        number = int.from_bytes(digest, "little") & _NUMBER_MASK | _MADE_UP
-        while number in self.by_number:
-            number = (number + 1) & _NUMBER_MASK | _MADE_UP
-        return number
+    def _seed(self, parent: Inode, name: bytes) -> bytes:
+        return parent.number.to_bytes(8, "little") + (self._fold(name) if self._fold else name)
 
     def _attach(self, inode: Inode, parent: Inode, name: bytes, *, keep_names: bool) -> None:
         """Give an inode a name; older names stay if ``keep_names`` and they are other names."""
@@ -286,9 +245,9 @@ class InodeTable:
         inode.links = [other for other in others if other not in gone] or None
         # Only now, when nothing half-done can be dropped with them:
         if before is not None and before is not inode:
-            self._drop_if_unused(before)
+            self.drop_if_unused(before)
         for directory, _ in gone:
-            self._drop_if_unused(directory)
+            self.drop_if_unused(directory)
 
     def _is_spelling_of(self, other: tuple[Inode, bytes], parent: Inode, name: bytes) -> bool:
         directory, spelling = other
@@ -305,19 +264,18 @@ class InodeTable:
         inode.parent, inode.name = names[0] if names else (None, inode.name)
         inode.links = names[1:] or None
 
-    def _drop_if_unused(self, inode: Inode) -> None:
+    def drop_if_unused(self, inode: Inode) -> None:
+        """Drop an inode that nobody needs (any more), and directories only it needed."""
         at: Inode | None = inode
         while at is not None and at is not self.root:
-            if at.lookup_count or at.pins or at.children or at.number not in self.by_number:
+            if at.lookup_count or at.pins or at.children or self.numbers.get(at.number) is not at:
                 return
             above = [parent for parent, _ in at.names()]
             for parent, name in list(at.names()):
                 self._detach_name(at, parent, name)
-            del self.by_number[at.number]
-            if self.number_of_id.get(at.file_id) == at.number:
-                del self.number_of_id[at.file_id]
+            self.numbers.remove(at)
             for parent in above[1:]:
-                self._drop_if_unused(parent)
+                self.drop_if_unused(parent)
             at = above[0] if above else None
 
 
@@ -325,6 +283,17 @@ def _children_of(directory: Inode) -> dict[bytes, Inode]:
     if directory.children is None:
         directory.children = {}
     return directory.children
+
+
+def _path_of_directory(directory: Inode, root: Inode) -> tuple[bytes, ...] | None:
+    names = []
+    at = directory
+    while at is not root:
+        if at.parent is None:
+            return None
+        names.append(at.name)
+        at = at.parent
+    return tuple(reversed(names))
 
 
 def _is_at_or_above(inode: Inode, below: Inode) -> bool:
@@ -338,25 +307,21 @@ def _is_at_or_above(inode: Inode, below: Inode) -> bool:
 
 def check_invariants(table: InodeTable) -> None:
     """Assert what the module promises; tests call it after every step."""
-    for number, inode in table.by_number.items():
-        _check_inode(table, number, inode)
-    for file_id, number in table.number_of_id.items():
-        assert table.by_number[number].file_id == file_id
+    table.numbers.check_invariants()
+    for inode in table.numbers:
+        _check_inode(table, inode)
 
 
-def _check_inode(table: InodeTable, number: int, inode: Inode) -> None:
-    assert inode.number == number
+def _check_inode(table: InodeTable, inode: Inode) -> None:
     assert inode.lookup_count >= 0
     assert inode.pins >= 0
     assert inode.children is None or inode.children
     for name, child in (inode.children or {}).items():
         assert any(p is inode and n == name for p, n in child.names())
-        assert table.by_number.get(child.number) is child
+        assert table.get(child.number) is child
     for parent, name in inode.names():
         assert table.child(parent, name) is inode
     assert inode.parent is not None or not inode.links
-    if inode is not table.root and inode.file_id:
-        assert table.number_of_id.get(inode.file_id, inode.file_id) == number
     seen: set[int] = set()
     at: Inode | None = inode
     while at is not None:

@@ -90,8 +90,10 @@ class Namespace:
         await state.at_name(parent, name, remove)
         state.inodes.remove(parent, name)
         self._changed(parent)
-        if inode is not None:
-            self._changed(inode)
+        if found is not None:
+            self._changed(found[0])
+            if found[1] != name:
+                state.kernel.entry_changed(parent.number, found[1])
 
     async def link(self, number: int, parent_number: int, name: bytes) -> Entry:
         """Give a file a further name."""
@@ -106,7 +108,7 @@ class Namespace:
         stat = await state.at(inode, lambda path: changes.link(state.share, path, new_path))
         if reparse is not None:
             await repair_reparse_point(state, new_path, reparse)
-            stat = await state.share.stat(new_path)
+            stat = (await state.share.stat(new_path)).stat
         description = await state.describer.complete(new_path, stat)
         self._changed(parent)
         return state.show_new(parent, name, description)

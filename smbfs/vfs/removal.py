@@ -1,8 +1,11 @@
-"""Removing files that are open here, from servers that would keep their names until the last close.
+"""Removing files that are open here, which shall go on working until their last close.
 
-Such a file gets a hidden name and is deleted at once, so the server removes it when the last of
-our opens is closed, even if we die. The hidden name is in the mount's root where the server lets
-us, because the directory that the file was in may be the next to go.
+Such a file gets a hidden name, and the server is told to remove it when it is closed, so it goes
+even if we die. The hidden name is in the mount's root where the server lets us, because the
+directory that the file was in may be the next to go.
+
+Samba with POSIX extensions could remove the name at once, but does not cut or extend a file that
+has no name. There one more open is kept, and its close removes the file.
 """
 
 from __future__ import annotations
@@ -36,11 +39,35 @@ class Removal:
     async def remove_open(self, path: str, opened: OpenFile | None) -> None:
         """Remove a file whose opens here go on working. Raises: ServerStatusError."""
         share = self._share
-        if share.posix or opened is None:
+        if opened is None or not opened.handles:
+            await changes.remove(share, path)
+        elif share.posix:
+            await self._remove_posix(path, opened)
+        elif not await changes.remove_like_posix(share, path):
+            await self._remove_windows(path, opened)
+
+    async def _remove_posix(self, path: str, opened: OpenFile) -> None:
+        share = self._share
+        stat = await share.stat_open(opened.handles[0].file)
+        if stat.link_count != 1 or opened.deleting is not None:
             await changes.remove(share, path)
             return
-        if await changes.remove_like_posix(share, path):
-            return
+        deleting = await changes.open_to_delete(share, path)
+        opened.deleting = deleting
+        for place in (share.path([b"x"]), path):
+            hidden = self.hidden_path(place)
+            self._note(hidden, opened)
+            try:
+                await changes.rename_open(deleting, hidden)
+            except ServerStatusError as error:
+                _log.info("no hidden name %s: %s", hidden, error)
+                self._hidden.discard(opened.hidden_name)
+            else:
+                return
+        await self.closed(opened)  # Then it is removed at once.
+
+    async def _remove_windows(self, path: str, opened: OpenFile) -> None:
+        share = self._share
         if share.limits.silly_files_in_root:
             try:
                 await self._hide(path, self.hidden_path(share.path([b"x"])), opened)
@@ -56,16 +83,21 @@ class Removal:
         directory = path[: path.rfind(self._share.names.separator) + 1]
         return f"{directory}{SILLY_PREFIX}{secrets.token_hex(8)}"
 
-    def closed(self, opened: OpenFile) -> None:
-        """The last open of a file is closed: its hidden name is gone."""
+    async def closed(self, opened: OpenFile) -> None:
+        """The last open of a file is closed: now it goes, and its hidden name with it."""
+        deleting, opened.deleting = opened.deleting, None
+        if deleting is not None:
+            await deleting.close()
         self._hidden.discard(opened.hidden_name)
 
+    def _note(self, hidden: str, opened: OpenFile) -> None:
+        opened.hidden_name = hidden.rpartition(self._share.names.separator)[2]
+        self._hidden.add(opened.hidden_name)
+
     async def _hide(self, path: str, hidden: str, opened: OpenFile) -> None:
-        name = hidden.rpartition(self._share.names.separator)[2]
-        self._hidden.add(name)
+        self._note(hidden, opened)
         try:
             await changes.rename_and_delete(self._share, path, hidden)
         except SmbfsError:
-            self._hidden.discard(name)
+            self._hidden.discard(opened.hidden_name)
             raise
-        opened.hidden_name = name

@@ -8,8 +8,8 @@ included, and know nothing of inodes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
 from smbfs.client.open import Open
 from smbfs.client.tree_connect import TreeConnect
@@ -52,6 +52,8 @@ _STAT_SIZE: Final = 4096
 """Bytes that an answer to a stat may have: FileAllInformation ends with the whole path."""
 
 _PATH_SIZE_MAX: Final = 2 * 32767
+_ALL_SIZE: Final = 96
+"""Bytes of FileAllInformation before its name."""
 
 NOT_SUPPORTED: Final = frozenset(
     {
@@ -73,6 +75,14 @@ STOPPED_AT_REPARSE_POINT: Final = frozenset(
     }
 )
 """How servers say that a path leads to something that they don't follow."""
+
+
+class Seen(NamedTuple):
+    """What is at a path."""
+
+    stat: FileStat
+    spelling: str | None
+    """The last name of the path as the server spells it, where it may differ."""
 
 
 @dataclass(slots=True)
@@ -152,46 +162,53 @@ class Share:
 
     def stat_query(self, file_id: FileId = FileId.RELATED) -> QueryInfoRequest:
         """Return the question for everything that ``stat`` shows."""
-        info_class = FileInfoClass.POSIX if self.posix else FileInfoClass.ALL
-        size = _STAT_SIZE if self.posix else min(_PATH_SIZE_MAX, self.tree.max_transact_size)
-        return QueryInfoRequest(file_id, InfoType.FILE, info_class, size)
+        if not self.posix:
+            return replace(self._all_query(), file_id=file_id)
+        return QueryInfoRequest(file_id, InfoType.FILE, FileInfoClass.POSIX, _STAT_SIZE)
 
     def decode_stat(self, body: memoryview) -> FileStat:
         """Read the answer to :meth:`stat_query`. Raises: WireError."""
         data = QueryInfoResponse.decode(body).data
         return decode_posix_information(data) if self.posix else decode_file_all_information(data)
 
-    async def stat(self, path: str) -> FileStat:
+    async def stat(self, path: str) -> Seen:
         """Return what a file is, without following a link that the client can follow.
 
         A server without POSIX extensions may follow links of its own: its listings do, so this
         must, too. What it refuses to follow comes back as the link.
         """
         if self.posix:
-            return await self._stat_posix(path)
+            return Seen(await self._stat_posix(path), None)
         try:
-            return await self._stat(path, CreateOptions(0))
+            data = await self._query(path, self._all_query(), CreateOptions(0))
         except ServerStatusError as error:
             if error.status not in STOPPED_AT_REPARSE_POINT:
                 raise
-        return await self._stat(path, CreateOptions.OPEN_REPARSE_POINT)
+            data = await self._query(path, self._all_query())
+        return Seen(decode_file_all_information(data), _last_name(data))
 
-    async def _stat(self, path: str, options: CreateOptions) -> FileStat:
+    def _all_query(self) -> QueryInfoRequest:
+        size = min(_PATH_SIZE_MAX, self.tree.max_transact_size)
+        return QueryInfoRequest(FileId.RELATED, InfoType.FILE, FileInfoClass.ALL, size)
+
+    async def _query(
+        self,
+        path: str,
+        query: QueryInfoRequest,
+        options: CreateOptions = CreateOptions.OPEN_REPARSE_POINT,
+    ) -> memoryview:
         create = self.create_request(path, STAT_ACCESS, options=options)
-        (answer,) = await self.compound(create, self.stat_query())
-        return self.decode_stat(answer)
+        (answer,) = await self.compound(create, query)
+        return QueryInfoResponse.decode(answer).data
 
     async def _stat_posix(self, path: str) -> FileStat:
         try:
-            return await self._stat(path, CreateOptions.OPEN_REPARSE_POINT)
+            return decode_posix_information(await self._query(path, self.stat_query()))
         except ServerStatusError as error:
             if error.status != NtStatus.STATUS_REPARSE_POINT_NOT_RESOLVED:
                 raise
         # Samba stores links of some dialects that its POSIX information can't describe.
-        size = min(_PATH_SIZE_MAX, self.tree.max_transact_size)
-        query = QueryInfoRequest(FileId.RELATED, InfoType.FILE, FileInfoClass.ALL, size)
-        (answer,) = await self.compound(self.create_request(path, STAT_ACCESS), query)
-        return decode_file_all_information(QueryInfoResponse.decode(answer).data)
+        return decode_file_all_information(await self._query(path, self._all_query()))
 
     async def read_reparse_point(self, path: str) -> bytes:
         """Return the raw reparse point at ``path``."""
@@ -213,19 +230,15 @@ class Share:
         Only opens without POSIX extensions know such names. None if it hides nothing.
         """
         create = CreateRequest(path.replace("/", "\\"), STAT_ACCESS, share_access=_SHARE_ALL)
-        size = min(_PATH_SIZE_MAX, self.tree.max_transact_size)
-        name = QueryInfoRequest(FileId.RELATED, InfoType.FILE, FileInfoClass.NORMALIZED_NAME, size)
-        attributes = QueryInfoRequest(FileId.RELATED, InfoType.FILE, FileInfoClass.ALL, size)
         try:
-            named, described = await self.compound(create, name, attributes)
+            (answer,) = await self.compound(create, self._all_query())
         except ServerStatusError:
             return None
-        stat = decode_file_all_information(QueryInfoResponse.decode(described).data)
-        if stat.file_id != file_id:
+        data = QueryInfoResponse.decode(answer).data
+        if decode_file_all_information(data).file_id != file_id:
             return None
-        whole = _decode_name(QueryInfoResponse.decode(named).data)
         above = path.rpartition("/")[0]
-        return whole[len(above) + bool(above) :] or None
+        return _path_of(data)[len(above) + bool(above) :] or None
 
     # ------------------------------------------------------------- open files
 
@@ -307,7 +320,12 @@ def stat_of_open(created: CreateResponse) -> FileStat:
     )
 
 
-def _decode_name(data: memoryview) -> str:
-    """Read FileNormalizedNameInformation: a length and the path. Spec: [MS-FSCC] 2.4.36."""
-    length = int.from_bytes(data[:4], "little")
-    return str(data[4 : 4 + length], "utf-16-le", "replace").lstrip("\\")
+def _path_of(data: memoryview) -> str:
+    """Return the path at the end of FileAllInformation. Spec: [MS-FSCC] 2.4.2."""
+    length = int.from_bytes(data[_ALL_SIZE : _ALL_SIZE + 4], "little")
+    path = data[_ALL_SIZE + 4 : _ALL_SIZE + 4 + length]
+    return str(path, "utf-16-le", "replace").lstrip("\\")
+
+
+def _last_name(data: memoryview) -> str:
+    return _path_of(data).rpartition("\\")[2]

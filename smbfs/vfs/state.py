@@ -192,11 +192,24 @@ class MountState:
         """Return what ``stat`` shows of an inode now, gathered writes included."""
         attributes = present(description.stat, self.rules, description.special)
         opened = self.handles.opened(inode)
-        if opened is not None:
-            if opened.is_dirty:
-                attributes = attributes._replace(size=max(attributes.size, opened.end))
-            opened.end = attributes.size
+        if opened is None:
+            return attributes
+        if opened.is_dirty:
+            attributes = attributes._replace(size=max(attributes.size, opened.end))
+        if opened.deleting is not None:
+            # To the server it still has its hidden name.
+            attributes = attributes._replace(link_count=max(0, attributes.link_count - 1))
+        opened.end = attributes.size
         return attributes
+
+    def content_changed(self, inode: Inode, number: int) -> None:
+        """Note that the content of a file was changed through one of its numbers."""
+        opened = self.handles.opened(inode)
+        if opened is not None:
+            opened.forget_blocks()
+        self.attributes.discard(inode.number)
+        for other in self.inodes.numbers.others(inode, number):
+            self.kernel.inode_changed(other)
 
     def show(self, inode: Inode, attributes: Attributes) -> Entry:
         """Return the entry that tells the kernel of an inode, and note what it was told."""
@@ -212,9 +225,21 @@ class MountState:
 
     def show_new(self, parent: Inode, name: bytes, description: Description) -> Entry:
         """Admit an entry and return it counted: the kernel will forget it one day."""
-        inode = self.admit(parent, name, description)
+        spelling = self._servers_spelling(name, description)
+        inode = self.admit(parent, spelling, description)
         self.inodes.remember(inode)
-        return self.show(inode, self.present(inode, description))
+        entry = self.show(inode, self.present(inode, description))
+        if spelling == name:
+            return entry
+        # It shall ask for the attributes before it believes this number to be the file's.
+        number = self.inodes.number_as(inode, parent, name)
+        return entry._replace(number=number, attribute_timeout_s=0.0)
+
+    def _servers_spelling(self, name: bytes, description: Description) -> bytes:
+        spelling = description.spelling
+        if spelling is None or self.share.names.case_sensitive or _fold(spelling) != _fold(name):
+            return name  # Also where the server followed a link to another name.
+        return spelling
 
     def check_same(self, inode: Inode, description: Description) -> None:
         """Raise Refused (STALE) if what is at an inode's path is another file by now."""

@@ -10,7 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from smbfs.vfs.inodes import ROOT_NUMBER, Inode, InodeTable, check_invariants
+from smbfs.vfs.inode_numbers import ROOT_NUMBER
+from smbfs.vfs.inodes import Inode, InodeTable, check_invariants
 from smbfs.vfs.refusals import Refusal, Refused
 
 
@@ -55,7 +56,7 @@ def test_without_ids_numbers_follow_from_the_name(file_id: int) -> None:
 
 def test_an_id_that_means_the_root_to_the_kernel_gets_another_number() -> None:
     table = new_table()
-    table.set_root_id(99)
+    table.numbers.set_root_id(table.root, 99)
     inode = file(table, table.root, b"a", ROOT_NUMBER)
     assert inode.number != ROOT_NUMBER
     assert file(table, table.root, b"a", ROOT_NUMBER) is inode
@@ -162,6 +163,25 @@ def test_names_that_differ_in_case_are_one_where_the_server_says_so() -> None:
     assert table.path(inode) == (b"Readme",)
     table.remove(table.root, b"rEADME")
     assert not inode.is_attached
+    check_invariants(table)
+
+
+def test_each_spelling_of_a_name_has_a_number_of_its_own() -> None:
+    table = InodeTable(S_IFDIR, fold=bytes.lower)
+    inode = file(table, table.root, b"README", 5)
+    assert table.number_as(inode, table.root, b"README") == 5
+    number = table.number_as(inode, table.root, b"readme")
+    assert number not in {5, table.number_as(inode, table.root, b"Readme")}
+    assert table.number_as(inode, table.root, b"readme") == number
+    assert table.get(number) is inode
+    table.remember(inode)
+    table.forget(5, 1)
+    assert table.get(number) is inode
+    check_invariants(table)
+    table.forget(number, 1)
+    assert len(table) == 1
+    with pytest.raises(Refused):
+        table.get(number)
     check_invariants(table)
 
 
