@@ -38,9 +38,13 @@ async def mount(unc_text: str, mountpoint: str, options: MountOptions) -> None:
                 mountpoint,
                 options,
                 source=str(unc),
-                on_ready=lambda: os.write(1, b"ready\n") and None,
+                on_ready=_say_ready,
             )
         nursery.cancel_scope.cancel()
+
+
+def _say_ready() -> None:
+    os.write(1, b"ready\n")
 
 
 async def _end_on_signal(scope: trio.CancelScope) -> None:
