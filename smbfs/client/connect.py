@@ -17,6 +17,7 @@ from smbfs.auth.base import Authenticator
 from smbfs.auth.credentials import Credentials
 from smbfs.auth.guest import guest_permitted, guest_refused
 from smbfs.client.answers import answer
+from smbfs.client.background import background_tasks
 from smbfs.client.connection import Connection
 from smbfs.client.sign_on import negotiate, sign_on
 from smbfs.client.status import Identity
@@ -94,26 +95,18 @@ async def open_share(
     )
     stream.max_message_size = HANDSHAKE_FRAME_MAX
     connection = Connection(engine, stream, timeout_s=options.timeout_s)
-    failure: SmbfsError | None = None
     sign_on_s = min(SIGN_ON_S, options.timeout_s)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(connection.run)
+    async with background_tasks() as background:
+        background.start_soon(connection.run)
         try:
             with trio.fail_after(sign_on_s):
                 tree = await _connect_tree(connection, unc, options, credentials, authenticator)
-        except trio.TooSlowError:
-            failure = DeadlineExceeded(f"signing on to {unc.server}", sign_on_s)
-        except SmbfsError as error:
-            failure = error  # Raised outside of the nursery, which would wrap it.
-        else:
-            try:
-                yield tree
-            finally:
-                await _say_goodbye(connection, tree.session)
+        except trio.TooSlowError as error:
+            raise DeadlineExceeded(f"signing on to {unc.server}", sign_on_s) from error
+        try:
+            yield tree
         finally:
-            nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+            await _say_goodbye(connection, tree.session)
 
 
 def _offer(unc: Unc, options: MountOptions) -> Offer:
