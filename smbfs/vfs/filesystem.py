@@ -12,6 +12,7 @@ from stat import S_IFDIR
 
 import trio
 
+from smbfs.client.background import background_tasks
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.config.model import MountOptions
 from smbfs.vfs.attribute_verbs import AttributeVerbs
@@ -61,21 +62,15 @@ async def open_filesystem(
     """
     names: Names = PosixNames() if tree.posix else WindowsNames()
     share = Share(tree, names=names, root=tuple(part.encode() for part in root.split("/") if part))
-    failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
+    async with background_tasks() as nursery:
         filesystem = FileSystem(MountState(share, options, nursery))
         try:
             await _enter_root(filesystem.state)
             yield filesystem
-        except Exception as error:  # noqa: BLE001 - raised again outside of the nursery
-            failure = error
         finally:
             with trio.move_on_after(CLOSE_S) as scope:
                 scope.shield = True
                 await filesystem.aclose()
-            nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
 
 
 async def _enter_root(state: MountState) -> None:
