@@ -6,8 +6,10 @@ JSON line, ``{"ready": true}`` or the error with its exit code, and lives on as 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -40,17 +42,24 @@ Report = Callable[[Outcome], None]
 def start_daemon(run: Callable[[Report], int], log: Path) -> Outcome:
     """Fork; the child calls ``run`` with stdio in ``log`` and exits with what it returns.
 
+    Interrupted while it waits, it ends the child first.
+
     Returns, in the parent only, what the child reported.
     """
     reading, writing = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
-    if os.fork() == 0:
-        os.close(reading)
+    child = os.fork()
+    if child == 0:
         _live_as_daemon(run, log, writing)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
-        return _parse_report(pipe.read())
+        try:
+            return _parse_report(pipe.read())
+        except KeyboardInterrupt:
+            os.kill(child, signal.SIGTERM)
+            pipe.read()  # until it has cleaned up and gone
+            raise
 
 
 def open_log(path: Path) -> int:
@@ -70,6 +79,7 @@ def _live_as_daemon(run: Callable[[Report], int], log: Path, pipe: int) -> NoRet
         os.chdir("/")
         os.umask(0o077)
         _redirect_stdio(log)
+        _close_inherited(keep=pipe)
 
         def report(outcome: Outcome) -> None:
             os.write(pipe, _format_report(outcome))
@@ -93,6 +103,14 @@ def _redirect_stdio(log: Path) -> None:
     os.dup2(output, 2)
     os.close(null)
     os.close(output)
+
+
+def _close_inherited(*, keep: int) -> None:
+    """Close what our caller had open, which may be a lock or a pipe that somebody waits on."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        if int(name) > 2 and int(name) != keep:
+            with contextlib.suppress(OSError):
+                os.close(int(name))
 
 
 def _format_report(outcome: Outcome) -> bytes:

@@ -113,7 +113,7 @@ def _mount_refused(error: BaseException, unc: str) -> Problem:
     """The library has said why on stderr, and raised next to nothing."""
     return Problem(
         f"{unc}: the kernel refuses the mount.",
-        f"{error}; the line above or the log has fusermount3's own words.",
+        f"{error}; fusermount3's own words stand above or in the log.",
         "in a container, give it the capability SYS_ADMIN and --device /dev/fuse; elsewhere see "
         "whether security software forbids FUSE.",
         ExitCode.SYSTEM,

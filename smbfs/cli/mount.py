@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +20,9 @@ from smbfs.config.policy import PolicyRefused
 
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 # At their debug level these write tokens and payloads.
-_TALKATIVE: Final = ("spnego", "smbprotocol", "keyring", "trio")
+_TALKATIVE: Final = ("spnego", "smbprotocol", "keyring", "trio", "pyfuse3")
 
+_LOG_TAIL: Final = 4096
 _INTERRUPTED: Final = Problem("interrupted before anything was mounted")
 
 _log = logging.getLogger(__name__)
@@ -75,6 +77,8 @@ def _live(
     except Exception as error:  # noqa: BLE001 (whoever waits must be told, whatever it was)
         audit.write(failure_event(error, plan))
         problem = explain(error, str(plan.unc))
+        if log is not None and isinstance(error, RuntimeError):
+            problem = replace(problem, why=_own_words_of_fuse(log) or problem.why)
         _log.debug("ended by an error", exc_info=True)
         if log is not None:
             _log.error("%s", format_problem(problem))
@@ -85,6 +89,13 @@ def _live(
     if not answered:
         report(Outcome(problem))
     return problem.exit_code
+
+
+def _own_words_of_fuse(log: Path) -> str:
+    """Return the last thing that fusermount3 or libfuse has written, which nobody raises."""
+    sys.stderr.flush()
+    lines = log.read_text("utf-8", "replace")[-_LOG_TAIL:].splitlines()
+    return next((line for line in reversed(lines) if line.startswith("fuse")), "")
 
 
 def _set_up_logging(*, verbose: bool) -> None:

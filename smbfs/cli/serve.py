@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from socket import socket
-from typing import Any, Final
+from typing import Final
 
 import trio
 
@@ -30,7 +28,7 @@ from smbfs.audit.events import (
 )
 from smbfs.auth import guest
 from smbfs.auth.spnego import make_authenticator
-from smbfs.cli.control import bind_control_socket, serve_control
+from smbfs.cli.control import Report, bind_control_socket, serve_control
 from smbfs.cli.guard import Guard
 from smbfs.cli.mount_table import find_mount
 from smbfs.cli.prepare import MountPlan
@@ -71,11 +69,8 @@ def serve_mount(
     Raises: whatever kept it from being mounted, or ended it; groups are unwrapped.
     """
     try:
-        with ExitStack() as stack:
-            guard = stack.enter_context(Guard(plan.mountpoint))
-            listener = stack.enter_context(bind_control_socket(place.control))
-            session = _Session(plan, place, audit, guard, listener, on_ready)
-            trio.run(session.run)
+        with Guard(plan.mountpoint) as guard:
+            trio.run(_Session(plan, place, audit, guard, on_ready).run)
     except BaseExceptionGroup as group:
         error = first_leaf(group)
         _log.debug("raised together: %r", group, exc_info=group)
@@ -105,8 +100,8 @@ class _Session:
     place: DaemonPlace
     audit: AuditSink
     guard: Guard
-    listener: socket
     on_ready: Callable[[], None]
+    answered: bool = False
 
     async def run(self) -> None:
         """Serve the mount; a signal or the control socket ends it in good order."""
@@ -117,37 +112,41 @@ class _Session:
                 nursery.cancel_scope.cancel()
 
     async def _serve(self, stop: Callable[[], None]) -> None:
-        plan = self.plan
-        unc, options, credentials = plan.unc, plan.options, plan.credentials
+        unc, options, credentials = self.plan.unc, self.plan.options, self.plan.credentials
         self.audit.write(CredentialUsed(str(unc), credentials.qualified_name, credentials.source))
         async with (
             open_share(unc, options, credentials, make_authenticator) as tree,
             open_filesystem(tree, options, unc.path) as filesystem,
-            trio.open_nursery() as nursery,
         ):
-            facts = MountFacts(
-                mountpoint=plan.mountpoint,
-                unc=str(unc),
-                since=datetime.now(UTC).isoformat(timespec="seconds"),
-                cache_limit=options.cache_size,
-                log=str(self.place.log or ""),
+            # Not earlier: whoever asks a daemon that still dials would have to wait for it.
+            with bind_control_socket(self.place.control) as listener:
+                async with trio.open_nursery() as nursery:
+                    report = self._reporter(tree, filesystem)
+                    nursery.start_soon(serve_control, listener, report, stop)
+                    await self._serve_kernel(tree, filesystem)
+                    nursery.cancel_scope.cancel()
+
+    async def _serve_kernel(self, tree: TreeConnect, filesystem: FileSystem) -> None:
+        try:
+            await serve(
+                filesystem,
+                self.plan.mountpoint,
+                self.plan.options,
+                source=str(self.plan.unc),
+                on_ready=lambda: self._ready(tree),
             )
+        finally:
+            self._ended(tree)
 
-            def report() -> Mapping[str, Any]:
-                return build_status(facts, tree.connection_status(), _count(filesystem))
-
-            nursery.start_soon(serve_control, self.listener, report, stop)
-            try:
-                await serve(
-                    filesystem,
-                    plan.mountpoint,
-                    options,
-                    source=str(unc),
-                    on_ready=lambda: self._ready(tree),
-                )
-            finally:
-                self._ended(tree)
-            nursery.cancel_scope.cancel()
+    def _reporter(self, tree: TreeConnect, filesystem: FileSystem) -> Report:
+        facts = MountFacts(
+            mountpoint=self.plan.mountpoint,
+            unc=str(self.plan.unc),
+            since=datetime.now(UTC).isoformat(timespec="seconds"),
+            cache_limit=self.plan.options.cache_size,
+            log=str(self.place.log or ""),
+        )
+        return lambda: build_status(facts, tree.connection_status(), _count(filesystem))
 
     def _ready(self, tree: TreeConnect) -> None:
         status = tree.connection_status()
@@ -166,13 +165,15 @@ class _Session:
         )
         if status.auth == "guest":
             self.audit.write(InsecureGuestUsed(unc))
+        self.answered = True
         self.on_ready()
 
     def _ended(self, tree: TreeConnect) -> None:
         unc, failure = str(self.plan.unc), tree.connection.engine.failure
         if isinstance(failure, SecurityViolation):
             self.audit.write(SignatureFailed(unc, str(failure)))
-        self.audit.write(Disconnected(unc, str(failure or "unmounted")))
+        if self.answered:
+            self.audit.write(Disconnected(unc, str(failure or "unmounted")))
 
 
 def _count(filesystem: FileSystem) -> FileSystemCounts:

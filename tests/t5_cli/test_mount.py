@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -266,3 +269,120 @@ def test_prompt_on_a_terminal(samba: SambaServer, tmp_path: Path) -> None:
         finally:
             os.close(parent)
             run_smbfs("umount", str(mountpoint))
+
+
+def test_interrupted_mount_leaves_nothing(
+    samba: SambaServer, tmp_path: Path, options: tuple[str, str]
+) -> None:
+    """Ctrl-C while the server keeps us waiting ends the daemon as well."""
+    mountpoint = tmp_path / "mnt"
+    mountpoint.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        unc = f"//127.0.0.1:{silent.getsockname()[1]}/share"
+        command = [str(SMBFS), "mount", unc, str(mountpoint), *options]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            connection, _ = silent.accept()
+            (child,) = children_of(process.pid)
+            daemon = os.pidfd_open(child)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 1
+            assert wait_process_ended(daemon)
+            os.close(daemon)
+            connection.close()
+    assert find_mount(str(mountpoint)) is None
+
+
+def test_daemon_keeps_nothing_of_its_caller_open(
+    samba: SambaServer, tmp_path: Path, options: tuple[str, str]
+) -> None:
+    """Somebody who waits for the end of a pipe must not wait for the mount's."""
+    mountpoint = tmp_path / "mnt"
+    mountpoint.mkdir()
+    reading, writing = os.pipe()
+    try:
+        command = [str(SMBFS), "mount", samba.unc(), str(mountpoint), *options]
+        done = subprocess.run(
+            command, pass_fds=[writing], capture_output=True, timeout=60, check=False
+        )
+        assert done.returncode == 0
+        os.close(writing)
+        assert select.select([reading], [], [], 10)[0]
+        assert os.read(reading, 1) == b""
+    finally:
+        os.close(reading)
+        run_smbfs("umount", str(mountpoint))
+
+
+AS_PLAIN_USER = """
+set -e
+mknod -m 666 "$2/fuse" c 10 229
+mount --bind "$2/fuse" /dev/fuse
+user=$1
+shift 2
+# The one capability lets the user run smbfs also where it lies below a closed directory.
+exec setpriv --reuid $user --regid 65534 --clear-groups \\
+    --inh-caps +dac_read_search --ambient-caps +dac_read_search -- "$@"
+"""
+
+MOUNT_AND_KILL = """
+set -e
+"$1" mount "$2" mnt -o credentials=credentials
+ls mnt
+"$1" status --json mnt | sed -n 's/^ *"pid": *\\([0-9]*\\),$/\\1/p' >pid
+kill -KILL "$(cat pid)"
+for try in $(seq 150); do
+    grep -q " $HOME/mnt " /proc/self/mountinfo || { echo nothing is left; exit; }
+    sleep 0.1
+done
+"""
+
+
+@pytest.fixture
+def as_plain_user(
+    samba: SambaServer, beds_folder: Path
+) -> Callable[[str, str], subprocess.CompletedProcess[str]]:
+    """Run a script as a user, where /dev/fuse is open to all as on desktops.
+
+    Its directory holds credentials and an empty ``mnt``; $1 is smbfs and $2 the share.
+    """
+    if os.geteuid() != 0:
+        pytest.skip("the other tests have run as a plain user already")
+
+    def run(user: str, script: str) -> subprocess.CompletedProcess[str]:
+        home = Path(tempfile.mkdtemp(dir=beds_folder))
+        (home / "mnt").mkdir()
+        (home / "credentials").write_text(f"username={samba.user}\npassword={samba.password}\n")
+        (home / "credentials").chmod(0o600)
+        for path in (home, home / "mnt", home / "credentials"):
+            shutil.chown(path, int(user) if user.isdigit() else user)
+        command = ["sh", "-c", script, "sh", str(SMBFS), samba.unc()]
+        return subprocess.run(
+            ["unshare", "--mount", "sh", "-c", AS_PLAIN_USER, "sh", user, str(home), *command],
+            env={**os.environ, "HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run")},
+            cwd=home,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+def test_plain_user_mounts_and_a_killed_daemon_leaves_nothing(
+    samba: SambaServer, as_plain_user: Callable[[str, str], subprocess.CompletedProcess[str]]
+) -> None:
+    samba.share_path().joinpath("seen").touch()
+    done = as_plain_user("nobody", MOUNT_AND_KILL)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "nothing is left"
+    assert "seen" in done.stdout.splitlines()
+
+
+def test_refusal_of_the_kernel_is_shown_in_fusermounts_own_words(
+    as_plain_user: Callable[[str, str], subprocess.CompletedProcess[str]],
+) -> None:
+    """fusermount3 mounts for nobody whom it can't name."""
+    done = as_plain_user("12345", '"$1" mount "$2" mnt -o credentials=credentials')
+    assert done.returncode == 2
+    assert "Why: fusermount3: could not determine username" in done.stderr
