@@ -229,6 +229,7 @@ NOT_YET: Final = {
     "max_channels": "one connection is used",
     "cache_dir": "nothing is kept on disk",
     "compress": "nothing is compressed",
+    "nocase": "names are compared as the server compares them (noposix lets Samba ignore case)",
 }
 """Fields whose options are understood, but change nothing in this version, and why."""
 

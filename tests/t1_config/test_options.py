@@ -113,8 +113,6 @@ SETTING: dict[str, dict[str, object]] = {
     "symlink=default": {},
     "reparse=nfs": {},
     "iocharset=utf8": {},
-    "nocase": {"nocase": True},
-    "ignorecase": {"nocase": True},
     "noperm": {"noperm": True},
     "perm": {},
     "nouser_xattr": {"user_xattr": False},
@@ -135,7 +133,7 @@ x-systemd.automount x-systemd.requires=network-online.target X-mount.mkdir comme
 """
 
 WARNED = [
-    "hard", "multichannel", "max_channels=4", "compress", "cache_dir=/var/cache/smbfs", "fsc",
+    "nocase", "ignorecase", "hard", "multichannel", "max_channels=4", "compress", "cache_dir=/var/cache/smbfs", "fsc",
     "quic_ca=/etc/ca.pem", "kdc_proxy=https://kdc.example/KdcProxy", "mapchars", "nomapchars",
     "noforceuid", "cruid=1000", "srcaddr=10.0.0.1", "quic_pin=sha256:" + "AB:" * 31 + "AB",
 ]  # fmt: skip
