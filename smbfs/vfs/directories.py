@@ -75,7 +75,7 @@ class Directories:
             directory.stream.passed(position - _DOTS)
             while True:
                 listed = await directory.stream.entry(position - _DOTS)
-                if listed is None or not self._emit(directory.inode, listed, position + 1, emit):
+                if listed is None or not self._emit(directory, listed, position + 1, emit):
                     return
                 position += 1
 
@@ -94,15 +94,16 @@ class Directories:
             except SmbfsError as error:
                 _log.debug("closing directory %d: %s", number, error)
 
-    def _emit(self, parent: Inode, listed: Listed, position: int, emit: Emit) -> bool:
-        state = self._state
+    def _emit(self, directory: OpenDirectory, listed: Listed, position: int, emit: Emit) -> bool:
+        state, parent = self._state, directory.inode
         try:
             inode = state.admit(parent, listed.name, listed.description)
         except Refused:
             # It leads to a directory above: a number of its own ends no path in itself.
             alone = listed.description._replace(stat=listed.description.stat._replace(file_id=0))
             inode = state.admit(parent, listed.name, alone)
-        entry = state.show(inode, state.present(inode, listed.description))
+        shown = state.present(inode, listed.description)
+        entry = state.show_listed(inode, shown, directory.stream.length)
         if not emit(listed.name, entry, position):
             state.inodes.drop_if_unused(inode)
             return False

@@ -19,6 +19,13 @@ class Version(NamedTuple):
     change_time: int
 
 
+LISTED_ENTRY_S = 0.0005
+"""Seconds that a program takes to look at one entry of a directory that it has listed."""
+
+LISTING_TIMEOUT_MAX_S = 10.0
+"""Longest time for which a listing is believed for that; Windows keeps any for as long."""
+
+
 @dataclass(frozen=True, slots=True)
 class LeasePolicy:
     """What a mount's options allow."""
@@ -42,6 +49,17 @@ class LeasePolicy:
     def attribute_timeout_s(self) -> float:
         """Seconds for which the kernel may believe attributes."""
         return self.timeout_s
+
+    def listing_timeout_s(self, entries: int) -> float:
+        """Seconds for which an entry of a listing of so many may be believed.
+
+        `ls -l` reads all names before it looks at the first file. If each entry expired while
+        the others are read, every file would be asked about again, one by one.
+        """
+        if not self.timeout_s:
+            return 0.0
+        longer = min(self.timeout_s + entries * LISTED_ENTRY_S, LISTING_TIMEOUT_MAX_S)
+        return max(self.timeout_s, longer)
 
     @property
     def block_timeout_s(self) -> float:

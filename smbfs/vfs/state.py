@@ -213,15 +213,20 @@ class MountState:
 
     def show(self, inode: Inode, attributes: Attributes) -> Entry:
         """Return the entry that tells the kernel of an inode, and note what it was told."""
+        policy = self.policy
+        return self._show(inode, attributes, policy.entry_timeout_s, policy.attribute_timeout_s)
+
+    def show_listed(self, inode: Inode, attributes: Attributes, entries: int) -> Entry:
+        """Do the same for one of the ``entries`` of a listing."""
+        timeout_s = self.policy.listing_timeout_s(entries)
+        return self._show(inode, attributes, timeout_s, timeout_s)
+
+    def _show(
+        self, inode: Inode, attributes: Attributes, entry_s: float, attribute_s: float
+    ) -> Entry:
         inode.shown_size = attributes.size
-        until_s = trio.current_time() + self.policy.attribute_timeout_s
-        self.attributes.put(inode.number, attributes, until_s)
-        return Entry(
-            inode.number,
-            attributes,
-            self.policy.entry_timeout_s,
-            self.policy.attribute_timeout_s,
-        )
+        self.attributes.put(inode.number, attributes, trio.current_time() + attribute_s)
+        return Entry(inode.number, attributes, entry_s, attribute_s)
 
     def show_new(self, parent: Inode, name: bytes, description: Description) -> Entry:
         """Admit an entry and return it counted: the kernel will forget it one day."""
