@@ -133,8 +133,9 @@ x-systemd.automount x-systemd.requires=network-online.target X-mount.mkdir comme
 """
 
 WARNED = [
-    "nocase", "ignorecase", "hard", "multichannel", "max_channels=4", "compress", "cache_dir=/var/cache/smbfs", "fsc",
-    "quic_ca=/etc/ca.pem", "kdc_proxy=https://kdc.example/KdcProxy", "mapchars", "nomapchars",
+    "nocase", "ignorecase", "hard", "multichannel", "max_channels=4", "compress", "fsc",
+    "cache_dir=/var/cache/smbfs", "quic_ca=/etc/ca.pem", "mapchars", "nomapchars",
+    "kdc_proxy=https://kdc.example/KdcProxy",
     "noforceuid", "cruid=1000", "srcaddr=10.0.0.1", "quic_pin=sha256:" + "AB:" * 31 + "AB",
 ]  # fmt: skip
 
