@@ -4,7 +4,7 @@ Reads, writes, truncations, mapped reads and writes, fsync and reopening follow 
 a seed; every read must give what the model holds, and the size must be the model's after each
 operation. On a mismatch it tells the seed, the last operations and the first wrong byte.
 
-``python -m tests.beds.fsx FILE [--operations N] [--seed S] [--no-mapped-writes]`` exits with 0,
+``python -m tests.beds.fsx FILE [--operations N] [--seed S] [--no-mappings]`` exits with 0,
 or with 1 and the story. The same seed gives the same operations on any file system.
 """
 
@@ -46,19 +46,19 @@ class Operation(NamedTuple):
 class Exerciser:
     """The file, its model, and what was done to them. ``path`` is made or emptied."""
 
-    def __init__(self, path: Path, seed: int, *, mapped_writes: bool = True) -> None:
+    def __init__(self, path: Path, seed: int, *, mapped: bool = True) -> None:
         self.path = path
         self.model = bytearray()
         self.history: deque[Operation] = deque(maxlen=_REMEMBERED)
-        self._random = random.Random(seed)  # noqa: S311 - repeatable by its seed
+        self._random = random.Random(seed)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
         self._number = 0
         self._chances: list[tuple[Callable[[], None], int]] = [
             (self.read, 30),
             (self.write, 30),
             (self.truncate, 10),
-            (self.mapped_read, 15),
-            (self.mapped_write, 15 if mapped_writes else 0),
+            (self.mapped_read, 15 if mapped else 0),
+            (self.mapped_write, 15 if mapped else 0),
             (self.fsync, 3),
             (self.reopen, 3),
         ]
@@ -212,9 +212,9 @@ def main() -> int:
     parser.add_argument("path", type=Path, metavar="FILE")
     parser.add_argument("--operations", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
-    parser.add_argument("--no-mapped-writes", action="store_true")
+    parser.add_argument("--no-mappings", action="store_true")
     options = parser.parse_args()
-    exerciser = Exerciser(options.path, options.seed, mapped_writes=not options.no_mapped_writes)
+    exerciser = Exerciser(options.path, options.seed, mapped=not options.no_mappings)
     try:
         exerciser.run(options.operations)
     except (Mismatch, OSError) as error:

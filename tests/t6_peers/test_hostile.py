@@ -33,7 +33,7 @@ from tests.beds.proxy import Change, Proxy, Sent, Tampering, framed
 from tests.beds.samba import SambaServer
 from tests.conftest import require_fuse
 
-TIMEOUT_S = 5
+TIMEOUT_S = 3
 """The mount's own: a lost answer is an error after that time."""
 PATIENCE_S = 60
 STATUS_OFFSET = 8
