@@ -30,6 +30,10 @@ class RemoteProtocolError(SmbfsError):
     """The peer broke a MUST of the specification. The connection is dead for good."""
 
 
+class Smb1Answer(RemoteProtocolError):
+    """The peer answered in SMB1: it knows nothing newer, or nothing newer is switched on."""
+
+
 class SecurityViolation(RemoteProtocolError):
     """A signature, encryption or negotiation check failed: somebody may be tampering."""
 

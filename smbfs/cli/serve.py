@@ -123,20 +123,17 @@ class _Session:
                 async with trio.open_nursery() as nursery:
                     report = self._reporter(tree, filesystem)
                     nursery.start_soon(serve_control, listener, report, stop)
-                    await self._serve_kernel(tree, filesystem)
+                    nursery.start_soon(self._watch, tree)
+                    await serve(
+                        filesystem,
+                        self.plan.mountpoint,
+                        self.plan.options,
+                        source=str(unc),
+                        on_ready=lambda: self._ready(tree),
+                    )
                     nursery.cancel_scope.cancel()
-
-    async def _serve_kernel(self, tree: TreeConnect, filesystem: FileSystem) -> None:
-        try:
-            await serve(
-                filesystem,
-                self.plan.mountpoint,
-                self.plan.options,
-                source=str(self.plan.unc),
-                on_ready=lambda: self._ready(tree),
-            )
-        finally:
-            self._ended(tree)
+        if tree.connection.is_alive:
+            self.audit.write(Disconnected(str(unc), "unmounted"))
 
     def _reporter(self, tree: TreeConnect, filesystem: FileSystem) -> Report:
         facts = MountFacts(
@@ -168,12 +165,12 @@ class _Session:
         self.answered = True
         self.on_ready()
 
-    def _ended(self, tree: TreeConnect) -> None:
-        unc, failure = str(self.plan.unc), tree.connection.engine.failure
+    async def _watch(self, tree: TreeConnect) -> None:
+        """Tell the audit when the connection is lost under the mount."""
+        unc, failure = str(self.plan.unc), await tree.connection.wait_ended()
         if isinstance(failure, SecurityViolation):
             self.audit.write(SignatureFailed(unc, str(failure)))
-        if self.answered:
-            self.audit.write(Disconnected(unc, str(failure or "unmounted")))
+        self.audit.write(Disconnected(unc, str(failure)))
 
 
 def _count(filesystem: FileSystem) -> FileSystemCounts:

@@ -53,6 +53,7 @@ class Connection:
         self._timeout_s = timeout_s
         self._last_received = trio.current_time()
         self._must_flush = trio.Event()
+        self._ended = trio.Event()
 
     @property
     def is_alive(self) -> bool:
@@ -75,6 +76,12 @@ class Connection:
             self._fail(TransportError("the connection was closed"))
             with trio.CancelScope(shield=True):
                 await self.stream.aclose()
+
+    async def wait_ended(self) -> SmbfsError:
+        """Return why the connection ended, once it has."""
+        await self._ended.wait()
+        assert self.engine.failure is not None
+        return self.engine.failure
 
     async def perform(self, exchange: Exchange) -> Exchange:
         """Send an exchange and return it when every part is answered, well or badly.
@@ -205,6 +212,7 @@ class Connection:
                 trio.lowlevel.reschedule(task, outcome.Error(_connection_lost(failure, sent=sent)))
         if was_alive:
             _log.info("connection ended: %s", failure)
+        self._ended.set()
 
 
 def _connection_lost(failure: SmbfsError, *, sent: bool) -> SmbfsError:

@@ -13,7 +13,13 @@ from smbfs.client.connection import Connection
 from smbfs.engine.exchange import exchange_of
 from smbfs.engine.negotiate import Negotiated
 from smbfs.engine.session import Session
-from smbfs.errors import NegotiationRefused, RemoteProtocolError, ServerStatusError, TransportError
+from smbfs.errors import (
+    NegotiationRefused,
+    RemoteProtocolError,
+    ServerStatusError,
+    Smb1Answer,
+    TransportError,
+)
 from smbfs.wire.negotiate import Capabilities
 from smbfs.wire.ntstatus import NtStatus
 from smbfs.wire.session_setup import SessionFlags, SessionSetupRequest, SessionSetupResponse
@@ -37,8 +43,11 @@ async def negotiate(connection: Connection) -> Negotiated:
     try:
         await connection.perform(exchange)
     except TransportError as error:
-        if isinstance(error.__cause__, NegotiationRefused):
-            raise error.__cause__ from None
+        cause = error.__cause__
+        if isinstance(cause, NegotiationRefused | RemoteProtocolError) and not isinstance(
+            cause, Smb1Answer
+        ):
+            raise cause from None
         raise _dialect_refused(offer.dialects[0].label) from error
     try:
         answer(exchange)

@@ -42,6 +42,7 @@ from smbfs.errors import (
     LocalProtocolError,
     RemoteProtocolError,
     SecurityViolation,
+    Smb1Answer,
     SmbfsError,
     WireError,
 )
@@ -227,7 +228,7 @@ class Connection:
     def _unseal(self, frame: bytearray) -> tuple[memoryview, Session | None]:
         protocol_id = bytes(frame[:4])
         if protocol_id == PROTOCOL_ID_SMB1:
-            raise RemoteProtocolError("the server speaks SMB1")
+            raise Smb1Answer("the server speaks SMB1")
         if protocol_id != PROTOCOL_ID_TRANSFORM:
             return memoryview(frame), None
         header = TransformHeader.decode(frame)

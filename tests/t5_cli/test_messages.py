@@ -162,7 +162,7 @@ def test_port_that_speaks_something_else(samba: SambaServer, refused: Callable[.
         connection.recv(1024)
 
     with tcp_server(http) as unc:
-        assert "SMB" in refused(unc, *alice(samba))
+        assert "does not speak SMB" in refused(unc, *alice(samba))
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o660])

@@ -1,0 +1,106 @@
+"""What users feel is round trips: each verb is one frame, and a listing asks about no file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.beds.mounted import Mounted
+from tests.beds.samba import SambaServer
+from tests.t5_cli.waiting import wait_process_ended
+from tests.t6_peers.conftest import MountShare
+
+Count = Callable[[Callable[[], object]], Counter[str]]
+
+
+@pytest.fixture
+def mounted(mount_share: MountShare) -> Mounted:
+    """A mount that believes for a minute: what is counted is not asked for because time passed."""
+    return mount_share("-o", "actimeo=60")
+
+
+@pytest.fixture
+def count(mounted: Mounted) -> Count:
+    """Frames, by the command of their first request, that an action costs on that mount."""
+
+    def frames() -> Counter[str]:
+        return Counter(mounted.status()["io"]["round_trips"])
+
+    def of(action: Callable[[], object]) -> Counter[str]:
+        before = frames()
+        action()
+        return frames() - before
+
+    return of
+
+
+@pytest.fixture
+def folder(work: Path, on_server: Callable[[Path], Path]) -> Path:
+    """A folder with files that this mount has never seen."""
+    for index in range(2000):
+        (on_server(work) / f"file {index}").write_bytes(b"x" * index)
+    return work
+
+
+def test_a_stat_is_one_compound(folder: Path, count: Count) -> None:
+    assert count((folder / "file 7").stat) == {"CREATE": 1}
+
+
+def test_a_miss_is_one_compound(folder: Path, count: Count) -> None:
+    assert count((folder / "missing").exists) == {"CREATE": 1}
+
+
+def test_a_long_listing_asks_about_no_file(folder: Path, count: Count) -> None:
+    frames = count(lambda: subprocess.run(["ls", "-l", folder], check=True, capture_output=True))
+    assert frames["QUERY_DIRECTORY"] <= 4
+    assert frames["CREATE"] <= 4
+
+
+def test_a_removal_is_a_look_and_one_compound(folder: Path, count: Count) -> None:
+    (folder / "file 1").unlink()  # The first one also finds out what the server does not know.
+    assert count((folder / "file 9").unlink).total() <= 2
+
+
+def test_a_rename_is_two_looks_and_one_compound(folder: Path, count: Count) -> None:
+    (folder / "file 1").rename(folder / "file 0")  # Finds out what the server does not know.
+    assert count(lambda: (folder / "file 9").rename(folder / "moved")).total() <= 3
+
+
+def test_a_new_directory_is_a_look_and_one_compound(folder: Path, count: Count) -> None:
+    assert count((folder / "new").mkdir).total() <= 2
+
+
+def test_a_small_file_is_read_in_one_request(folder: Path, count: Count) -> None:
+    frames = count((folder / "file 1999").read_bytes)
+    assert frames["READ"] == 1
+    assert frames.total() <= 4
+
+
+def test_a_small_file_is_written_in_one_request(folder: Path, count: Count) -> None:
+    def write() -> None:
+        with (folder / "written").open("wb", buffering=0) as file:
+            for _ in range(100):
+                file.write(b"a line of a log\n")
+
+    frames = count(write)
+    assert frames["WRITE"] == 1
+    assert frames.total() <= 5
+
+
+def test_what_was_written_arrives_when_the_daemon_is_told_to_end(
+    mount_share: MountShare, samba: SambaServer
+) -> None:
+    """A file that is still open, its bytes gathered: SIGTERM sends them before anything ends."""
+    mounted = mount_share()
+    descriptor = os.open(mounted.path / "open at the end", os.O_WRONLY | os.O_CREAT)
+    os.write(descriptor, b"precious" * 1000)
+    daemon = os.pidfd_open(mounted.pid)
+    signal.pidfd_send_signal(daemon, signal.SIGTERM)
+    assert wait_process_ended(daemon)
+    assert (samba.share_path() / "open at the end").read_bytes() == b"precious" * 1000
