@@ -118,22 +118,29 @@ class _Session:
             open_share(unc, options, credentials, make_authenticator) as tree,
             open_filesystem(tree, options, unc.path) as filesystem,
         ):
-            # Not earlier: whoever asks a daemon that still dials would have to wait for it.
-            with bind_control_socket(self.place.control) as listener:
-                async with trio.open_nursery() as nursery:
-                    report = self._reporter(tree, filesystem)
-                    nursery.start_soon(serve_control, listener, report, stop)
-                    nursery.start_soon(self._watch, tree)
-                    await serve(
-                        filesystem,
-                        self.plan.mountpoint,
-                        self.plan.options,
-                        source=str(unc),
-                        on_ready=lambda: self._ready(tree),
-                    )
-                    nursery.cancel_scope.cancel()
-        if tree.connection.is_alive:
-            self.audit.write(Disconnected(str(unc), "unmounted"))
+            try:
+                await self._serve_kernel(tree, filesystem, stop)
+            finally:
+                if tree.connection.is_alive:
+                    self.audit.write(Disconnected(str(unc), "unmounted"))
+
+    async def _serve_kernel(
+        self, tree: TreeConnect, filesystem: FileSystem, stop: Callable[[], None]
+    ) -> None:
+        # Not earlier: whoever asks a daemon that still dials would have to wait for it.
+        with bind_control_socket(self.place.control) as listener:
+            async with trio.open_nursery() as nursery:
+                report = self._reporter(tree, filesystem)
+                nursery.start_soon(serve_control, listener, report, stop)
+                nursery.start_soon(self._watch, tree)
+                await serve(
+                    filesystem,
+                    self.plan.mountpoint,
+                    self.plan.options,
+                    source=str(self.plan.unc),
+                    on_ready=lambda: self._ready(tree),
+                )
+                nursery.cancel_scope.cancel()
 
     def _reporter(self, tree: TreeConnect, filesystem: FileSystem) -> Report:
         facts = MountFacts(

@@ -99,13 +99,21 @@ class AttributeVerbs:
         What the server can't store is passed over in silence, as cifs.ko does: owners and most
         permission bits without POSIX extensions.
         """
+        inode = self._state.inodes.get(number)
+        try:
+            return await self._set(inode, number, wanted, handle_number)
+        finally:
+            self._state.spoil_names(inode)
+
+    async def _set(
+        self, inode: Inode, number: int, wanted: AttributeChanges, handle_number: int | None
+    ) -> Entry:
         state = self._state
-        inode = state.inodes.get(number)
         handle = state.handles.get(handle_number) if handle_number is not None else None
         opened = state.handles.opened(inode)
         if opened is not None:
             await opened.settle()
-        state.attributes.discard(inode.number)
+        state.changed(inode)
         stat: FileStat | None = None
         if wanted.size is not None:
             stat = await self._set_size(inode, opened, handle, wanted.size)

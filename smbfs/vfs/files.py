@@ -100,7 +100,7 @@ class Files:
             state.nursery.start_soon(_close_quietly, file)
             raise
         inode = state.inodes.get(entry.number)
-        state.attributes.discard(parent.number)
+        state.changed(parent)
         handle = self._add_handle(inode, entry.number, file, flags, stat)
         if disposition == CreateDisposition.OVERWRITE_IF:
             self._truncated(inode, entry.number)
@@ -142,7 +142,7 @@ class Files:
     async def release(self, number: int) -> None:
         """Close a handle. Errors of its writes were told by the flush before."""
         state = self._state
-        handle = state.handles.remove(number)
+        handle = state.handles.get(number)
         try:
             if handle.gather is not None:
                 await handle.gather.flush()
@@ -151,9 +151,13 @@ class Files:
             _log.warning("lost writes to inode %d: %s", handle.opened.inode.number, error)
             raise
         finally:
+            # Not earlier: as long as it is known, nobody trusts a listing about its file.
+            state.handles.remove(number)
             if handle.reader is not None and not handle.opened.handles:
                 handle.reader.invalidate()
             await handle.file.close()
+            if handle.gather is not None:
+                state.spoil_names(handle.opened.inode)
             if not handle.opened.handles:
                 await self._removal.closed(handle.opened)
 

@@ -113,7 +113,7 @@ class Links:
             await file.close()
         if special is not None:
             state.describer.remember(stat, special)
-        state.attributes.discard(parent.number)
+        state.changed(parent)
         return state.show_new(parent, name, Description(stat, special))
 
     async def _make_special(
@@ -137,5 +137,5 @@ class Links:
                 raise Refused(Refusal.NOT_PERMITTED, str(error)) from error
             raise
         state.describer.remember(stat, special)
-        state.attributes.discard(parent.number)
+        state.changed(parent)
         return state.show_new(parent, name, Description(stat, special))

@@ -98,3 +98,20 @@ class Listing:
         except SmbfsError:
             return None  # The directory is gone.
         return self._listed(name, description)
+
+
+async def read_listing(
+    state: MountState, removal: Removal, inode: Inode, *, limit: int
+) -> list[Listed] | None:
+    """Return everything in a directory, or None if that is more than ``limit`` entries."""
+    directory = await state.at(inode, state.share.open_directory)
+    listing = Listing(state, removal, inode, directory)
+    listed: list[Listed] = []
+    try:
+        piece = await listing.next_piece(restart=True)
+        while piece is not None and len(listed) <= limit:
+            listed += piece
+            piece = await listing.next_piece(restart=False)
+    finally:
+        await listing.aclose()
+    return listed if len(listed) <= limit else None

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from stat import S_IFREG
 from typing import Final
+
+import trio
 
 from smbfs.errors import ServerStatusError
 from smbfs.vfs import changes
 from smbfs.vfs.descriptions import Description
+from smbfs.vfs.directory_stream import Listed
 from smbfs.vfs.inodes import Inode
+from smbfs.vfs.known_names import ENTRIES_MAX, Answer
+from smbfs.vfs.listing import read_listing
 from smbfs.vfs.removal import Removal
 from smbfs.vfs.reparse_repair import repair_reparse_point, reparse_point_of
 from smbfs.vfs.state import Entry, MountState
@@ -23,6 +29,8 @@ _NO_SUCH_NAME: Final = frozenset(
     }
 )
 
+_log = logging.getLogger(__name__)
+
 
 class Namespace:
     """The verbs about names. Each may raise ServerStatusError, Refused, InvalidName."""
@@ -35,6 +43,12 @@ class Namespace:
         """Return the entry of a name, or None if there is none."""
         state = self._state
         parent = state.inodes.get(parent_number)
+        known = await self._known(parent, name)
+        if known is not None:
+            if known.description is None:
+                state.inodes.remove(parent, name)
+                return None
+            return state.show_new(parent, name, known.description, known.left_s)
         try:
             description = await state.at_name(parent, name, state.describer.describe)
         except ServerStatusError as error:
@@ -43,6 +57,36 @@ class Namespace:
             state.inodes.remove(parent, name)
             return None
         return state.show_new(parent, name, description)
+
+    async def _known(self, parent: Inode, name: bytes) -> Answer | None:
+        """Return what a listing of the directory says, reading it first when that pays."""
+        state, names = self._state, self._state.known_names
+        inode = state.inodes.child(parent, name)
+        opened = state.handles.opened(inode) if inode is not None else None
+        if opened is not None and opened.writable() is not None:
+            return None  # Its writes reach the server at any time.
+        answer = names.find(parent.number, name, trio.current_time())
+        window_s = state.policy.entry_timeout_s
+        if answer is not None or not window_s:
+            return answer
+        if names.should_read(parent.number, trio.current_time(), window_s=window_s):
+            await self._read_names(parent)
+        return names.find(parent.number, name, trio.current_time())
+
+    async def _read_names(self, parent: Inode) -> None:
+        state, names = self._state, self._state.known_names
+        until_s = trio.current_time() + state.policy.entry_timeout_s
+        names.begin(parent.number)
+        listed: list[Listed] | None = None
+        try:
+            listed = await read_listing(state, self._removal, parent, limit=ENTRIES_MAX)
+        except ServerStatusError as error:
+            _log.debug("listing for lookups: %s", error)
+        finally:
+            if listed is None:
+                names.give_up(parent.number, too_large=True)
+        if listed is not None:
+            names.complete(parent.number, listed, until_s)
 
     def forget(self, number: int, count: int) -> None:
         """The kernel forgets an inode as often as ``count``."""
@@ -55,7 +99,7 @@ class Namespace:
         stat = await state.at_name(
             parent, name, lambda path: changes.make_directory(state.share, path, mode)
         )
-        self._changed(parent)
+        state.changed(parent)
         return state.show_new(parent, name, Description(stat))
 
     async def remove_directory(self, parent_number: int, name: bytes) -> None:
@@ -68,7 +112,7 @@ class Namespace:
             lambda path: changes.remove(state.share, path, kind=CreateOptions.DIRECTORY_FILE),
         )
         state.inodes.remove(parent, name)
-        self._changed(parent)
+        state.changed(parent)
 
     async def remove_file(self, parent_number: int, name: bytes) -> None:
         """Remove a name; a file that is open here goes on until its last close."""
@@ -89,9 +133,9 @@ class Namespace:
 
         await state.at_name(parent, name, remove)
         state.inodes.remove(parent, name)
-        self._changed(parent)
+        state.changed(parent)
         if found is not None:
-            self._changed(found[0])
+            state.changed(found[0])
             if found[1] != name:
                 state.kernel.entry_changed(parent.number, found[1])
 
@@ -105,13 +149,12 @@ class Namespace:
             await opened.settle()
         reparse = await reparse_point_of(state, inode)
         new_path = state.path_in(parent, name)
-        stat = await state.at(inode, lambda path: changes.link(state.share, path, new_path))
+        with state.changing((parent, name)):
+            stat = await state.at(inode, lambda path: changes.link(state.share, path, new_path))
+        state.changed(inode)
         if reparse is not None:
             await repair_reparse_point(state, new_path, reparse)
             stat = (await state.share.stat(new_path)).stat
         description = await state.describer.complete(new_path, stat)
-        self._changed(parent)
+        state.changed(parent)
         return state.show_new(parent, name, description)
-
-    def _changed(self, inode: Inode) -> None:
-        self._state.attributes.discard(inode.number)

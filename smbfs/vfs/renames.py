@@ -56,7 +56,7 @@ class Renames:
         found = state.inodes.find(parent, name)
         target = state.inodes.child(new_parent, new_name)
         reparse = await reparse_point_of(state, found[0]) if found is not None else None
-        with state.renaming():
+        with state.renaming(), state.changing((parent, name), (new_parent, new_name)):
             old_path = state.path_in(parent, name)
             new_path = state.path_in(new_parent, new_name)
             if flags & RENAME_NOREPLACE:
@@ -67,7 +67,7 @@ class Renames:
         await repair_reparse_point(state, new_path, reparse)
         for inode in (parent, new_parent, moved, target):
             if inode is not None:
-                state.attributes.discard(inode.number)
+                state.changed(inode)
 
     async def _replace(self, old_path: str, new_path: str, target: Inode | None) -> None:
         share = self._state.share

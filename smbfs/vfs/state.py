@@ -28,6 +28,7 @@ from smbfs.vfs.block_cache import BlockCache
 from smbfs.vfs.descriptions import Describer, Description
 from smbfs.vfs.handles import HandleTable
 from smbfs.vfs.inodes import Inode, InodeTable
+from smbfs.vfs.known_names import KnownNames
 from smbfs.vfs.lease_policy import LeasePolicy, lease_policy
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.share import Share
@@ -100,6 +101,7 @@ class MountState:
         self.handles = HandleTable(self.inodes)
         self.describer = Describer(share, mf_symlinks=options.mfsymlinks)
         self.attributes = AttributeCache()
+        self.known_names = KnownNames(fold)
         self.blocks = BlockCache(options.cache_size)
         self.budget = WriteBudget(limit=options.cache_size // WRITE_BUDGET_SHARE)
         self.kernel: KernelCache = NoKernelCache()
@@ -133,7 +135,17 @@ class MountState:
         Raises: Refused (STALE) if the directory is gone; that the name is not there is said by
         the server's own status.
         """
-        return await self._asking(lambda: self.path_in(parent, name), ask, gone=_PARENT_GONE)
+        with self.changing((parent, name)):
+            return await self._asking(lambda: self.path_in(parent, name), ask, gone=_PARENT_GONE)
+
+    @contextmanager
+    def changing(self, *names: tuple[Inode, bytes]) -> Iterator[None]:
+        """Let no listing that began before the end of this block answer for these names."""
+        try:
+            yield
+        finally:
+            for parent, name in names:
+                self.known_names.spoil(parent.number, name)
 
     async def _asking(
         self,
@@ -207,9 +219,19 @@ class MountState:
         opened = self.handles.opened(inode)
         if opened is not None:
             opened.forget_blocks()
-        self.attributes.discard(inode.number)
+        self.changed(inode)
         for other in self.inodes.numbers.others(inode, number):
             self.kernel.inode_changed(other)
+
+    def changed(self, inode: Inode) -> None:
+        """Note that what the server says of an inode is another thing by now."""
+        self.attributes.discard(inode.number)
+        self.spoil_names(inode)
+
+    def spoil_names(self, inode: Inode) -> None:
+        """Let no listing answer for an inode any more: it may be older than a change of ours."""
+        for parent, name in inode.names():
+            self.known_names.spoil(parent.number, name)
 
     def show(self, inode: Inode, attributes: Attributes) -> Entry:
         """Return the entry that tells the kernel of an inode, and note what it was told."""
@@ -228,12 +250,21 @@ class MountState:
         self.attributes.put(inode.number, attributes, trio.current_time() + attribute_s)
         return Entry(inode.number, attributes, entry_s, attribute_s)
 
-    def show_new(self, parent: Inode, name: bytes, description: Description) -> Entry:
-        """Admit an entry and return it counted: the kernel will forget it one day."""
+    def show_new(
+        self, parent: Inode, name: bytes, description: Description, left_s: float | None = None
+    ) -> Entry:
+        """Admit an entry and return it counted: the kernel will forget it one day.
+
+        ``left_s``: seconds for which it may be believed, if it is not told just now.
+        """
         spelling = self._servers_spelling(name, description)
         inode = self.admit(parent, spelling, description)
         self.inodes.remember(inode)
-        entry = self.show(inode, self.present(inode, description))
+        attributes = self.present(inode, description)
+        if left_s is None:
+            entry = self.show(inode, attributes)
+        else:
+            entry = self._show(inode, attributes, left_s, left_s)
         if spelling == name:
             return entry
         # It shall ask for the attributes before it believes this number to be the file's.

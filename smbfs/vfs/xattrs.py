@@ -107,4 +107,4 @@ class ExtendedAttributes:
             inode,
             lambda path: changes.set_extended_attribute(state.share, path, attribute),
         )
-        state.attributes.discard(inode.number)
+        state.changed(inode)

@@ -104,3 +104,29 @@ def test_what_was_written_arrives_when_the_daemon_is_told_to_end(
     signal.pidfd_send_signal(daemon, signal.SIGTERM)
     assert wait_process_ended(daemon)
     assert (samba.share_path() / "open at the end").read_bytes() == b"precious" * 1000
+
+
+def test_many_lookups_in_one_directory_are_one_listing(folder: Path, count: Count) -> None:
+    def look() -> None:
+        for index in range(500):
+            assert (folder / f"file {index}").stat().st_size == index
+            assert not (folder / f"no file {index}").exists()
+
+    assert count(look).total() < 20
+
+
+def test_a_listing_never_hides_what_was_just_changed(folder: Path) -> None:
+    """Whatever the listing says that a burst of questions brought, our own changes count."""
+    for index in range(60):
+        changed = folder / f"file {index}"
+        with changed.open("ab") as file:
+            file.write(b"more")
+        assert changed.stat().st_size == index + 4
+        os.truncate(changed, 3)
+        assert changed.stat().st_size == 3
+        moved = changed.rename(folder / f"moved {index}")
+        assert not changed.exists()
+        assert moved.stat().st_size == 3
+        moved.unlink()
+        assert not moved.exists()
+        assert (folder / f"file {index + 100}").exists()

@@ -1,0 +1,128 @@
+"""What whole directories hold, for as long as ``actimeo`` allows.
+
+Programs that look up one name of a directory often look up many: a compiler its headers, git its
+files, a copy its targets. After a few questions about the same directory its listing is read, in
+one or two round trips, and answers the rest, names that are not there included. Nothing is
+believed for longer than an answer to the single question would have been.
+
+What changes here is spoiled by name, which sends the next question about it to the server. A name
+that is spoiled while the listing is on its way is spoiled in that listing, too.
+
+INVARIANT: a spoiled name is answered from no listing that began before it was spoiled.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from smbfs.vfs.descriptions import Description
+from smbfs.vfs.directory_stream import Listed
+
+QUESTIONS_BEFORE_LISTING: Final = 6
+"""Questions about one directory, within the time that answers are believed, that are one by one."""
+
+DIRECTORIES_MAX: Final = 64
+"""Directories that are known as a whole."""
+
+ENTRIES_MAX: Final = 8192
+"""Entries up to which a directory is read for this."""
+
+
+class Answer(NamedTuple):
+    """What a listing says of a name."""
+
+    description: Description | None
+    """None: there is no such name."""
+    left_s: float
+    """Seconds for which that may still be believed."""
+
+
+@dataclass(slots=True)
+class _Directory:
+    """What is known of one directory, or on its way."""
+
+    questions: int = 0
+    questions_until_s: float = 0.0
+    is_reading: bool = False
+    is_too_large: bool = False
+    until_s: float = 0.0
+    entries: dict[bytes, Description] = field(default_factory=dict)
+    folded: set[bytes] = field(default_factory=set)
+    spoiled: set[bytes] = field(default_factory=set)
+
+
+class KnownNames:
+    """Listings of directories, by the number of the directory's inode. Times are in seconds."""
+
+    def __init__(self, fold: Callable[[bytes], bytes] | None) -> None:
+        """``fold`` makes names equal that the server takes for the same one, if it is like that."""
+        self._fold = fold
+        self._directories: OrderedDict[int, _Directory] = OrderedDict()
+
+    def find(self, directory: int, name: bytes, now_s: float) -> Answer | None:
+        """Return what is known of a name, or None: ask the server."""
+        known = self._directories.get(directory)
+        if known is None or now_s >= known.until_s or self._key(name) in known.spoiled:
+            return None
+        self._directories.move_to_end(directory)
+        description = known.entries.get(name)
+        if description is None and self._may_be_there(known, name):
+            return None
+        return Answer(description, known.until_s - now_s)
+
+    def _may_be_there(self, known: _Directory, name: bytes) -> bool:
+        # Where case does not count, a file may also have a short name that listings don't show.
+        return self._fold is not None and (self._fold(name) in known.folded or b"~" in name)
+
+    def should_read(self, directory: int, now_s: float, *, window_s: float) -> bool:
+        """Count a question that goes to the server; say whether to read the listing instead."""
+        known = self._directories.get(directory)
+        if known is None:
+            known = self._directories[directory] = _Directory()
+            if len(self._directories) > DIRECTORIES_MAX:
+                self._directories.popitem(last=False)
+        if now_s >= known.questions_until_s:
+            known.questions, known.questions_until_s = 0, now_s + window_s
+            known.is_too_large = False
+        known.questions += 1
+        return (
+            known.questions > QUESTIONS_BEFORE_LISTING
+            and not known.is_reading
+            and not known.is_too_large
+        )
+
+    def begin(self, directory: int) -> None:
+        """The listing is being read: what changes from now on may be missing in it."""
+        known = self._directories[directory]
+        known.is_reading = True
+        known.until_s = 0.0
+        known.spoiled.clear()
+
+    def complete(self, directory: int, listed: Iterable[Listed], until_s: float) -> None:
+        """Keep the listing, to be believed until a time."""
+        known = self._directories.get(directory)
+        if known is None:
+            return
+        known.is_reading = False
+        known.entries = {each.name: each.description for each in listed}
+        known.folded = {self._fold(name) for name in known.entries} if self._fold else set()
+        known.until_s = until_s
+
+    def give_up(self, directory: int, *, too_large: bool) -> None:
+        """The listing could not be read, or has too many entries."""
+        known = self._directories.get(directory)
+        if known is not None:
+            known.is_reading = False
+            known.is_too_large = too_large
+
+    def spoil(self, directory: int, name: bytes) -> None:
+        """A name has changed, or what it stands for has."""
+        known = self._directories.get(directory)
+        if known is not None:
+            known.spoiled.add(self._key(name))
+
+    def _key(self, name: bytes) -> bytes:
+        return name if self._fold is None else self._fold(name)
