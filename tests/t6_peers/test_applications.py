@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.beds.mounted import Mounted
+from tests.beds.samba_folder import ROOT
+from tests.t6_peers.conftest import MountShare
 
 PATIENCE_S = 120
 PROGRAM_C = (
@@ -150,6 +152,22 @@ def test_a_second_rsync_from_the_mount_sends_nothing(
     rsync(work / "copy", tmp_path / "back")
     run("diff", "-r", "--no-dereference", tree, tmp_path / "back")
     assert rsync(work / "copy", tmp_path / "back") == []
+
+
+def test_rsync_as_the_administrator_keeps_owners(mount_share: MountShare, tree: Path) -> None:
+    if os.geteuid() == 0:  # others own all their files themselves
+        os.chown(tree / "run.sh", 12_345, 54_321)
+        os.chown(tree / "folder1", 12_345, 54_321)
+    target = mount_share(user=ROOT).path / "administered"
+    rsync(tree, target)
+    for name in ("run.sh", "folder1"):
+        here, there = (tree / name).stat(), (target / name).stat()
+        assert (here.st_uid, here.st_gid, here.st_mode) == (
+            there.st_uid,
+            there.st_gid,
+            there.st_mode,
+        )
+    assert rsync(tree, target) == []
 
 
 def test_tar_both_ways(work: Path, tree: Path, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from smbfs.wire.header import (
 from smbfs.wire.lease import LeaseState
 from smbfs.wire.message import Message
 from smbfs.wire.oplock_break import LeaseBreakNotification, OplockBreakNotification
+from smbfs.wire.read_write import ReadResponse
 from tests.beds.mounted import Mounted, mount, run_smbfs
 from tests.beds.proxy import Change, Proxy, Sent, Tampering, framed
 from tests.beds.samba import SambaServer
@@ -264,12 +265,12 @@ def test_a_clear_answer_is_no_data_where_sealing_is_required(sealed_bed: Bed) ->
         credits=1,
         flags=HeaderFlags.SERVER_TO_REDIR,
     )
+    body = ReadResponse(memoryview(bytes(len(CONTENTS)))).encode()
 
     def clear(frame: bytes) -> Sent:
-        forged = b"".join(
-            framed(header._replace(message_id=number).encode() + bytes(80)) for number in range(99)
-        )
-        return Sent(forged + framed(frame))
+        """Its message id is sealed, so try them all."""
+        forged = (header._replace(message_id=number).encode() + body for number in range(150))
+        return Sent(b"".join(map(framed, forged)) + framed(frame))
 
     tampering = sealed_bed.proxy.tamper(Tampering(clear, sealed_size=len(CONTENTS) // 4))
     assert sealed_bed.read() in (None, CONTENTS)

@@ -17,7 +17,7 @@ from tests.t6_peers.conftest import MountShare
 
 SMALL = 1_000
 SIZES = [10_000, pytest.param(100_000, marks=pytest.mark.long)]
-GROWTH_ALLOWED = 3.0
+GROWTH_ALLOWED = 1.5
 """Times that an entry of a large directory may cost what one of a small one costs."""
 
 

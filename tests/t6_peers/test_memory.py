@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,7 +47,7 @@ def test_bounded_by_the_cache(mount_share: MountShare, volume: int) -> None:
     while moved < volume:
         for number, path in enumerate(paths):
             write(path, number)
-        moved += read_by_turns(paths)
+        moved += read_by_turns(paths) + read_here_and_there(paths)
         assert memory(mounted.pid, "VmHWM") <= CACHE_SIZE + BEYOND_CACHE
     for path in paths:
         path.unlink()
@@ -59,13 +62,29 @@ def write(path: Path, number: int) -> None:
 
 def read_by_turns(paths: list[Path]) -> int:
     """Read all files, a block of each in turn; return the bytes."""
-    files = [path.open("rb", buffering=0) for path in paths]
     total = 0
-    for _ in range(FILE_SIZE // BLOCK):
-        for number, file in enumerate(files):
-            block = file.read(BLOCK)
-            assert block == bytes([number]) * BLOCK
-            total += len(block)
-    for file in files:
-        file.close()
+    with opened(paths) as files:
+        for _ in range(FILE_SIZE // BLOCK):
+            for number, file in enumerate(files):
+                block = file.read(BLOCK)
+                assert block == bytes([number]) * BLOCK
+                total += len(block)
     return total
+
+
+def read_here_and_there(paths: list[Path]) -> int:
+    """Begin to read at many places and leave again: what was read ahead there stays behind."""
+    total = 0
+    with opened(paths) as files:
+        for file in files:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # so we ask the daemon
+            for offset in range(0, FILE_SIZE, 8 * BLOCK):
+                file.seek(offset)
+                total += sum(len(file.read(BLOCK)) for _ in range(3))
+    return total
+
+
+@contextmanager
+def opened(paths: list[Path]) -> Iterator[list[io.FileIO]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(path.open("rb", buffering=0)) for path in paths]
