@@ -1,0 +1,27 @@
+"""What may be believed, and for how long."""
+
+from __future__ import annotations
+
+from smbfs.config.model import MountOptions
+from smbfs.vfs.lease_policy import Version, lease_policy
+
+
+def test_actimeo_is_how_long_names_and_attributes_are_believed() -> None:
+    policy = lease_policy(MountOptions(actimeo_s=3.5))
+    assert policy.entry_timeout_s == policy.attribute_timeout_s == 3.5
+    assert policy.negative_timeout_s == 3.5
+
+
+def test_without_a_cache_nothing_is_believed() -> None:
+    policy = lease_policy(MountOptions(cache="none", actimeo_s=60))
+    assert policy.entry_timeout_s == policy.attribute_timeout_s == policy.negative_timeout_s == 0
+    assert not policy.use_page_cache
+    assert not policy.may_keep_pages(Version(1, 2), Version(1, 2))
+
+
+def test_pages_are_kept_only_of_the_same_version() -> None:
+    policy = lease_policy(MountOptions())
+    assert policy.may_keep_pages(Version(1, 2), Version(1, 2))
+    assert not policy.may_keep_pages(None, Version(1, 2))
+    assert not policy.may_keep_pages(Version(1, 2), Version(2, 2))
+    assert not policy.may_keep_pages(Version(1, 2), Version(1, 3))
