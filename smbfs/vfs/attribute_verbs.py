@@ -142,7 +142,7 @@ class AttributeVerbs:
     async def _describe(self, inode: Inode, opened: OpenFile | None) -> Description:
         state = self._state
         if opened is not None and opened.handles:
-            return Description(await state.share.stat_open(opened.handles[0].file))
+            return Description(await state.share.stat_open(await opened.handles[0].server_file()))
         return await state.at(inode, state.describer.describe)
 
     # ------------------------------------------------------------- one attribute each
@@ -153,8 +153,9 @@ class AttributeVerbs:
         state = self._state
         writer = opened.writable(handle) if opened is not None else None
         if writer is not None:
-            await state.share.tree.request(end_of_file_request(writer.file.file_id, size))
-            stat = await state.share.stat_open(writer.file)
+            file = await writer.server_file()
+            await state.share.tree.request(end_of_file_request(file.file_id, size))
+            stat = await state.share.stat_open(file)
         else:
             stat = await state.at(inode, lambda path: changes.set_size(state.share, path, size))
         if opened is not None:
@@ -180,9 +181,9 @@ class AttributeVerbs:
                 ),
             )
         data = encode_basic_information(access_time=access_time, write_time=write_time)
-        request = set_file_info(FileInfoClass.BASIC, data, writer.file.file_id)
-        await state.share.tree.request(request)
-        return await state.share.stat_open(writer.file)
+        file = await writer.server_file()
+        await state.share.tree.request(set_file_info(FileInfoClass.BASIC, data, file.file_id))
+        return await state.share.stat_open(file)
 
     async def _set_mode(self, inode: Inode, mode: int) -> FileStat | None:
         state = self._state

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
+from stat import S_IFREG
 from typing import Final, NamedTuple
 
 from smbfs.client.open import Open
-from smbfs.errors import SmbfsError
+from smbfs.errors import ServerStatusError, SmbfsError
 from smbfs.vfs.changes import end_of_file_request
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.handles import Handle
@@ -21,11 +22,13 @@ from smbfs.vfs.read_ahead import FileReader
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.removal import Removal
 from smbfs.vfs.share import stat_of_open
+from smbfs.vfs.small_file import SMALL_FILE_SIZE_MAX, SmallFile
 from smbfs.vfs.state import Entry, MountState
 from smbfs.vfs.write_gather import WriteGather
 from smbfs.wire.create import AccessMask, CreateDisposition
 from smbfs.wire.fscc import FileStat
 from smbfs.wire.message import Buffer
+from smbfs.wire.ntstatus import NtStatus
 
 _READ_ACCESS: Final = AccessMask.READ_DATA
 _WRITE_ACCESS: Final = AccessMask.WRITE_DATA | AccessMask.APPEND_DATA | AccessMask.WRITE_ATTRIBUTES
@@ -59,6 +62,12 @@ class Files:
         opened = state.handles.opened(inode)
         if opened is not None:
             await opened.settle()
+        elif self._is_small(inode) and not _writes(flags):
+            small = await self._open_small(inode)
+            if small is not None:
+                stat = stat_of_open(small.created)
+                handle = self._add_handle(inode, number, small, flags, stat)
+                return self._opened(inode, handle, stat)
         truncate = bool(flags & os.O_TRUNC) and _writes(flags)
         # Elsewhere overwriting a file also drops its extended attributes and streams.
         overwrite = truncate and state.share.posix
@@ -80,6 +89,39 @@ class Files:
         if truncate:
             self._truncated(inode, number)
         return self._opened(inode, handle, stat)
+
+    def _is_small(self, inode: Inode) -> bool:
+        return (
+            self._state.policy.use_page_cache
+            and inode.file_type == S_IFREG
+            and 0 < inode.shown_size <= SMALL_FILE_SIZE_MAX
+        )
+
+    async def _open_small(self, inode: Inode) -> SmallFile | None:
+        """Read a small file at once; None if it turns out to be empty."""
+        state = self._state
+
+        async def reopen() -> Open:
+            file = await state.at(inode, lambda path: state.share.open(path, _READ_ACCESS))
+            state.check_same(inode, Description(stat_of_open(file.created)))
+            return file
+
+        try:
+            created, contents = await state.at(
+                inode, lambda path: state.share.read_small(path, SMALL_FILE_SIZE_MAX)
+            )
+        except ServerStatusError as error:
+            if error.status != NtStatus.STATUS_END_OF_FILE:
+                raise
+            return None
+        state.check_same(inode, Description(stat_of_open(created)))
+        return SmallFile(
+            state.share.tree,
+            created,
+            contents,
+            believe_s=state.policy.block_timeout_s,
+            reopen=reopen,
+        )
 
     async def create(
         self, parent_number: int, name: bytes, mode: int, flags: int
@@ -106,7 +148,9 @@ class Files:
             self._truncated(inode, entry.number)
         return self._opened(inode, handle, stat), entry
 
-    def _add_handle(self, inode: Inode, number: int, file: Open, flags: int, stat: FileStat) -> int:
+    def _add_handle(
+        self, inode: Inode, number: int, file: Open | SmallFile, flags: int, stat: FileStat
+    ) -> int:
         state = self._state
         opened = state.handles.opening(inode, stat.size)
         opened.end = max(opened.end, stat.size) if opened.is_dirty else stat.size
@@ -120,6 +164,7 @@ class Files:
                 believe_s=state.policy.block_timeout_s,
             )
         if _writes(flags):
+            assert isinstance(file, Open)  # Small files are opened for reading.
             gather = WriteGather(file, nursery=state.nursery, budget=state.budget)
         appends = bool(flags & os.O_APPEND)
         return state.handles.add(
@@ -207,7 +252,7 @@ class Files:
         handle = self._state.handles.get(number)
         if handle.gather is not None:
             await handle.gather.flush()
-            await handle.file.flush()
+            await (await handle.server_file()).flush()
 
 
 def _reads(flags: int) -> bool:

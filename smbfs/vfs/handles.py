@@ -13,6 +13,7 @@ from smbfs.client.open import Open
 from smbfs.vfs.inodes import Inode, InodeTable
 from smbfs.vfs.read_ahead import FileReader
 from smbfs.vfs.refusals import Refusal, Refused
+from smbfs.vfs.small_file import SmallFile
 from smbfs.vfs.write_gather import WriteGather
 
 ItemT = TypeVar("ItemT")
@@ -70,6 +71,8 @@ class OpenFile:
         for handle in self.handles:
             if handle.reader is not None:
                 handle.reader.invalidate()
+            if isinstance(handle.file, SmallFile):
+                handle.file.forget()
 
     def writable(self, preferred: Handle | None = None) -> Handle | None:
         """Return a handle that may write, ``preferred`` if it may."""
@@ -86,7 +89,7 @@ class Handle:
     def __init__(
         self,
         opened: OpenFile,
-        file: Open,
+        file: Open | SmallFile,
         *,
         inode_number: int,
         reader: FileReader | None,
@@ -103,6 +106,10 @@ class Handle:
         """None if it was not opened for writing."""
         self.appends = appends
         """O_APPEND."""
+
+    async def server_file(self) -> Open:
+        """Return the server's handle; that of a small file may have to be opened first."""
+        return self.file if isinstance(self.file, Open) else await self.file.server_file()
 
 
 class HandleTable:

@@ -11,11 +11,14 @@ it is warm. Keeping blocks for longer waits for leases (``lease_policy``).
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import trio
 
-from smbfs.client.open import Open
+from smbfs.client.tree_connect import TreeConnect
 from smbfs.errors import SmbfsError
 from smbfs.vfs.block_cache import Block, BlockCache
+from smbfs.wire.create import CreateResponse
 from smbfs.wire.message import Buffer
 
 BLOCK_SIZE = 1024 * 1024
@@ -31,6 +34,16 @@ _ASK_UNIT = 65536
 
 _COURSE_TOLERANCE = 2
 """Blocks by which a read may miss the expected position and still be on course."""
+
+
+class ReadableFile(Protocol):
+    """What a reader needs of an open file; :class:`smbfs.client.open.Open` has it."""
+
+    tree: TreeConnect
+    created: CreateResponse
+
+    async def read(self, offset: int, length: int) -> memoryview:
+        """Return up to ``length`` bytes from ``offset``; fewer only at the end, or by chance."""
 
 
 class _Fetch:
@@ -49,7 +62,7 @@ class FileReader:
 
     def __init__(
         self,
-        file: Open,
+        file: ReadableFile,
         cache: BlockCache,
         inode: int,
         *,

@@ -48,7 +48,7 @@ class Removal:
 
     async def _remove_posix(self, path: str, opened: OpenFile) -> None:
         share = self._share
-        stat = await share.stat_open(opened.handles[0].file)
+        stat = await share.stat_open(await opened.handles[0].server_file())
         if stat.link_count != 1 or opened.deleting is not None:
             await changes.remove(share, path)
             return

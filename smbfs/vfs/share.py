@@ -42,6 +42,7 @@ from smbfs.wire.info import FileInfoClass, InfoType, QueryInfoRequest, QueryInfo
 from smbfs.wire.ioctl import FsctlCode, IoctlRequest, IoctlResponse
 from smbfs.wire.message import Message
 from smbfs.wire.ntstatus import NtStatus
+from smbfs.wire.read_write import ReadRequest, ReadResponse
 
 STAT_ACCESS: Final = AccessMask.READ_ATTRIBUTES
 """What asking for attributes needs."""
@@ -263,6 +264,20 @@ class Share:
                 with_file_id=True,
             )
         )
+
+    async def read_small(self, path: str, length: int) -> tuple[CreateResponse, memoryview]:
+        """Open a file, read its first ``length`` bytes and close it, in one round trip.
+
+        Raises: ServerStatusError, with STATUS_END_OF_FILE for an empty file.
+        """
+        create = self.create_request(
+            path,
+            AccessMask.READ_DATA | STAT_ACCESS,
+            options=CreateOptions.NON_DIRECTORY_FILE,
+            with_file_id=True,
+        )
+        result = await self.tree.compound(create, ReadRequest(FileId.RELATED, 0, length))
+        return result.create, ReadResponse.decode(result.responses[0]).data
 
     async def open_directory(self, path: str) -> Open:
         """Open a directory to list it."""

@@ -44,7 +44,9 @@ def count(mounted: Mounted) -> Count:
 def folder(work: Path, on_server: Callable[[Path], Path]) -> Path:
     """A folder with files that this mount has never seen."""
     for index in range(2000):
-        (on_server(work) / f"file {index}").write_bytes(b"x" * index)
+        file = on_server(work) / f"file {index}"
+        file.write_bytes(b"x" * index)
+        file.chmod(0o666)  # we are root there, and somebody else through the mount
     return work
 
 
