@@ -1,0 +1,90 @@
+"""Small files, read with one round trip: CREATE, READ and CLOSE in one frame.
+
+Opened for reading only, a file that fits into one credit's worth of payload is read at once, and
+the server keeps no handle. Its contents are believed for as long as any block that was read ahead;
+whoever reads later, or asks for more, opens the file for good.
+
+The price: a file that another client removes while it is open here can be read for a second, and is
+ESTALE after that, as on NFS. What is removed here goes on until its last close, as always.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+
+from smbfs.client.open import Open
+from smbfs.client.tree_connect import TreeConnect
+from smbfs.wire.create import CreateResponse
+
+SMALL_FILE_SIZE_MAX: Final = 65536
+"""Bytes up to which a file is read when it is opened: what one credit pays for."""
+
+
+class SmallFile:
+    """An open small file. Has what a reader wants of :class:`Open`."""
+
+    __slots__ = (
+        "_arrived_s",
+        "_believe_s",
+        "_contents",
+        "_file",
+        "_reopen",
+        "_turn",
+        "created",
+        "tree",
+    )
+
+    def __init__(
+        self,
+        tree: TreeConnect,
+        created: CreateResponse,
+        contents: memoryview,
+        *,
+        believe_s: float,
+        reopen: Callable[[], Awaitable[Open]],
+    ) -> None:
+        """``contents``: the beginning of the file; ``reopen`` opens the same file for good."""
+        self.tree = tree
+        self.created = created
+        self._contents = contents
+        self._arrived_s = trio.current_time()
+        self._believe_s = believe_s
+        self._reopen = reopen
+        self._file: Open | None = None
+        self._turn = trio.Lock()
+
+    async def read(self, offset: int, length: int) -> memoryview:
+        """Return up to ``length`` bytes from ``offset``. Raises: as ``Open.read``; Refused."""
+        if self._file is None and self._is_believed and self._covers(offset, length):
+            await trio.lowlevel.checkpoint()
+            return self._contents[offset : offset + length]
+        file = await self.server_file()
+        return await file.read(offset, length)
+
+    @property
+    def _is_believed(self) -> bool:
+        return trio.current_time() <= self._arrived_s + self._believe_s
+
+    def _covers(self, offset: int, length: int) -> bool:
+        is_whole = len(self._contents) == self.created.end_of_file
+        return is_whole or offset + length <= len(self._contents)
+
+    def forget(self) -> None:
+        """The file has changed: read it again."""
+        self._arrived_s = -math.inf
+
+    async def server_file(self) -> Open:
+        """Return a handle of the server's, opened now if there is none yet."""
+        async with self._turn:
+            if self._file is None:
+                self._file = await self._reopen()
+            return self._file
+
+    async def close(self) -> None:
+        """Give back what the server holds, if it holds anything."""
+        if self._file is not None:
+            await self._file.close()
