@@ -22,6 +22,9 @@ READ_AHEAD_KB: Final = 1024
 _TASKS_MAX: Final = 99
 """Requests of the kernel that are served at once."""
 
+_TASKS_MIN: Final = 12
+"""Tasks that wait for the kernel. With few, pyfuse3 ends and starts one for each request."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -47,7 +50,7 @@ async def serve(
             filesystem.state.kernel = invalidator
             nursery.start_soon(invalidator.run)
             nursery.start_soon(_announce, mountpoint, on_ready)
-            await pyfuse3.main(min_tasks=1, max_tasks=_TASKS_MAX)
+            await pyfuse3.main(min_tasks=_TASKS_MIN, max_tasks=_TASKS_MAX)
             nursery.cancel_scope.cancel()
     finally:
         pyfuse3.close(unmount=True)

@@ -25,6 +25,9 @@ from smbfs.wire.reparse import decode_reparse_point
 
 _REMEMBERED_MAX: Final = 4096
 
+# A plain int: this is asked for every entry of a listing, and flags are slow at it.
+_REPARSE_POINT: Final = int(FileAttributes.REPARSE_POINT)
+
 
 class Description(NamedTuple):
     """Everything that ``stat`` needs to know of one file."""
@@ -79,7 +82,7 @@ class Describer:
 
     def is_open_question(self, stat: FileStat) -> bool:
         """Whether the attributes leave open what the file is."""
-        if not stat.attributes & FileAttributes.REPARSE_POINT:
+        if not stat.attributes & _REPARSE_POINT:
             return self._may_be_mf_symlink(stat)
         file_type = S_IFMT(stat.mode) if stat.mode is not None else 0
         if file_type == S_IFLNK:

@@ -19,7 +19,7 @@ class Version(NamedTuple):
     change_time: int
 
 
-LISTED_ENTRY_S = 0.0005
+LISTED_ENTRY_S = 0.001
 """Seconds that a program takes to look at one entry of a directory that it has listed."""
 
 LISTING_TIMEOUT_MAX_S = 10.0

@@ -71,7 +71,7 @@ class Listing:
         """Whether the entry can't be shown as it is."""
         if self._state.share.posix and _MANGLED.fullmatch(entry.name):
             return True
-        if entry.stat.attributes & FileAttributes.REPARSE_POINT and not self._state.share.posix:
+        if not self._state.share.posix and entry.stat.attributes & FileAttributes.REPARSE_POINT:
             return True  # The server may follow it, and lookups then say something else.
         return self._state.describer.is_open_question(entry.stat)
 
