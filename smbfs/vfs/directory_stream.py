@@ -101,5 +101,6 @@ class DirectoryStream:
         before = b"\0".join(self._packed).split(b"\0")[:position]
         self._restart()
         self._first = position
-        self._packed = [b"\0".join(before)]
+        if before:
+            self._packed = [b"\0".join(before)]
         self._seen = {hash(name) for name in before}
