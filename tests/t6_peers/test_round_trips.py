@@ -78,10 +78,16 @@ def test_a_new_directory_is_a_look_and_one_compound(folder: Path, count: Count) 
     assert count((folder / "new").mkdir).total() <= 2
 
 
-def test_a_small_file_is_read_in_one_request(folder: Path, count: Count) -> None:
-    frames = count((folder / "file 1999").read_bytes)
-    assert frames["READ"] == 1
-    assert frames.total() <= 4
+def test_a_small_file_is_read_with_a_look_and_one_compound(folder: Path, count: Count) -> None:
+    assert count((folder / "file 1999").read_bytes) == {"CREATE": 2}
+
+
+def test_a_large_file_is_read_in_large_pieces(
+    work: Path, on_server: Callable[[Path], Path], count: Count
+) -> None:
+    (on_server(work) / "large").write_bytes(bytes(8 << 20))
+    frames = count((work / "large").read_bytes)
+    assert frames["READ"] == 8
 
 
 def test_a_small_file_is_written_in_one_request(folder: Path, count: Count) -> None:
@@ -132,3 +138,19 @@ def test_a_listing_never_hides_what_was_just_changed(folder: Path) -> None:
         moved.unlink()
         assert not moved.exists()
         assert (folder / f"file {index + 100}").exists()
+
+
+def test_a_small_file_that_is_held_open_follows_the_server(
+    work: Path, on_server: Callable[[Path], Path]
+) -> None:
+    """What came with the open is believed for a moment; then the file is opened for good."""
+    (on_server(work) / "held").write_bytes(b"first")
+    (on_server(work) / "held").chmod(0o666)
+    with (work / "held").open("rb", buffering=0) as file:
+        assert file.read() == b"first"
+        (work / "held").write_bytes(b"second, by us")
+        file.seek(0)
+        assert file.read() == b"second, by us"
+        (work / "held").unlink()
+        file.seek(0)
+        assert file.read() == b"second, by us"
