@@ -15,7 +15,7 @@ from benchmarks.chart import draw_chart
 from benchmarks.data import BLOCK
 from benchmarks.floors import below_floors
 from benchmarks.report import describe, format_table, to_json, write_json
-from benchmarks.run import CANDIDATES, Candidate, Samples, named_workloads, run_all
+from benchmarks.run import BASELINE, CANDIDATES, Candidate, Samples, named_workloads, run_all
 from benchmarks.workloads import WORKLOADS
 from tests.beds.guardian import BedError
 from tests.beds.samba import SambaServer
@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_json(options.json, document)
     if options.plot:
         options.plot.write_text(draw_chart(samples, subtitle))
+        if BASELINE not in samples.values:
+            print(f"the chart is empty: it compares with {BASELINE}, which was not measured")
     complaints = below_floors(samples) if options.floors else []
     for complaint in complaints:
         print(f"below its floor: {complaint}")
