@@ -15,6 +15,7 @@ from smbfs.client.open import Open
 from smbfs.errors import ServerStatusError, SmbfsError
 from smbfs.vfs.changes import end_of_file_request
 from smbfs.vfs.descriptions import Description
+from smbfs.vfs.direct_reader import DirectReader
 from smbfs.vfs.handles import Handle
 from smbfs.vfs.inodes import Inode
 from smbfs.vfs.lease_policy import Version
@@ -154,21 +155,28 @@ class Files:
         state = self._state
         opened = state.handles.opening(inode, stat.size)
         opened.end = max(opened.end, stat.size) if opened.is_dirty else stat.size
-        reader = gather = None
+        reader: FileReader | DirectReader | None = None
+        gather: WriteGather | None = None
         if _reads(flags):
-            reader = FileReader(
-                file,
-                state.blocks,
-                inode.number,
-                nursery=state.nursery,
-                believe_s=state.policy.block_timeout_s,
-            )
+            reader = self._reader(inode, file)
         if _writes(flags):
             assert isinstance(file, Open)  # Small files are opened for reading.
             gather = WriteGather(file, nursery=state.nursery, budget=state.budget)
         appends = bool(flags & os.O_APPEND)
         return state.handles.add(
             Handle(opened, file, inode_number=number, reader=reader, gather=gather, appends=appends)
+        )
+
+    def _reader(self, inode: Inode, file: Open | SmallFile) -> FileReader | DirectReader:
+        state = self._state
+        if not state.policy.use_page_cache:
+            return DirectReader(file)
+        return FileReader(
+            file,
+            state.blocks,
+            inode.number,
+            nursery=state.nursery,
+            believe_s=state.policy.block_timeout_s,
         )
 
     def _truncated(self, inode: Inode, number: int) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from smbfs.client.open import Open
+from smbfs.vfs.direct_reader import DirectReader
 from smbfs.vfs.inodes import Inode, InodeTable
 from smbfs.vfs.read_ahead import FileReader
 from smbfs.vfs.refusals import Refusal, Refused
@@ -92,7 +93,7 @@ class Handle:
         file: Open | SmallFile,
         *,
         inode_number: int,
-        reader: FileReader | None,
+        reader: FileReader | DirectReader | None,
         gather: WriteGather | None,
         appends: bool,
     ) -> None:

@@ -118,6 +118,10 @@ class KnownNames:
             known.is_reading = False
             known.is_too_large = too_large
 
+    def forget(self, directory: int) -> None:
+        """A directory may no longer be the one that was known."""
+        self._directories.pop(directory, None)
+
     def spoil(self, directory: int, name: bytes) -> None:
         """A name has changed, or what it stands for has."""
         known = self._directories.get(directory)

@@ -186,14 +186,26 @@ class MountState:
 
     def admit(self, parent: Inode, name: bytes, description: Description) -> Inode:
         """Return the inode of an entry that the server has just described."""
-        stat = description.stat
+        before = self.inodes.numbers.of_id(description.stat.file_id)
+        if before is not None and before.children and self.inodes.child(parent, name) is not before:
+            self._forget_contents(before)
         return self.inodes.admit(
             parent,
             name,
-            file_id=stat.file_id,
+            file_id=description.stat.file_id,
             file_type=description.file_type,
             link_count=self._known_links(description),
         )
+
+    def _forget_contents(self, directory: Inode) -> None:
+        """Believe nothing of a directory that turns up elsewhere.
+
+        Somebody else has moved it, or removed it and made another one, to which the server gave
+        the same id.
+        """
+        self.known_names.forget(directory.number)
+        for name in directory.children or ():
+            self.kernel.entry_changed(directory.number, name)
 
     def _known_links(self, description: Description) -> int:
         # Listings without POSIX extensions say 1 for "not told".

@@ -1,7 +1,8 @@
 """Mount a share in a process of its own, without the command line: what a test of the mount needs.
 
-Run as ``python -m tests.t4_fuse.mount_process UNC MOUNTPOINT OPTIONS`` with the password in
-``$PASSWORD`` and MountOptions as JSON; it prints ``ready`` and serves until it is told to end.
+Run as ``python -m tests.t4_fuse.mount_process UNC MOUNTPOINT OPTIONS`` with ``$USERNAME`` and
+``$PASSWORD``, and MountOptions as JSON. It exits with 0 when the mount answers and leaves a child
+that serves it until it is unmounted or told to end; or with 1 and a traceback.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import logging
 import os
 import signal
 import sys
-from pathlib import Path
 
 import trio
 
@@ -23,8 +23,10 @@ from smbfs.config.unc import parse_unc
 from smbfs.fuse.mount import serve
 from smbfs.vfs.filesystem import open_filesystem
 
+READY = b"ready"
 
-async def mount(unc_text: str, mountpoint: str, options: MountOptions) -> None:
+
+async def mount(unc_text: str, mountpoint: str, options: MountOptions, ready: int) -> None:
     unc = parse_unc(unc_text)
     credentials = Credentials(os.environ["USERNAME"], password=os.environ["PASSWORD"])
     async with trio.open_nursery() as nursery:
@@ -38,13 +40,13 @@ async def mount(unc_text: str, mountpoint: str, options: MountOptions) -> None:
                 mountpoint,
                 options,
                 source=str(unc),
-                on_ready=_say_ready,
+                on_ready=lambda: _say_ready(ready),
             )
         nursery.cancel_scope.cancel()
 
 
-def _say_ready() -> None:
-    os.write(1, b"ready\n")
+def _say_ready(ready: int) -> None:
+    os.write(ready, READY)
 
 
 async def _end_on_signal(scope: trio.CancelScope) -> None:
@@ -53,12 +55,17 @@ async def _end_on_signal(scope: trio.CancelScope) -> None:
             scope.cancel()
 
 
-def main() -> None:
+def main() -> int:
     unc, mountpoint, options = sys.argv[1:]
-    level = logging.DEBUG if Path(mountpoint).with_name("debug").exists() else logging.INFO
-    logging.basicConfig(level=level, stream=sys.stderr)
-    trio.run(mount, unc, mountpoint, MountOptions(**json.loads(options)))
+    receive, send = os.pipe()
+    if os.fork():
+        os.close(send)
+        return 0 if os.read(receive, len(READY)) == READY else 1
+    os.close(receive)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    trio.run(mount, unc, mountpoint, MountOptions(**json.loads(options)), send)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
