@@ -6,7 +6,6 @@ real names behind the ones that old Samba servers send for names which Windows w
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import trio
@@ -16,6 +15,7 @@ from smbfs.errors import ServerStatusError, SmbfsError, WireError
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.directory_stream import Listed
 from smbfs.vfs.inodes import Inode
+from smbfs.vfs.mangled_names import may_be_mangled, real_name
 from smbfs.vfs.removal import Removal
 from smbfs.vfs.state import MountState
 from smbfs.wire.create import FileAttributes
@@ -23,9 +23,6 @@ from smbfs.wire.fscc import DirectoryEntry
 
 QUESTIONS_MAX: Final = 32
 """Questions about single entries that are under way at once."""
-
-_MANGLED: Final = re.compile(r"[0-9A-Z_~#$%&'()@^`{}!-]{1,6}~[0-9A-Z](\.[0-9A-Z_~-]{1,3})?")
-"""How Samba writes a name that it thinks its client can't take (8.3, with a hash)."""
 
 
 class Listing:
@@ -69,7 +66,7 @@ class Listing:
 
     def _is_open(self, entry: DirectoryEntry) -> bool:
         """Whether the entry can't be shown as it is."""
-        if self._state.share.posix and _MANGLED.fullmatch(entry.name):
+        if self._state.share.posix and may_be_mangled(entry.name):
             return True
         if not self._state.share.posix and entry.stat.attributes & FileAttributes.REPARSE_POINT:
             return True  # The server may follow it, and lookups then say something else.
@@ -86,8 +83,8 @@ class Listing:
         try:
             directory = state.path(self._inode)
             path = state.share.join(directory, name)
-            if state.share.posix and _MANGLED.fullmatch(name):
-                name = await state.share.real_name(path, entry.stat.file_id) or name
+            if state.share.posix and may_be_mangled(name):
+                name = await real_name(state.share, path, entry.stat.file_id) or name
                 path = state.share.join(directory, name)
             if state.share.posix:
                 description = await state.describer.complete(path, entry.stat)

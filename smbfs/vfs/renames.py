@@ -56,7 +56,7 @@ class Renames:
         found = state.inodes.find(parent, name)
         target = state.inodes.child(new_parent, new_name)
         reparse = await reparse_point_of(state, found[0]) if found is not None else None
-        with state.renaming(), state.changing((parent, name), (new_parent, new_name)):
+        with state.rename_gate.renaming(), state.changing((parent, name), (new_parent, new_name)):
             old_path = state.path_in(parent, name)
             new_path = state.path_in(new_parent, new_name)
             if flags & RENAME_NOREPLACE:

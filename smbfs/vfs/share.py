@@ -48,7 +48,8 @@ STAT_ACCESS: Final = AccessMask.READ_ATTRIBUTES
 """What asking for attributes needs."""
 
 _LIST_ACCESS: Final = AccessMask.LIST_DIRECTORY | STAT_ACCESS
-_SHARE_ALL: Final = ShareAccess.READ | ShareAccess.WRITE | ShareAccess.DELETE
+SHARE_ALL: Final = ShareAccess.READ | ShareAccess.WRITE | ShareAccess.DELETE
+"""How everything is opened here: nobody else is kept out."""
 _STAT_SIZE: Final = 4096
 """Bytes that an answer to a stat may have: FileAllInformation ends with the whole path."""
 
@@ -148,7 +149,7 @@ class Share:
             path,
             access,
             attributes,
-            _SHARE_ALL,
+            SHARE_ALL,
             disposition,
             options,
             contexts=contexts,
@@ -164,7 +165,7 @@ class Share:
     def stat_query(self, file_id: FileId = FileId.RELATED) -> QueryInfoRequest:
         """Return the question for everything that ``stat`` shows."""
         if not self.posix:
-            return replace(self._all_query(), file_id=file_id)
+            return replace(self.all_query(), file_id=file_id)
         return QueryInfoRequest(file_id, InfoType.FILE, FileInfoClass.POSIX, _STAT_SIZE)
 
     def decode_stat(self, body: memoryview) -> FileStat:
@@ -181,14 +182,15 @@ class Share:
         if self.posix:
             return Seen(await self._stat_posix(path), None)
         try:
-            data = await self._query(path, self._all_query(), CreateOptions(0))
+            data = await self._query(path, self.all_query(), CreateOptions(0))
         except ServerStatusError as error:
             if error.status not in STOPPED_AT_REPARSE_POINT:
                 raise
-            data = await self._query(path, self._all_query())
+            data = await self._query(path, self.all_query())
         return Seen(decode_file_all_information(data), _last_name(data))
 
-    def _all_query(self) -> QueryInfoRequest:
+    def all_query(self) -> QueryInfoRequest:
+        """Return the question for what every server tells, the path as it spells it included."""
         size = min(_PATH_SIZE_MAX, self.tree.max_transact_size)
         return QueryInfoRequest(FileId.RELATED, InfoType.FILE, FileInfoClass.ALL, size)
 
@@ -209,7 +211,7 @@ class Share:
             if error.status != NtStatus.STATUS_REPARSE_POINT_NOT_RESOLVED:
                 raise
         # Samba stores links of some dialects that its POSIX information can't describe.
-        return decode_file_all_information(await self._query(path, self._all_query()))
+        return decode_file_all_information(await self._query(path, self.all_query()))
 
     async def read_reparse_point(self, path: str) -> bytes:
         """Return the raw reparse point at ``path``."""
@@ -224,22 +226,6 @@ class Share:
             InfoType.FILE, question.info_class, length=question.output_buffer_length
         )
         return decode_posix_information(data) if self.posix else decode_file_all_information(data)
-
-    async def real_name(self, path: str, file_id: int) -> str | None:
-        """Return the name that Samba before 4.23 hides behind an 8.3 name it made up.
-
-        Only opens without POSIX extensions know such names. None if it hides nothing.
-        """
-        create = CreateRequest(path.replace("/", "\\"), STAT_ACCESS, share_access=_SHARE_ALL)
-        try:
-            (answer,) = await self.compound(create, self._all_query())
-        except ServerStatusError:
-            return None
-        data = QueryInfoResponse.decode(answer).data
-        if decode_file_all_information(data).file_id != file_id:
-            return None
-        above = path.rpartition("/")[0]
-        return _path_of(data)[len(above) + bool(above) :] or None
 
     # ------------------------------------------------------------- open files
 
@@ -335,7 +321,7 @@ def stat_of_open(created: CreateResponse) -> FileStat:
     )
 
 
-def _path_of(data: memoryview) -> str:
+def path_of(data: memoryview) -> str:
     """Return the path at the end of FileAllInformation. Spec: [MS-FSCC] 2.4.2."""
     length = int.from_bytes(data[_ALL_SIZE : _ALL_SIZE + 4], "little")
     path = data[_ALL_SIZE + 4 : _ALL_SIZE + 4 + length]
@@ -343,4 +329,4 @@ def _path_of(data: memoryview) -> str:
 
 
 def _last_name(data: memoryview) -> str:
-    return _path_of(data).rpartition("\\")[2]
+    return path_of(data).rpartition("\\")[2]

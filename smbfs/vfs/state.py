@@ -31,6 +31,7 @@ from smbfs.vfs.inodes import Inode, InodeTable
 from smbfs.vfs.known_names import KnownNames
 from smbfs.vfs.lease_policy import LeasePolicy, lease_policy
 from smbfs.vfs.refusals import Refusal, Refused
+from smbfs.vfs.rename_gate import RenameGate
 from smbfs.vfs.share import Share
 from smbfs.vfs.write_gather import WriteBudget
 from smbfs.wire.ntstatus import NtStatus
@@ -107,8 +108,7 @@ class MountState:
         self.kernel: KernelCache = NoKernelCache()
         self.hidden_names = 0
         """Names of the server that could not be shown."""
-        self._renaming = 0
-        self._renamed = trio.Event()
+        self.rename_gate = RenameGate()
 
     # ------------------------------------------------------------- paths
 
@@ -161,26 +161,10 @@ class MountState:
             except ServerStatusError as error:
                 if error.status not in gone:
                     raise
-                await self._renames_settled()
+                await self.rename_gate.settled()
                 if find_path() == path:
                     raise Refused(Refusal.STALE, path) from error
         raise Refused(Refusal.STALE, "renamed too often")
-
-    @contextmanager
-    def renaming(self) -> Iterator[None]:
-        """Mark that the server may know a rename that we have not noted yet."""
-        self._renaming += 1
-        try:
-            yield
-        finally:
-            self._renaming -= 1
-            if not self._renaming:
-                self._renamed.set()
-                self._renamed = trio.Event()
-
-    async def _renames_settled(self) -> None:
-        if self._renaming:
-            await self._renamed.wait()
 
     # ------------------------------------------------------------- answers
 
