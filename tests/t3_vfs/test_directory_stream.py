@@ -33,7 +33,7 @@ class ScriptedListing:
 
 
 async def read_all(stream: DirectoryStream, start: int = 0) -> list[str]:
-    names = []
+    names: list[str] = []
     while (listed := await stream.entry(start + len(names))) is not None:
         names.append(listed.name.decode())
     return names
