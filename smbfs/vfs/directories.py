@@ -11,12 +11,14 @@ import trio
 
 from smbfs.errors import SmbfsError
 from smbfs.vfs.attributes import Attributes
+from smbfs.vfs.descriptions import Description
 from smbfs.vfs.directory_stream import DirectoryStream, Listed
 from smbfs.vfs.handles import Numbered
 from smbfs.vfs.inodes import Inode
 from smbfs.vfs.listing import Listing
 from smbfs.vfs.refusals import Refused
 from smbfs.vfs.removal import Removal
+from smbfs.vfs.share import stat_of_open
 from smbfs.vfs.state import Entry, MountState
 
 Emit = Callable[[bytes, Entry, int], bool]
@@ -53,8 +55,14 @@ class Directories:
         state = self._state
         inode = state.inodes.get(number)
         directory = await state.at(inode, state.share.open_directory)
-        state.inodes.pin(inode)
         listing = Listing(state, self._removal, inode, directory)
+        try:
+            # Another directory by this name: the kernel shall look it up before it lists it.
+            state.check_same(inode, Description(stat_of_open(directory.created)))
+        except Refused:
+            await listing.aclose()
+            raise
+        state.inodes.pin(inode)
         return self._open.add(OpenDirectory(inode, listing))
 
     async def read(self, number: int, start: int, emit: Emit) -> None:

@@ -15,7 +15,7 @@ from smbfs.errors import ServerStatusError, SmbfsError, WireError
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.directory_stream import Listed
 from smbfs.vfs.inodes import Inode
-from smbfs.vfs.mangled_names import may_be_mangled, real_name
+from smbfs.vfs.mangled_names import may_be_mangled, path_without_extensions, real_name
 from smbfs.vfs.removal import Removal
 from smbfs.vfs.state import MountState
 from smbfs.wire.create import FileAttributes
@@ -33,6 +33,8 @@ class Listing:
         self._removal = removal
         self._inode = inode
         self._directory = directory
+        self._hidden_path: str | None = None
+        """The path of the directory to who has no POSIX extensions, once it was needed."""
 
     async def next_piece(self, *, restart: bool) -> list[Listed] | None:
         """Return the next entries that can be shown, or None when there are no more."""
@@ -61,6 +63,19 @@ class Listing:
         """Give the directory back."""
         await self._directory.close()
 
+    async def _real_name(self, directory: str, entry: DirectoryEntry) -> str | None:
+        share = self._state.share
+        if self._hidden_path is None:
+            steps = []
+            at = self._inode
+            while at.parent is not None:
+                steps.append((self._state.path(at), at.file_id))
+                at = at.parent
+            below_root = await path_without_extensions(share, steps[::-1])
+            root = share.path(()).replace("/", "\\")
+            self._hidden_path = "\\".join(part for part in (root, below_root) if part)
+        return await real_name(share, directory, self._hidden_path, entry)
+
     def _is_ordinary(self, entry: DirectoryEntry) -> bool:
         return entry.name not in {".", ".."} and not self._removal.hides(entry.name)
 
@@ -84,7 +99,7 @@ class Listing:
             directory = state.path(self._inode)
             path = state.share.join(directory, name)
             if state.share.posix and may_be_mangled(name):
-                name = await real_name(state.share, path, entry.stat.file_id) or name
+                name = await self._real_name(directory, entry) or name
                 path = state.share.join(directory, name)
             if state.share.posix:
                 description = await state.describer.complete(path, entry.stat)

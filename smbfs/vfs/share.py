@@ -267,8 +267,9 @@ class Share:
 
     async def open_directory(self, path: str) -> Open:
         """Open a directory to list it."""
+        options = CreateOptions.DIRECTORY_FILE
         return await self.tree.create(
-            self.create_request(path, _LIST_ACCESS, options=CreateOptions.DIRECTORY_FILE)
+            self.create_request(path, _LIST_ACCESS, options=options, with_file_id=True)
         )
 
     async def list_piece(self, directory: Open, *, restart: bool) -> list[DirectoryEntry] | None:
