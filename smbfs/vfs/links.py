@@ -5,9 +5,10 @@ from __future__ import annotations
 from stat import S_IFLNK, S_IFMT, S_IFREG
 from typing import Final
 
-from smbfs.errors import InvalidName, ServerStatusError
+from smbfs.errors import ServerStatusError
 from smbfs.vfs import changes
 from smbfs.vfs.descriptions import Description
+from smbfs.vfs.names import NameNotText
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.share import NOT_SUPPORTED
 from smbfs.vfs.special_files import (
@@ -55,7 +56,7 @@ class Links:
             else:
                 candidates = windows_links(target, state.share.names)
         except UnicodeDecodeError as error:
-            raise InvalidName("the target of a link is not UTF-8") from error
+            raise NameNotText("the target of a link is not UTF-8") from error
         return await self._make_special(
             parent_number, name, candidates, _LINK_MODE, SpecialFile(S_IFLNK, target)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from tests.conftest import require_fuse
 
 KINDS = ("posix", "windows")
 _ANSWERS_WITHIN_S = 60.0
+_HAPPENS_WITHIN_S = 20.0
 
 MountShare = Callable[..., "Mount"]
 
@@ -51,6 +53,14 @@ class Place:
     def posix(self) -> bool:
         """Whether the mount uses the POSIX extensions."""
         return self.kind == "posix"
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what the kernel or the server does in its own time, such as the last close."""
+    deadline = time.monotonic() + _HAPPENS_WITHIN_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
 
 
 @contextmanager

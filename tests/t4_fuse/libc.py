@@ -33,6 +33,11 @@ def renameat2(old: Path, new: Path, flags: int) -> None:
         raise OSError(number, os.strerror(number), str(old))
 
 
+def leads_to(link: Path) -> str:
+    """Where a link leads, exactly (``Path.readlink`` would tidy it up)."""
+    return os.readlink(link)  # noqa: PTH115
+
+
 class DirectoryReader:
     """An open directory with the calls of readdir(3)."""
 

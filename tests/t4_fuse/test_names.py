@@ -78,7 +78,7 @@ def test_names_that_are_too_long(place: Place, name: str) -> None:
         (place.path / name).touch,
         (place.path / name).mkdir,
         (place.path / name).stat,
-        lambda: pathlib.Path(place.path / name).symlink_to("x"),
+        lambda: (place.path / name).symlink_to("x"),
     ):
         with pytest.raises(OSError, match="too long") as refused:
             use()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.beds.samba import SambaServer
-from tests.t4_fuse.conftest import KINDS, MountShare, Place
+from tests.t4_fuse.conftest import KINDS, MountShare, Place, wait_until
 
 
 def hidden(folder: Path) -> list[str]:
@@ -97,7 +97,7 @@ def test_nothing_is_left(place: Place) -> None:
             file.unlink()
     assert list(place.served.iterdir()) == []
     assert hidden(root) == []
-    assert hidden(place.served.parent) == []
+    wait_until(lambda: hidden(place.served.parent) == [])
 
 
 def test_one_of_two_names(place: Place) -> None:
@@ -141,7 +141,7 @@ def test_a_mount_that_dies_leaves_nothing(
     with pytest.raises(OSError, match="not connected"):
         os.close(opened)
     assert list(served_folder.iterdir()) == []
-    assert hidden(samba.share_path()) == []
+    wait_until(lambda: hidden(samba.share_path()) == [])
 
 
 def test_a_read_only_file_is_removed(place: Place) -> None:
