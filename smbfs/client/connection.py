@@ -53,6 +53,7 @@ class Connection:
         self._timeout_s = timeout_s
         self._last_received = trio.current_time()
         self._must_flush = trio.Event()
+        self._send_error: TransportError | None = None
         self._ended = trio.Event()
 
     @property
@@ -113,7 +114,13 @@ class Connection:
         self._pump()
 
     def _pump(self) -> None:
-        """Hand the stream every frame that credits and its buffers allow. No checkpoint."""
+        """Hand the stream every frame that credits and its buffers allow. No checkpoint.
+
+        Nobody is woken here, since the caller may be the very task that is about to sleep: an
+        error is left to ``_write``, and until it has ended the connection nothing is sent.
+        """
+        if self._send_error is not None:
+            return
         try:
             while not self.stream.unflushed:
                 frame = self.engine.next_transmission()
@@ -121,7 +128,7 @@ class Connection:
                     return
                 self.stream.send(frame)
         except TransportError as error:
-            self._fail(error)
+            self._send_error = error
         self._must_flush.set()
 
     # ------------------------------------------------------------------- tasks
@@ -139,8 +146,8 @@ class Connection:
         while True:
             await self._must_flush.wait()
             self._must_flush = trio.Event()
-            if self.engine.failure is not None:
-                raise self.engine.failure
+            if self._send_error is not None:
+                raise self._send_error
             await self.stream.flush()
             self._pump()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -20,6 +20,7 @@ from smbfs.errors import (
     RemoteProtocolError,
     TransportError,
 )
+from smbfs.transport.base import Buffer
 from smbfs.transport.memory import MemoryStream, memory_stream_pair
 from smbfs.wire.create import CreateRequest
 from smbfs.wire.header import Command
@@ -156,6 +157,44 @@ async def test_a_lost_connection_wakes_everybody(autojump_clock: trio.testing.Mo
             await bed.read(0, 100)
         assert not caught.value.request_sent
         assert not bed.connection.is_alive
+
+
+def break_sending(monkeypatch: pytest.MonkeyPatch, bed: Bed) -> None:
+    """Let every ``send`` fail from now on, as after a reset of the connection."""
+
+    def send(_buffers: Sequence[Buffer]) -> None:
+        raise TransportError("broken pipe")
+
+    monkeypatch.setattr(bed.connection.stream, "send", send)
+
+
+async def test_a_send_that_fails_is_raised_by_every_caller(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Also by the one that was about to sleep, even with a child task that is cancelled."""
+    async with signed_on() as bed:
+        break_sending(monkeypatch, bed)
+
+        async def read() -> None:
+            with pytest.raises(TransportError, match="broken pipe"):
+                await bed.read(0, 100)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await read()
+        assert not bed.connection.is_alive
+
+
+async def test_a_cancelled_caller_whose_send_fails_is_just_cancelled(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with signed_on() as bed:
+        break_sending(monkeypatch, bed)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await bed.read(0, 100)
+        assert scope.cancelled_caught
+        assert str(await bed.connection.wait_ended()) == "broken pipe"
 
 
 async def test_garbage_ends_the_connection_with_its_reason(
