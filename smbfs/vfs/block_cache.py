@@ -12,6 +12,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import NamedTuple
 
+BLOCK_SIZE = 1024 * 1024
+"""Bytes of a block. The same for every reader of a mount: blocks are known by their index."""
+
 
 class Block(NamedTuple):
     """Contents of one aligned piece of a file."""
@@ -25,9 +28,10 @@ class Block(NamedTuple):
 class BlockCache:
     """All blocks of one mount, bounded in bytes."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, block_size: int = BLOCK_SIZE) -> None:
         """``limit``: bytes that may be held."""
         self.limit = limit
+        self.block_size = block_size
         self.size = 0
         self.hits = 0
         self.misses = 0

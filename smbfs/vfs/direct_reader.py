@@ -27,6 +27,3 @@ class DirectReader:
             offset += len(data)
             length -= len(data)
         return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def invalidate(self) -> None:
-        """There is nothing to forget."""

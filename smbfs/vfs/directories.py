@@ -110,8 +110,12 @@ class Directories:
             # It leads to a directory above: a number of its own ends no path in itself.
             alone = listed.description._replace(stat=listed.description.stat._replace(file_id=0))
             inode = state.admit(parent, listed.name, alone)
-        shown = state.present(inode, listed.description)
-        entry = state.show_listed(inode, shown, directory.stream.length)
+        entry = state.show_listed(
+            inode,
+            listed.description,
+            entries=directory.stream.length,
+            asked_s=listed.asked_s,
+        )
         if not emit(listed.name, entry, position):
             state.inodes.drop_if_unused(inode)
             return False

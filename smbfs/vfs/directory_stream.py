@@ -23,6 +23,8 @@ class Listed(NamedTuple):
 
     name: bytes
     description: Description
+    asked_s: float = 0.0
+    """When the server was asked, in seconds of the event loop's clock."""
 
 
 class Source(Protocol):

@@ -11,6 +11,8 @@ import os
 from stat import S_IFREG
 from typing import Final, NamedTuple
 
+import trio
+
 from smbfs.client.open import Open
 from smbfs.errors import ServerStatusError, SmbfsError
 from smbfs.vfs.changes import end_of_file_request
@@ -104,9 +106,14 @@ class Files:
 
         async def reopen() -> Open:
             file = await state.at(inode, lambda path: state.share.open(path, _READ_ACCESS))
-            state.check_same(inode, Description(stat_of_open(file.created)))
+            try:
+                state.check_same(inode, Description(stat_of_open(file.created)))
+            except BaseException:
+                state.nursery.start_soon(_close_quietly, file)
+                raise
             return file
 
+        content_changes, asked_s = inode.content_changes, trio.current_time()
         try:
             created, contents = await state.at(
                 inode, lambda path: state.share.read_small(path, SMALL_FILE_SIZE_MAX)
@@ -120,6 +127,9 @@ class Files:
             state.share.tree,
             created,
             contents,
+            inode=inode,
+            content_changes=content_changes,
+            asked_s=asked_s,
             believe_s=state.policy.block_timeout_s,
             reopen=reopen,
         )
@@ -161,7 +171,12 @@ class Files:
             reader = self._reader(inode, file)
         if _writes(flags):
             assert isinstance(file, Open)  # Small files are opened for reading.
-            gather = WriteGather(file, nursery=state.nursery, budget=state.budget)
+            gather = WriteGather(
+                file,
+                nursery=state.nursery,
+                budget=state.budget,
+                on_written=lambda: state.forget_content(inode),
+            )
         appends = bool(flags & os.O_APPEND)
         return state.handles.add(
             Handle(opened, file, inode_number=number, reader=reader, gather=gather, appends=appends)
@@ -174,7 +189,7 @@ class Files:
         return FileReader(
             file,
             state.blocks,
-            inode.number,
+            inode,
             nursery=state.nursery,
             believe_s=state.policy.block_timeout_s,
         )
@@ -189,6 +204,8 @@ class Files:
     def _opened(self, inode: Inode, handle: int, stat: FileStat) -> OpenedFile:
         version = Version(stat.size, stat.change_time)
         keep = self._state.policy.may_keep_pages(inode.version, version)
+        if inode.version != version:
+            self._state.forget_content(inode)  # Somebody else has changed it.
         inode.version = version
         return OpenedFile(handle, keep, self._state.policy.use_page_cache)
 
@@ -206,8 +223,8 @@ class Files:
         finally:
             # Not earlier: as long as it is known, nobody trusts a listing about its file.
             state.handles.remove(number)
-            if handle.reader is not None and not handle.opened.handles:
-                handle.reader.invalidate()
+            if not handle.opened.handles:
+                state.blocks.discard_inode(handle.opened.inode.number)
             await handle.file.close()
             if handle.gather is not None:
                 state.spoil_names(handle.opened.inode)
@@ -239,6 +256,9 @@ class Files:
         if handle.gather is None:
             raise Refused(Refusal.BAD_HANDLE, "not opened for writing")
         opened, inode = handle.opened, handle.opened.inode
+        # What another handle wrote there before must not reach the server after this.
+        while (other := _overlapping(handle, offset, len(data))) is not None:
+            await other.drain()
         position = offset
         if handle.appends and offset == inode.shown_size and offset != opened.end:
             # The kernel appends where it thinks that the file ends; it does not.
@@ -261,6 +281,15 @@ class Files:
         if handle.gather is not None:
             await handle.gather.flush()
             await (await handle.server_file()).flush()
+
+
+def _overlapping(handle: Handle, offset: int, length: int) -> WriteGather | None:
+    """Return the writes of another handle of the file that this range overlaps, if there are."""
+    for other in handle.opened.handles:
+        gather = other.gather if other is not handle else None
+        if gather is not None and gather.holds(offset, offset + length):
+            return gather
+    return None
 
 
 def _reads(flags: int) -> bool:

@@ -67,14 +67,6 @@ class OpenFile:
             if handle.gather is not None:
                 await handle.gather.drain()
 
-    def forget_blocks(self) -> None:
-        """Drop everything that was read ahead: the content has changed."""
-        for handle in self.handles:
-            if handle.reader is not None:
-                handle.reader.invalidate()
-            if isinstance(handle.file, SmallFile):
-                handle.file.forget()
-
     def writable(self, preferred: Handle | None = None) -> Handle | None:
         """Return a handle that may write, ``preferred`` if it may."""
         if preferred is not None and preferred.gather is not None:

@@ -18,6 +18,7 @@ INVARIANT: following ``parent`` ends at the root, or at an inode that was remove
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 from smbfs.vfs.inode_numbers import ROOT_NUMBER, InodeNumbers
@@ -29,7 +30,9 @@ class Inode:
     """One file, directory or link. Only the table changes it."""
 
     __slots__ = (
+        "changed_s",
         "children",
+        "content_changes",
         "file_id",
         "file_type",
         "links",
@@ -60,6 +63,11 @@ class Inode:
         """Open files and running operations that need this inode, whatever the kernel says."""
         self.shown_size = -1
         """The size that the kernel believes, as far as we told it."""
+        self.changed_s = -math.inf
+        """When something of it was last changed here, in seconds of the event loop's clock."""
+        self.content_changes = 0
+        """Changes of its content, ours and those that we learned of: what was asked for before
+        the last one is not to be remembered."""
         self.version: Version | None = None
         """The version of the content that the kernel's pages are from."""
 

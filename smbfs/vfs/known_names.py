@@ -54,6 +54,13 @@ class _Directory:
     spoiled: set[bytes] = field(default_factory=set)
 
 
+class Reading(NamedTuple):
+    """A listing on its way."""
+
+    directory: int
+    known: _Directory
+
+
 class KnownNames:
     """Listings of directories, by the number of the directory's inode. Times are in seconds."""
 
@@ -94,29 +101,31 @@ class KnownNames:
             and not known.is_too_large
         )
 
-    def begin(self, directory: int) -> None:
-        """The listing is being read: what changes from now on may be missing in it."""
+    def begin(self, directory: int) -> Reading:
+        """The listing is being read: what changes from now on may be missing in it.
+
+        Give what is returned to :meth:`complete` or :meth:`give_up`.
+        """
         known = self._directories[directory]
         known.is_reading = True
         known.until_s = 0.0
         known.spoiled.clear()
+        return Reading(directory, known)
 
-    def complete(self, directory: int, listed: Iterable[Listed], until_s: float) -> None:
+    def complete(self, reading: Reading, listed: Iterable[Listed], until_s: float) -> None:
         """Keep the listing, to be believed until a time."""
-        known = self._directories.get(directory)
-        if known is None:
-            return
+        known = reading.known
+        if self._directories.get(reading.directory) is not known:
+            return  # It was forgotten meanwhile, and what was spoiled with it.
         known.is_reading = False
         known.entries = {each.name: each.description for each in listed}
         known.folded = {self._fold(name) for name in known.entries} if self._fold else set()
         known.until_s = until_s
 
-    def give_up(self, directory: int, *, too_large: bool) -> None:
+    def give_up(self, reading: Reading, *, too_large: bool) -> None:
         """The listing could not be read, or has too many entries."""
-        known = self._directories.get(directory)
-        if known is not None:
-            known.is_reading = False
-            known.is_too_large = too_large
+        reading.known.is_reading = False
+        reading.known.is_too_large = too_large
 
     def forget(self, directory: int) -> None:
         """A directory may no longer be the one that was known."""

@@ -38,6 +38,7 @@ class Listing:
 
     async def next_piece(self, *, restart: bool) -> list[Listed] | None:
         """Return the next entries that can be shown, or None when there are no more."""
+        asked_s = trio.current_time()
         entries = await self._state.share.list_piece(self._directory, restart=restart)
         if entries is None:
             return None
@@ -57,7 +58,7 @@ class Listing:
                 for index in questions:
                     nursery.start_soon(ask, index)
         self._state.hidden_names += shown.count(None)
-        return [listed for listed in shown if listed is not None]
+        return [listed._replace(asked_s=asked_s) for listed in shown if listed is not None]
 
     async def aclose(self) -> None:
         """Give the directory back."""

@@ -76,7 +76,7 @@ class Namespace:
     async def _read_names(self, parent: Inode) -> None:
         state, names = self._state, self._state.known_names
         until_s = trio.current_time() + state.policy.entry_timeout_s
-        names.begin(parent.number)
+        reading = names.begin(parent.number)
         listed: list[Listed] | None = None
         try:
             listed = await read_listing(state, self._removal, parent, limit=ENTRIES_MAX)
@@ -84,9 +84,9 @@ class Namespace:
             _log.debug("listing for lookups: %s", error)
         finally:
             if listed is None:
-                names.give_up(parent.number, too_large=True)
+                names.give_up(reading, too_large=True)
         if listed is not None:
-            names.complete(parent.number, listed, until_s)
+            names.complete(reading, listed, until_s)
 
     def forget(self, number: int, count: int) -> None:
         """The kernel forgets an inode as often as ``count``."""

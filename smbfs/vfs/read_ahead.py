@@ -5,6 +5,8 @@ block to ``WINDOW_BLOCKS_MAX`` while the reader keeps its course. A reader that 
 with exactly what it asks for. The kernel splits and slightly reorders what a program reads, so
 "on course" means near the last position, not at it.
 
+What was asked for before the content changed is handed to who asked, and not remembered.
+
 A block that was read to its end is dropped: the kernel has it now, and the buffer is reused while
 it is warm. Keeping blocks for longer waits for leases (``lease_policy``).
 """
@@ -20,9 +22,6 @@ from smbfs.errors import SmbfsError
 from smbfs.vfs.block_cache import Block, BlockCache
 from smbfs.wire.create import CreateResponse
 from smbfs.wire.message import Buffer
-
-BLOCK_SIZE = 1024 * 1024
-"""Bytes of a block; less where the server's largest READ is smaller."""
 
 WINDOW_BLOCKS_MAX = 12
 """Blocks requested ahead of a reader that keeps its course."""
@@ -46,12 +45,21 @@ class ReadableFile(Protocol):
         """Return up to ``length`` bytes from ``offset``; fewer only at the end, or by chance."""
 
 
+class Content(Protocol):
+    """Whose content is read; :class:`smbfs.vfs.inodes.Inode` has it."""
+
+    number: int
+    content_changes: int
+
+
 class _Fetch:
     """A block under way. ``data`` is set when it arrived, ``error`` when it did not."""
 
-    __slots__ = ("arrived", "data", "error")
+    __slots__ = ("arrived", "content_changes", "data", "error")
 
-    def __init__(self) -> None:
+    def __init__(self, content_changes: int) -> None:
+        self.content_changes = content_changes
+        """How often the file had changed when this was asked for."""
         self.arrived = trio.Event()
         self.data: memoryview | None = None
         self.error: SmbfsError | None = None
@@ -64,7 +72,7 @@ class FileReader:
         self,
         file: ReadableFile,
         cache: BlockCache,
-        inode: int,
+        inode: Content,
         *,
         nursery: trio.Nursery,
         believe_s: float,
@@ -75,7 +83,7 @@ class FileReader:
         self._inode = inode
         self._nursery = nursery
         self._believe_s = believe_s
-        self._block_size = min(BLOCK_SIZE, file.tree.max_read_size)
+        self._block_size = cache.block_size
         self._fetches: dict[int, _Fetch] = {}
         self._window = 1
         self._expected_offset = 0
@@ -104,15 +112,10 @@ class FileReader:
             data = await self._block(index, end)
             parts.append(data[start:end])
             if end == self._block_size:
-                self._cache.discard(self._inode, index)
+                self._cache.discard(self._inode.number, index)
             if len(data) < self._block_size:
                 break
         return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def invalidate(self) -> None:
-        """Forget what was read ahead and what is under way: the file has changed."""
-        self._cache.discard_inode(self._inode)
-        self._fetches.clear()
 
     def _on_course(self, offset: int) -> bool:
         distance = abs(offset - self._expected_offset)
@@ -125,17 +128,24 @@ class FileReader:
         for index in range(first, last + 1 + window):
             if index > max(self._end_index, last):
                 break
-            if index not in self._fetches and self._cached(index) is None:
+            if self._under_way(index) is None and self._cached(index) is None:
                 self._start(index)
         if self._expected_offset % self._block_size == 0:
             self._window = min(2 * self._window, WINDOW_BLOCKS_MAX)
 
     def _cached(self, index: int) -> Block | None:
         oldest_s = trio.current_time() - self._believe_s
-        return self._cache.get(self._inode, index, not_before_s=oldest_s)
+        return self._cache.get(self._inode.number, index, not_before_s=oldest_s)
+
+    def _under_way(self, index: int) -> _Fetch | None:
+        """Return the fetch of a block, unless the file has changed since it was asked for."""
+        fetch = self._fetches.get(index)
+        if fetch is not None and fetch.content_changes != self._inode.content_changes:
+            return None
+        return fetch
 
     def _start(self, index: int) -> _Fetch:
-        fetch = self._fetches[index] = _Fetch()
+        fetch = self._fetches[index] = _Fetch(self._inode.content_changes)
         self._nursery.start_soon(self._fetch, index, fetch)
         return fetch
 
@@ -149,8 +159,8 @@ class FileReader:
             fetch.data = data
             if len(data) < self._block_size:
                 self._end_index = index
-            if self._fetches.get(index) is fetch:  # Otherwise it was invalidated on its way.
-                self._cache.put(self._inode, index, Block(data, asked_s))
+            if fetch.content_changes == self._inode.content_changes:
+                self._cache.put(self._inode.number, index, Block(data, asked_s))
         finally:
             if self._fetches.get(index) is fetch:
                 del self._fetches[index]
@@ -158,7 +168,7 @@ class FileReader:
 
     async def _block(self, index: int, needed: int) -> memoryview:
         """Return a block with ``needed`` bytes, or fewer when the file really ends there."""
-        fetch = self._fetches.get(index)
+        fetch = self._under_way(index)
         if fetch is None:
             block = self._cached(index)
             # A reader asks for whole pages; one who asks for more knows that the file has grown.

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from smbfs.client.open import Open
 from smbfs.client.tree_connect import TreeConnect
-from smbfs.errors import ServerStatusError
+from smbfs.errors import RemoteProtocolError, ServerStatusError
 from smbfs.vfs.names import Names
 from smbfs.wire.create import (
     AccessMask,
@@ -263,7 +263,10 @@ class Share:
             with_file_id=True,
         )
         result = await self.tree.compound(create, ReadRequest(FileId.RELATED, 0, length))
-        return result.create, ReadResponse.decode(result.responses[0]).data
+        contents = ReadResponse.decode(result.responses[0]).data
+        if len(contents) > length:
+            raise RemoteProtocolError(f"READ of {length} bytes answered with {len(contents)}")
+        return result.create, memoryview(bytes(contents))  # a view would keep the whole frame
 
     async def open_directory(self, path: str) -> Open:
         """Open a directory to list it."""

@@ -10,7 +10,6 @@ ESTALE after that, as on NFS. What is removed here goes on until its last close,
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -18,6 +17,8 @@ import trio
 
 from smbfs.client.open import Open
 from smbfs.client.tree_connect import TreeConnect
+from smbfs.vfs.read_ahead import Content
+from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.wire.create import CreateResponse
 
 SMALL_FILE_SIZE_MAX: Final = 65536
@@ -28,10 +29,13 @@ class SmallFile:
     """An open small file. Has what a reader wants of :class:`Open`."""
 
     __slots__ = (
-        "_arrived_s",
+        "_asked_s",
         "_believe_s",
+        "_content_changes",
         "_contents",
         "_file",
+        "_inode",
+        "_is_closed",
         "_reopen",
         "_turn",
         "created",
@@ -44,14 +48,24 @@ class SmallFile:
         created: CreateResponse,
         contents: memoryview,
         *,
+        inode: Content,
+        content_changes: int,
+        asked_s: float,
         believe_s: float,
         reopen: Callable[[], Awaitable[Open]],
     ) -> None:
-        """``contents``: the beginning of the file; ``reopen`` opens the same file for good."""
+        """``contents``: the beginning of the file; ``reopen`` opens the same file for good.
+
+        ``content_changes`` and ``asked_s``: how often the file had changed, and the time, when
+        the server was asked.
+        """
         self.tree = tree
         self.created = created
         self._contents = contents
-        self._arrived_s = trio.current_time()
+        self._inode = inode
+        self._content_changes = content_changes
+        self._asked_s = asked_s
+        self._is_closed = False
         self._believe_s = believe_s
         self._reopen = reopen
         self._file: Open | None = None
@@ -67,24 +81,28 @@ class SmallFile:
 
     @property
     def _is_believed(self) -> bool:
-        return trio.current_time() <= self._arrived_s + self._believe_s
+        is_same = self._content_changes == self._inode.content_changes
+        return is_same and trio.current_time() <= self._asked_s + self._believe_s
 
     def _covers(self, offset: int, length: int) -> bool:
         is_whole = len(self._contents) == self.created.end_of_file
         return is_whole or offset + length <= len(self._contents)
 
-    def forget(self) -> None:
-        """The file has changed: read it again."""
-        self._arrived_s = -math.inf
-
     async def server_file(self) -> Open:
-        """Return a handle of the server's, opened now if there is none yet."""
+        """Return a handle of the server's, opened now if there is none yet.
+
+        Raises: Refused (BAD_HANDLE) after ``close``.
+        """
         async with self._turn:
+            if self._is_closed:
+                raise Refused(Refusal.BAD_HANDLE, "closed meanwhile")
             if self._file is None:
                 self._file = await self._reopen()
             return self._file
 
     async def close(self) -> None:
         """Give back what the server holds, if it holds anything."""
-        if self._file is not None:
-            await self._file.close()
+        async with self._turn:
+            self._is_closed = True
+            if self._file is not None:
+                await self._file.close()

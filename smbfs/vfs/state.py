@@ -26,10 +26,11 @@ from smbfs.vfs.attributes import (
 )
 from smbfs.vfs.block_cache import BlockCache
 from smbfs.vfs.descriptions import Describer, Description
-from smbfs.vfs.handles import HandleTable
+from smbfs.vfs.handles import HandleTable, OpenFile
 from smbfs.vfs.inodes import Inode, InodeTable
 from smbfs.vfs.known_names import KnownNames
 from smbfs.vfs.lease_policy import LeasePolicy, lease_policy
+from smbfs.vfs.names import Names
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.rename_gate import RenameGate
 from smbfs.vfs.share import Share
@@ -56,6 +57,11 @@ _TRIES: Final = 4
 
 WRITE_BUDGET_SHARE: Final = 2
 """The part of ``cache_size`` that unacknowledged writes may fill: one of this many."""
+
+
+ANSWER_AGE_MAX_S: Final = 10.0
+"""Seconds that an answer may have been on its way. Until then a size does not shrink what we write
+ourselves: an append would go to the wrong place."""
 
 
 class Entry(NamedTuple):
@@ -202,7 +208,7 @@ class MountState:
         opened = self.handles.opened(inode)
         if opened is None:
             return attributes
-        if opened.is_dirty:
+        if opened.is_dirty or _may_be_older(inode, opened):
             attributes = attributes._replace(size=max(attributes.size, opened.end))
         if opened.deleting is not None:
             # To the server it still has its hidden name.
@@ -212,12 +218,15 @@ class MountState:
 
     def content_changed(self, inode: Inode, number: int) -> None:
         """Note that the content of a file was changed through one of its numbers."""
-        opened = self.handles.opened(inode)
-        if opened is not None:
-            opened.forget_blocks()
+        self.forget_content(inode)
         self.changed(inode)
         for other in self.inodes.numbers.others(inode, number):
             self.kernel.inode_changed(other)
+
+    def forget_content(self, inode: Inode) -> None:
+        """Remember nothing of a file's content that was asked for before now."""
+        inode.content_changes += 1
+        self.blocks.discard_inode(inode.number)
 
     def changed(self, inode: Inode) -> None:
         """Note that what the server says of an inode is another thing by now."""
@@ -226,6 +235,7 @@ class MountState:
 
     def spoil_names(self, inode: Inode) -> None:
         """Let no listing answer for an inode any more: it may be older than a change of ours."""
+        inode.changed_s = trio.current_time()
         for parent, name in inode.names():
             self.known_names.spoil(parent.number, name)
 
@@ -234,10 +244,24 @@ class MountState:
         policy = self.policy
         return self._show(inode, attributes, policy.entry_timeout_s, policy.attribute_timeout_s)
 
-    def show_listed(self, inode: Inode, attributes: Attributes, entries: int) -> Entry:
-        """Do the same for one of the ``entries`` of a listing."""
-        timeout_s = self.policy.listing_timeout_s(entries)
-        return self._show(inode, attributes, timeout_s, timeout_s)
+    def show_listed(
+        self, inode: Inode, description: Description, *, entries: int, asked_s: float
+    ) -> Entry:
+        """Do the same for one of the ``entries`` of a listing that was asked for at a time.
+
+        What was changed here since then is shown with the size that the kernel knows, and not to
+        be believed.
+        """
+        opened = self.handles.opened(inode)
+        is_written = opened is not None and opened.writable() is not None
+        if is_written or inode.changed_s >= asked_s:
+            attributes = present(description.stat, self.rules, description.special)
+            if inode.shown_size >= 0:
+                attributes = attributes._replace(size=inode.shown_size)
+            return Entry(inode.number, attributes, 0.0, 0.0)
+        age_s = trio.current_time() - asked_s
+        timeout_s = max(0.0, self.policy.listing_timeout_s(entries) - age_s)
+        return self._show(inode, self.present(inode, description), timeout_s, timeout_s)
 
     def _show(
         self, inode: Inode, attributes: Attributes, entry_s: float, attribute_s: float
@@ -253,7 +277,7 @@ class MountState:
 
         ``left_s``: seconds for which it may be believed, if it is not told just now.
         """
-        spelling = self._servers_spelling(name, description)
+        spelling = _servers_spelling(self.share.names, name, description)
         inode = self.admit(parent, spelling, description)
         self.inodes.remember(inode)
         attributes = self.present(inode, description)
@@ -267,18 +291,26 @@ class MountState:
         number = self.inodes.number_as(inode, parent, name)
         return entry._replace(number=number, attribute_timeout_s=0.0)
 
-    def _servers_spelling(self, name: bytes, description: Description) -> bytes:
-        spelling = description.spelling
-        if spelling is None or self.share.names.case_sensitive or _fold(spelling) != _fold(name):
-            return name  # Also where the server followed a link to another name.
-        return spelling
-
     def check_same(self, inode: Inode, description: Description) -> None:
         """Raise Refused (STALE) if what is at an inode's path is another file by now."""
         told = description.stat.file_id
         replaced = told and inode.file_id and told != inode.file_id
         if replaced or description.file_type != inode.file_type:
             raise Refused(Refusal.STALE, f"inode {inode.number} was replaced")
+
+
+def _may_be_older(inode: Inode, opened: OpenFile) -> bool:
+    """Whether an answer may have been on its way since before our last write."""
+    if opened.writable() is None:
+        return False
+    return trio.current_time() < inode.changed_s + ANSWER_AGE_MAX_S
+
+
+def _servers_spelling(names: Names, name: bytes, description: Description) -> bytes:
+    spelling = description.spelling
+    if spelling is None or names.case_sensitive or _fold(spelling) != _fold(name):
+        return name  # Also where the server followed a link to another name.
+    return spelling
 
 
 def _fold(name: bytes) -> bytes:

@@ -10,6 +10,7 @@ INVARIANT: no two writes under way overlap: the server may execute them in any o
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
@@ -47,16 +48,27 @@ class WriteBudget:
 class WriteGather:
     """Writes of one handle. What it sends runs in ``nursery``, which outlives the handle."""
 
-    def __init__(self, file: Open, *, nursery: trio.Nursery, budget: WriteBudget) -> None:
+    def __init__(
+        self,
+        file: Open,
+        *,
+        nursery: trio.Nursery,
+        budget: WriteBudget,
+        on_written: Callable[[], None],
+    ) -> None:
+        """``on_written`` is called whenever the server has executed a write, or refused it."""
         self._file = file
         self._nursery = nursery
         self._budget = budget
+        self._on_written = on_written
         self._gathered = bytearray()
         self._gathered_offset = 0
         self._gathered_due_s = 0.0
         self._timer_runs = False
         self._queue: deque[tuple[int, Buffer]] = deque()  # waits for room, in order
         self._in_flight: dict[int, int] = {}  # offset -> end
+        self._sent = 0  # writes that left the gathered bytes, so far
+        self._unanswered: deque[int] = deque()  # their numbers, ascending
         self._settled = trio.lowlevel.ParkingLot()
         self._error: SmbfsError | None = None
 
@@ -91,10 +103,23 @@ class WriteGather:
         return len(data)
 
     async def drain(self) -> None:
-        """Send what is gathered and wait for every answer; errors stay for ``flush``."""
+        """Have the server execute what was written so far; errors stay for ``flush``.
+
+        Writes that come while it waits are not waited for, or a busy writer would hold it up.
+        """
         self._send_gathered()
-        while self._queue or self._in_flight:
+        last = self._sent
+        while self._unanswered and self._unanswered[0] <= last:
             await self._settled.park()
+
+    def holds(self, offset: int, end: int) -> bool:
+        """Whether bytes between these offsets may not have reached the server yet."""
+        gathered_end = self._gathered_offset + len(self._gathered)
+        return (
+            self._overlaps(offset, end)
+            or any(o < end and offset < o + len(data) for o, data in self._queue)
+            or (self._gathered_offset < end and offset < gathered_end)
+        )
 
     async def flush(self) -> None:
         """Return when the server has every byte written so far.
@@ -141,6 +166,8 @@ class WriteGather:
             self._send(self._gathered_offset, data)
 
     def _send(self, offset: int, data: Buffer) -> None:
+        self._sent += 1
+        self._unanswered.append(self._sent)
         self._queue.append((offset, data))
         self._start_writes()
 
@@ -153,12 +180,13 @@ class WriteGather:
                 return
             self._queue.popleft()
             self._in_flight[offset] = end
-            self._nursery.start_soon(self._write_whole, offset, data)
+            number = self._sent - len(self._queue)
+            self._nursery.start_soon(self._write_whole, number, offset, data)
 
     def _overlaps(self, offset: int, end: int) -> bool:
         return any(o < end and offset < e for o, e in self._in_flight.items())
 
-    async def _write_whole(self, offset: int, data: Buffer) -> None:
+    async def _write_whole(self, number: int, offset: int, data: Buffer) -> None:
         try:
             limit = self._file.tree.max_write_size
             rest = memoryview(data)
@@ -173,6 +201,8 @@ class WriteGather:
             self._error = self._error or error
         finally:
             del self._in_flight[offset]
+            self._unanswered.remove(number)
+            self._on_written()
             self._budget.used -= len(data)
             self._start_writes()
             self._settled.unpark_all()

@@ -34,8 +34,9 @@ def read_at(known: KnownNames, now_s: float, *names: bytes) -> None:
     """Ask until it pays to read the directory, then have it read at once."""
     while not known.should_read(DIRECTORY, now_s, window_s=1.0):
         pass
-    known.begin(DIRECTORY)
-    known.complete(DIRECTORY, [Listed(name, description()) for name in names], now_s + 1.0)
+    known.complete(
+        known.begin(DIRECTORY), [Listed(name, description()) for name in names], now_s + 1.0
+    )
 
 
 def test_a_few_questions_are_asked_one_by_one() -> None:
@@ -83,9 +84,9 @@ def test_a_name_spoiled_while_the_listing_is_on_its_way_stays_spoiled() -> None:
     known = KnownNames(None)
     while not known.should_read(DIRECTORY, 0.0, window_s=1.0):
         pass
-    known.begin(DIRECTORY)
+    reading = known.begin(DIRECTORY)
     known.spoil(DIRECTORY, b"removed")
-    known.complete(DIRECTORY, [Listed(b"removed", description())], 1.0)
+    known.complete(reading, [Listed(b"removed", description())], 1.0)
     assert known.find(DIRECTORY, b"removed", 0.1) is None
 
 
@@ -93,9 +94,9 @@ def test_a_listing_is_read_once_at_a_time_and_not_when_too_large() -> None:
     known = KnownNames(None)
     while not known.should_read(DIRECTORY, 0.0, window_s=1.0):
         pass
-    known.begin(DIRECTORY)
+    reading = known.begin(DIRECTORY)
     assert not known.should_read(DIRECTORY, 0.1, window_s=1.0)
-    known.give_up(DIRECTORY, too_large=True)
+    known.give_up(reading, too_large=True)
     assert not known.should_read(DIRECTORY, 0.2, window_s=1.0)
 
 
@@ -109,3 +110,16 @@ def test_where_case_does_not_count_absence_is_claimed_with_care() -> None:
     assert missing.description is None
     known.spoil(DIRECTORY, b"MISSING")
     assert known.find(DIRECTORY, b"missing", 0.1) is None
+
+
+def test_a_listing_that_was_forgotten_on_its_way_is_not_kept() -> None:
+    """What was spoiled meanwhile was forgotten with it."""
+    known = KnownNames(None)
+    while not known.should_read(DIRECTORY, 0.0, window_s=1.0):
+        pass
+    reading = known.begin(DIRECTORY)
+    known.forget(DIRECTORY)
+    known.spoil(DIRECTORY, b"new")
+    known.should_read(DIRECTORY, 0.1, window_s=1.0)
+    known.complete(reading, [], 1.0)
+    assert known.find(DIRECTORY, b"new", 0.2) is None

@@ -14,12 +14,24 @@ from smbfs.vfs.block_cache import BlockCache
 from smbfs.vfs.read_ahead import WINDOW_BLOCKS_MAX, FileReader
 from tests.t3_vfs.reordering_file import READ_SIZE_MAX, ReorderingFile
 
+BLOCK_SIZE = READ_SIZE_MAX
+
+
+class FileContent:
+    """Stands in for an inode."""
+
+    number = 1
+    content_changes = 0
+
+
+CONTENT = FileContent()
+
 
 def reader_for(
     file: ReorderingFile, nursery: trio.Nursery, *, limit: int = 1 << 20, believe_s: float = 1.0
 ) -> FileReader:
-    cache = BlockCache(limit)
-    return FileReader(cast(Open, file), cache, 1, nursery=nursery, believe_s=believe_s)
+    cache = BlockCache(limit, block_size=BLOCK_SIZE)
+    return FileReader(cast(Open, file), cache, CONTENT, nursery=nursery, believe_s=believe_s)
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -80,7 +92,8 @@ async def test_nothing_read_before_an_invalidation_is_served_after_it(
         reader = reader_for(file, nursery)
         assert bytes(await reader.read(0, 512)) == b"a" * 512
         file.contents[:] = b"b" * len(file.contents)
-        reader.invalidate()
+        CONTENT.content_changes += 1
+        reader._cache.discard_inode(CONTENT.number)
         assert bytes(await reader.read(512, 512)) == b"b" * 512
         assert bytes(await reader.read(READ_SIZE_MAX, 512)) == b"b" * 512
 
@@ -103,9 +116,8 @@ async def test_a_file_that_grew_is_read_to_its_new_end(
     """A reader who asks for pages behind the end knows that there is more now."""
     file = ReorderingFile(Random(1), bytearray(b"a" * 100))
     async with trio.open_nursery() as nursery:
-        reader = reader_for(file, nursery, limit=1 << 20)
+        reader = reader_for(file, nursery)
         reader._block_size = 65536
-        file.tree.max_read_size = 65536
         assert len(await reader.read(0, 4096)) == 100
         file.contents.extend(b"b" * 20_000)
         assert len(await reader.read(4096, 16_384)) == 20_100 - 4096

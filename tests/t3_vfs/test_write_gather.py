@@ -19,7 +19,8 @@ def gather_for(
     file: ReorderingFile, nursery: trio.Nursery, *, limit: int = 1 << 20
 ) -> tuple[WriteGather, WriteBudget]:
     budget = WriteBudget(limit)
-    return WriteGather(cast(Open, file), nursery=nursery, budget=budget), budget
+    gather = WriteGather(cast(Open, file), nursery=nursery, budget=budget, on_written=lambda: None)
+    return gather, budget
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -123,3 +124,33 @@ async def test_a_spent_budget_makes_writers_wait(autojump_clock: trio.testing.Mo
             await gather.write(index * 500, bytes(500))
             assert budget.used < 3000
         await gather.flush()
+
+
+async def test_a_busy_writer_holds_nobody_up(autojump_clock: trio.testing.MockClock) -> None:
+    """Draining waits for what was written before, not for what comes meanwhile."""
+    file = ReorderingFile(Random(1))
+    async with trio.open_nursery() as nursery:
+        gather, _ = gather_for(file, nursery)
+
+        async def write_on() -> None:
+            for index in range(500):
+                await gather.write(index * WRITE_SIZE_MAX, bytes(WRITE_SIZE_MAX))
+
+        nursery.start_soon(write_on)
+        await trio.sleep(1)
+        began = trio.current_time()
+        await gather.drain()
+        assert trio.current_time() - began < 10
+        assert gather.dirty_end is not None
+
+
+async def test_what_may_not_have_arrived_is_held(autojump_clock: trio.testing.MockClock) -> None:
+    file = ReorderingFile(Random(1))
+    async with trio.open_nursery() as nursery:
+        gather, _ = gather_for(file, nursery)
+        await gather.write(100, b"x" * 100)
+        assert gather.holds(150, 151)
+        assert not gather.holds(200, 300)
+        assert not gather.holds(0, 100)
+        await gather.drain()
+        assert not gather.holds(150, 151)
