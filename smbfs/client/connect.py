@@ -28,7 +28,14 @@ from smbfs.engine.connection import Connection as Engine
 from smbfs.engine.exchange import exchange_of
 from smbfs.engine.negotiate import Offer
 from smbfs.engine.session import Session
-from smbfs.errors import DeadlineExceeded, NegotiationRefused, ServerStatusError, SmbfsError
+from smbfs.errors import (
+    DeadlineExceeded,
+    NegotiationRefused,
+    SecurityViolation,
+    ServerStatusError,
+    SmbfsError,
+    TransportError,
+)
 from smbfs.transport.dial import TCP_PORT, dial_tcp
 from smbfs.wire.create import (
     AccessMask,
@@ -178,8 +185,9 @@ async def _request_tree(connection: Connection, session: Session, unc: Unc) -> T
 async def _validate_negotiation(tree: TreeConnect) -> None:
     """Have the server repeat, signed, what it answered to NEGOTIATE (before SMB 3.1.1).
 
-    Raises: SecurityViolation when the repetition differs, or is refused without being a server
-    that does not know the question (its signed error is as good an answer, 3.2.5.5).
+    Raises: SecurityViolation when the repetition differs, or when the answer, an error too, is
+    neither signed nor sealed, whether or not signing is required otherwise: it ends the
+    connection (3.2.5.5). ServerStatusError when a server that must know the question refuses.
     """
     engine = tree.connection.engine
     assert engine.negotiated is not None
@@ -193,8 +201,16 @@ async def _validate_negotiation(tree: TreeConnect) -> None:
         FileId.RELATED,
         engine.offer.validation_request().encode(),
     )
+    exchange = exchange_of(
+        [request], session=tree.session, tree_id=tree.tree_id, encrypt=tree.encrypt_data
+    )
+    exchange.must_be_protected = True
     try:
-        response = await tree.request(request)
+        response = answer(await tree.connection.perform(exchange))
+    except TransportError as error:
+        if isinstance(error.__cause__, SecurityViolation):
+            raise error.__cause__ from None
+        raise
     except ServerStatusError as error:
         _log.info("the server does not validate NEGOTIATE: %s", error)
         if engine.negotiated.dialect >= Dialect.SMB_3_0:

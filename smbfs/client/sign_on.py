@@ -20,7 +20,7 @@ from smbfs.errors import (
     Smb1Answer,
     TransportError,
 )
-from smbfs.wire.negotiate import Capabilities
+from smbfs.wire.negotiate import Capabilities, SecurityMode
 from smbfs.wire.ntstatus import NtStatus
 from smbfs.wire.session_setup import SessionFlags, SessionSetupRequest, SessionSetupResponse
 
@@ -72,7 +72,10 @@ async def sign_on(
     engine = connection.engine
     negotiated = engine.negotiated
     assert negotiated is not None
-    session = Session(signing_required=engine.offer.signing_required)
+    session = Session(
+        signing_required=engine.offer.signing_required
+        or SecurityMode.SIGNING_REQUIRED in negotiated.security_mode
+    )
     token = authenticator.step(negotiated.security_buffer)
     for _ in range(_ROUNDS_MAX):
         request = SessionSetupRequest(

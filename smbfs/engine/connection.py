@@ -297,7 +297,8 @@ class Connection:
     def establish(self, exchange: Exchange, authentication_key: bytes) -> None:
         """Give the session of a successful SESSION_SETUP its keys, and check the last answer.
 
-        An empty ``authentication_key`` means a guest or null session: it has no keys.
+        An empty ``authentication_key`` means a guest or null session: it has no keys, and so
+        signing is not required of it, whatever either side wished.
         Raises: SecurityViolation when the answer is not signed with the key that both sides
         must share by now.
         Spec: [MS-SMB2] 3.2.5.3.1.
@@ -307,6 +308,7 @@ class Connection:
         assert negotiated is not None
         self._sessions[session.session_id] = session
         if not authentication_key:
+            session.signing_required = False
             return
         session.install_keys(negotiated, authentication_key)
         raw = bytearray(exchange.requests[0].raw_response)

@@ -56,6 +56,8 @@ class Exchange:
     tree_id: int = 0
     encrypt: bool = False
     """The tree asks for sealing (the session may, too)."""
+    must_be_protected: bool = False
+    """Answers must be signed or sealed even if the session does not require it."""
     waiter: object = None
     """Whatever the owner wants to be reminded of by ``Completed``."""
     unanswered: int = field(init=False)

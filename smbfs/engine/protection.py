@@ -72,12 +72,15 @@ def authenticate(
     if is_sealed(exchange):
         raise SecurityViolation("a response in clear where sealing is required")
     if session.signer is None:
+        if exchange.must_be_protected:
+            raise SecurityViolation(f"a {header.command.name} response of a session without keys")
         return
+    must_be_signed = session.signing_required or exchange.must_be_protected
     if header.session_id != session.session_id:
         raise SecurityViolation("a response of another session")
     if HeaderFlags.SIGNED in header.flags:
         verify_signature(session, element, header)
-    elif session.signing_required and header.status != NtStatus.STATUS_PENDING:
+    elif must_be_signed and header.status != NtStatus.STATUS_PENDING:
         raise SecurityViolation(f"an unsigned {header.command.name} response")
 
 

@@ -25,7 +25,7 @@ class Session:
     """None until sign-on succeeded, and for good in guest and null sessions."""
     sealer: Sealer | None = None
     signing_required: bool = False
-    """Unsigned answers kill the connection."""
+    """Unsigned answers kill the connection: we or the server want it so, and there are keys."""
     encrypt_data: bool = False
     """Everything is sealed, and clear answers kill the connection."""
 
