@@ -6,7 +6,7 @@ not take at once; a watch, which notices silence. Everything else happens in the
 checkpoint, and the caller sleeps until the reader wakes it with the last answer.
 
 INVARIANT: an exchange that the engine holds has its waiting task in ``exchange.waiter``, or
-``None`` when that task was cancelled.
+``None`` when that task was cancelled or there never was one (ECHO, the CLOSE of an orphan).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Connection:
         self._timeout_s = timeout_s
         self._last_received = trio.current_time()
         self._must_flush = trio.Event()
-        self._send_error: TransportError | None = None
+        self._send_error: SmbfsError | None = None
         self._ended = trio.Event()
 
     @property
@@ -127,7 +127,7 @@ class Connection:
                 if frame is None:
                     return
                 self.stream.send(frame)
-        except TransportError as error:
+        except SmbfsError as error:
             self._send_error = error
         self._must_flush.set()
 

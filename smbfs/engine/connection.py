@@ -126,14 +126,23 @@ class Connection:
         return False
 
     def next_transmission(self) -> list[Buffer] | None:
-        """Return the buffers of the next frame (without its length), or None for now."""
+        """Return the buffers of the next frame (without its length), or None for now.
+
+        The frame may be an ECHO of our own, whose ``Completed`` has no waiter.
+        Raises: RemoteProtocolError when the server's credits will never suffice for what is
+        queued: the connection is dead.
+        """
         if self.failure is not None:
             return None
         while self._cancels:
             frame = self._build_cancel(self._cancels.popleft())
             if frame:
                 return frame
-        exchange = self._flow.next_exchange(anything_outstanding=bool(self._outstanding))
+        try:
+            exchange = self._flow.next_exchange(anything_outstanding=bool(self._outstanding))
+        except RemoteProtocolError as error:
+            self.failure = error
+            raise
         return None if exchange is None else self._build(exchange)
 
     def _build(self, exchange: Exchange) -> list[Buffer]:

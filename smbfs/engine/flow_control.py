@@ -1,7 +1,13 @@
 """Who may send next, and with which credits.
 
 Exchanges wait in two queues. Control goes first, and bulk (READ and WRITE) leaves the last
-credits to it, so that a CLOSE or a lease acknowledgement never waits behind a gigabyte.
+credits to it, so that a CLOSE or a lease acknowledgement never waits behind a gigabyte. Bulk
+does not overtake control that waits for credits, or it would spend them for ever.
+
+A server may grant so little that the next exchange is never affordable: a compound of three
+needs three credits at once. With nothing under way no answer would bring them, so we send an
+ECHO of our own, which costs one credit and asks for all that we like to hold, and again as long
+as it brings more than it cost. Once it does not, waiting is in vain, and the connection ends.
 
 INVARIANT: ``_charged`` and ``_asked`` are the sums over the requests that were sent and not
 finally answered.
@@ -14,8 +20,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 
-from smbfs.engine.exchange import Exchange, Request
+from smbfs.engine.exchange import Exchange, Request, exchange_of
 from smbfs.engine.sequence_window import CREDIT_UNIT, SequenceWindow, credit_charge
+from smbfs.errors import RemoteProtocolError
+from smbfs.wire.echo_cancel import EchoRequest
 
 CREDITS_TARGET = 768
 """Credits that we like to hold, spent or not: 48 MiB under way."""
@@ -33,6 +41,7 @@ class FlowControl:
         self._asked = 0  # credits that these requests ask for
         self._control: deque[Exchange] = deque()
         self._bulk: deque[Exchange] = deque()
+        self._credits_before_echo = -1
 
     @property
     def credits(self) -> int:
@@ -65,15 +74,32 @@ class FlowControl:
         return False
 
     def next_exchange(self, *, anything_outstanding: bool) -> Exchange | None:
-        """Take the exchange that may be sent now, if there is one."""
-        if self._control and self._affordable(self._control[0], reserve=0):
-            return self._control.popleft()
-        # With nothing outstanding no answer would bring more credits: use what there is.
-        total = self._window.credits + self._charged
-        reserve = self._reserve(total) if anything_outstanding else 0
-        if self._bulk and self._affordable(self._bulk[0], reserve=reserve):
-            return self._bulk.popleft()
-        return None
+        """Take the exchange that may be sent now, if there is one; or an ECHO (see the module).
+
+        Raises: RemoteProtocolError when the server's credits will never suffice.
+        """
+        queue = self._control or self._bulk
+        if not queue:
+            self._credits_before_echo = -1
+            return None
+        reserve = 0
+        if queue is self._bulk and anything_outstanding:
+            # With nothing outstanding no answer would bring more credits: use what there is.
+            reserve = self._reserve(self._window.credits + self._charged)
+        if self._affordable(queue[0], reserve=reserve):
+            self._credits_before_echo = -1
+            return queue.popleft()
+        return None if anything_outstanding else self._echo_for_credits()
+
+    def _echo_for_credits(self) -> Exchange:
+        if self.credits <= max(0, self._credits_before_echo):
+            raise RemoteProtocolError(
+                f"the server grants too few credits: {self.credits}, and no more when asked"
+            )
+        self._credits_before_echo = self.credits
+        echo = exchange_of([EchoRequest()])
+        echo.requests[0].charge = 1
+        return echo
 
     def spend(self, request: Request) -> None:
         """Give a request its message id, and let it ask for what we miss."""

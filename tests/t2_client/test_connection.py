@@ -197,6 +197,22 @@ async def test_a_cancelled_caller_whose_send_fails_is_just_cancelled(
         assert str(await bed.connection.wait_ended()) == "broken pipe"
 
 
+async def test_too_few_credits_end_the_connection_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with signed_on() as bed:
+        bed.server.grant = lambda _header: 0
+        began = trio.current_time()
+
+        async def read_on() -> None:
+            while True:
+                await bed.read(0, 100)
+
+        with pytest.raises(TransportError, match="too few credits"):
+            await read_on()
+        assert trio.current_time() == began
+
+
 async def test_garbage_ends_the_connection_with_its_reason(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

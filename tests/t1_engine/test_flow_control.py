@@ -1,0 +1,109 @@
+"""Servers that grant few credits: what we do for more, and when we give up."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+
+from smbfs.errors import RemoteProtocolError
+from smbfs.wire.close_flush import CloseRequest, FlushRequest
+from smbfs.wire.create import CreateRequest, FileId
+from smbfs.wire.header import Command, Header
+from smbfs.wire.message import Message
+from smbfs.wire.read_write import ReadRequest, ReadResponse
+from tests.beds.scripted_server import FILE_ID, ScriptedServer, file_contents
+from tests.t1_engine.conversation import Conversation, connect
+
+UNIT = 65536
+COMPOUND: tuple[Message, ...] = (
+    CreateRequest("file", desired_access=1),
+    FlushRequest(FileId.RELATED),
+    CloseRequest(FileId.RELATED),
+)
+
+
+def commands(conversation: Conversation) -> list[Command]:
+    return [header.command for header in conversation.server.received]
+
+
+def grant_one(_header: Header) -> int:
+    return 1
+
+
+def grant_one_more_for_echo(header: Header) -> int:
+    return 2 if header.command == Command.ECHO else 1
+
+
+def test_echo_brings_the_credits_that_a_compound_needs() -> None:
+    conversation = connect(ScriptedServer(grant=grant_one_more_for_echo))
+    assert conversation.engine.credits == 1
+    exchange = conversation.perform(*COMPOUND)
+    assert exchange.unanswered == 0
+    assert commands(conversation)[-5:] == [
+        Command.ECHO,
+        Command.ECHO,
+        Command.CREATE,
+        Command.FLUSH,
+        Command.CLOSE,
+    ]
+    assert conversation.server.violations == []
+
+
+def test_echo_brings_the_credits_that_a_large_read_needs() -> None:
+    conversation = connect(ScriptedServer(grant=grant_one_more_for_echo))
+    exchange = conversation.perform(ReadRequest(FILE_ID, 0, 4 * UNIT))
+    data = ReadResponse.decode(exchange.response().body).data
+    assert bytes(data) == file_contents(0, 4 * UNIT)
+
+
+@pytest.mark.parametrize("messages", [COMPOUND, (ReadRequest(FILE_ID, 0, 2 * UNIT),)])
+def test_a_server_that_never_grants_enough_ends_the_connection(
+    messages: tuple[Message, ...],
+) -> None:
+    conversation = connect(ScriptedServer(grant=grant_one))
+    exchange = conversation.exchange(*messages)
+    conversation.engine.submit(exchange)
+    with pytest.raises(RemoteProtocolError, match="too few credits") as caught:
+        conversation.pump()
+    assert commands(conversation).count(Command.ECHO) == 1
+    assert conversation.engine.failure is caught.value
+    assert conversation.engine.fail(caught.value) == [exchange]
+
+
+def test_a_server_that_takes_the_last_credit_ends_the_connection() -> None:
+    conversation = connect(ScriptedServer(grant=grant_one))
+    conversation.server.grant = lambda _header: 0
+    conversation.perform(ReadRequest(FILE_ID, 0, 10))
+    with pytest.raises(RemoteProtocolError, match="too few credits"):
+        conversation.perform(ReadRequest(FILE_ID, 0, 10))
+
+
+def test_bulk_does_not_overtake_control_that_waits_for_credits() -> None:
+    conversation = connect(ScriptedServer(grant=lambda header: min(header.credits, 2)))
+    engine, server = conversation.engine, conversation.server
+    server.grant = lambda header: header.credit_charge
+    answers: deque[bytes] = deque()
+
+    def send() -> None:
+        while (frame := engine.next_transmission()) is not None:
+            answers.extend(server.receive(b"".join(frame)))
+
+    def submit(*messages: Message) -> None:
+        engine.submit(conversation.exchange(*messages))
+
+    total = engine.credits
+    for _ in range(total):
+        submit(ReadRequest(FILE_ID, 0, 10))
+    send()
+    assert (total, engine.credits) == (5, 1)  # the reserve: not enough for the compound
+    submit(*COMPOUND)
+    for _ in range(20):
+        submit(ReadRequest(FILE_ID, 0, 10))
+    while answers:
+        engine.receive_message(bytearray(answers.popleft()))
+        send()
+    sent = commands(conversation)
+    reads_before = sent[: sent.index(Command.CREATE)].count(Command.READ)
+    assert reads_before <= total
+    assert sent.count(Command.READ) == total + 20
