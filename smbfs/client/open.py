@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _READ_STATUSES = frozenset({NtStatus.STATUS_SUCCESS, NtStatus.STATUS_END_OF_FILE})
 _LIST_STATUSES = frozenset({NtStatus.STATUS_SUCCESS, NtStatus.STATUS_NO_MORE_FILES})
 _NOTHING = memoryview(b"")
+_SMALL_FRAME = 64 * 1024
+"""Bytes of an answer that may be kept alive by however little of it."""
 
 
 class Open:
@@ -49,7 +51,8 @@ class Open:
     async def read(self, offset: int, length: int) -> memoryview:
         """Return up to ``length`` bytes from ``offset``; nothing at the end of the file.
 
-        ``length`` is at most ``tree.max_read_size``. The view is of the received frame.
+        ``length`` is at most ``tree.max_read_size``. The view is of the received frame, unless
+        that is large and mostly something else: whoever keeps the data must not keep that.
         Spec: [MS-SMB2] 3.2.4.6.
         """
         request = ReadRequest(self.file_id, offset, length)
@@ -60,6 +63,8 @@ class Open:
         if len(data) > length:
             raise RemoteProtocolError(f"READ of {length} bytes answered with {len(data)}")
         self.tree.connection.counters.read_bytes += len(data)
+        if len(response.body) > _SMALL_FRAME and len(data) * 2 < len(response.body):
+            return memoryview(bytes(data))
         return data
 
     async def write(self, offset: int, data: Buffer) -> int:
