@@ -19,7 +19,7 @@ async def dial_tcp(host: str, port: int, *, timeout_s: float) -> MessageStream:
 
     Addresses are tried as RFC 8305 says (trio does).
     Raises: TransportError, whose cause tells an unknown name (``socket.gaierror``) from a
-    refusal (``OSError``); DeadlineExceeded when nothing answered within ``timeout_s``.
+    refusal or a peer that hung up at once (``OSError``); DeadlineExceeded when nothing answered within ``timeout_s``.
     """
     try:
         with trio.fail_after(timeout_s):
@@ -31,4 +31,9 @@ async def dial_tcp(host: str, port: int, *, timeout_s: float) -> MessageStream:
     except OSError as error:
         raise TransportError(f"TCP port {port} of {host} can't be reached: {error}") from error
     # No SO_RCVBUF: a size of our own would switch the kernel's auto-tuning off.
-    return TcpStream(socket.socket(fileno=stream.socket.detach()))
+    sock = socket.socket(fileno=stream.socket.detach())
+    try:
+        return TcpStream(sock)
+    except OSError as error:  # The peer has reset the connection that it had just accepted.
+        sock.close()
+        raise TransportError(f"TCP port {port} of {host} hung up at once: {error}") from error

@@ -31,7 +31,10 @@ class TcpStream:
     """A :class:`~smbfs.transport.base.MessageStream` over a connected TCP socket."""
 
     def __init__(self, sock: socket.socket) -> None:
-        """Take over ``sock``, connected; it becomes non-blocking and is closed by us."""
+        """Take over ``sock``, connected; it becomes non-blocking and is closed by us.
+
+        Raises: OSError when it is not connected any more; the caller still has to close it.
+        """
         self.max_message_size = MAX_FRAME_SIZE
         self._socket = sock
         self._peer: tuple[str, int] = sock.getpeername()[:2]
