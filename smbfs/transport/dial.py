@@ -19,7 +19,8 @@ async def dial_tcp(host: str, port: int, *, timeout_s: float) -> MessageStream:
 
     Addresses are tried as RFC 8305 says (trio does).
     Raises: TransportError, whose cause tells an unknown name (``socket.gaierror``) from a
-    refusal or a peer that hung up at once (``OSError``); DeadlineExceeded when nothing answered within ``timeout_s``.
+    refusal or a peer that hung up at once (``OSError``); DeadlineExceeded when nothing answered
+    within ``timeout_s``.
     """
     try:
         with trio.fail_after(timeout_s):
