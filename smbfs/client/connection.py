@@ -20,7 +20,13 @@ from smbfs.client.status import Counters
 from smbfs.engine.connection import Connection as Engine
 from smbfs.engine.events import Broken, Completed, Event, Ignored
 from smbfs.engine.exchange import Exchange, exchange_of
-from smbfs.errors import DeadlineExceeded, RemoteProtocolError, SmbfsError, TransportError
+from smbfs.errors import (
+    DeadlineExceeded,
+    RemoteProtocolError,
+    SmbfsError,
+    TransportError,
+    WireError,
+)
 from smbfs.transport.base import MessageStream
 from smbfs.wire.close_flush import CloseRequest
 from smbfs.wire.create import CreateResponse
@@ -185,7 +191,7 @@ class Connection:
             assert request.response is not None
             status = request.response.header.status
             if status >= _ERRORS_BEGIN and status not in _NO_ERRORS:
-                self.counters.errors[status_name(status)] += 1
+                self.counters.count_error(status_name(status))
         task = exchange.waiter
         if isinstance(task, trio.lowlevel.Task):
             exchange.waiter = None
@@ -194,13 +200,23 @@ class Connection:
             self._close_orphan(exchange)
 
     def _close_orphan(self, exchange: Exchange) -> None:
-        """Close what an abandoned CREATE has opened: nobody else knows of it."""
+        """Close what an abandoned CREATE has opened: nobody else knows of it.
+
+        It raises nothing, for the answers behind this one are waited for: what can't be closed
+        is left to the end of the connection.
+        """
         response = exchange.response()
-        last = exchange.requests[-1].message.command
         opened = response.header.status == NtStatus.STATUS_SUCCESS
-        if response.header.command != Command.CREATE or last == Command.CLOSE or not opened:
+        if response.header.command != Command.CREATE or not opened or not self.is_alive:
             return
-        file_id = CreateResponse.decode(response.body).file_id
+        last = exchange.response(-1).header
+        if last.command == Command.CLOSE and last.status == NtStatus.STATUS_SUCCESS:
+            return
+        try:
+            file_id = CreateResponse.decode(response.body).file_id
+        except WireError as error:
+            _log.warning("a handle that nobody wants can't be closed: %s", error)
+            return
         self._submit(
             exchange_of(
                 [CloseRequest(file_id)],

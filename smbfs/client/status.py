@@ -6,6 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
+ERROR_NAMES_MAX = 256
+"""Different errors that are counted by name: the server chooses the codes."""
+
+OTHER_ERRORS = "other"
+"""The name of all further ones."""
+
 ConnectionState = Literal["connected", "reconnecting", "offline"]
 
 
@@ -25,6 +31,12 @@ class Counters:
     """Messages discarded because nobody waited for them."""
     breaks: int = 0
     """Oplock and lease breaks received."""
+
+    def count_error(self, name: str) -> None:
+        """Count an answer that was an error; names beyond ``ERROR_NAMES_MAX`` are one."""
+        if name not in self.errors and len(self.errors) >= ERROR_NAMES_MAX - 1:
+            name = OTHER_ERRORS
+        self.errors[name] += 1
 
 
 @dataclass(frozen=True, slots=True)

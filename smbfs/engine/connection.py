@@ -117,8 +117,11 @@ class Connection:
     def cancel(self, exchange: Exchange) -> bool:
         """Ask the server to end an exchange early; returns whether it was never sent.
 
-        A sent exchange keeps its place until its final answers come (3.2.4.24).
+        A sent exchange keeps its place until its final answers come (3.2.4.24). A CLOSE is never
+        cancelled, or the handle would stay open.
         """
+        if all(request.message.command == Command.CLOSE for request in exchange.requests):
+            return False
         if self._flow.withdraw(exchange):
             return True
         if exchange.unanswered and self.failure is None:
