@@ -70,7 +70,11 @@ class Files:
             if small is not None:
                 stat = stat_of_open(small.created)
                 handle = self._add_handle(inode, number, small, flags, stat)
-                return self._opened(inode, handle, stat)
+                is_current = small.content_changes == inode.content_changes
+                shown = self._opened(inode, handle, stat)
+                if is_current:  # What was forgotten just now is older than this.
+                    small.content_changes = inode.content_changes
+                return shown
         truncate = bool(flags & os.O_TRUNC) and _writes(flags)
         # Elsewhere overwriting a file also drops its extended attributes and streams.
         overwrite = truncate and state.share.posix

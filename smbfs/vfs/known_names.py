@@ -2,8 +2,11 @@
 
 Programs that look up one name of a directory often look up many: a compiler its headers, git its
 files, a copy its targets. After a few questions about the same directory its listing is read, in
-one or two round trips, and answers the rest, names that are not there included. Nothing is
-believed for longer than an answer to the single question would have been.
+one or two round trips, and answers the rest. Nothing is believed for longer than an answer to the
+single question would have been.
+
+That a name is not there is not believed of a listing: somebody may have made the file since, and
+told us so by other means. Leases on directories will allow that.
 
 What changes here is spoiled by name, which sends the next question about it to the server. A name
 that is spoiled while the listing is on its way is spoiled in that listing, too.
@@ -34,8 +37,7 @@ ENTRIES_MAX: Final = 8192
 class Answer(NamedTuple):
     """What a listing says of a name."""
 
-    description: Description | None
-    """None: there is no such name."""
+    description: Description
     left_s: float
     """Seconds for which that may still be believed."""
 
@@ -50,7 +52,6 @@ class _Directory:
     is_too_large: bool = False
     until_s: float = 0.0
     entries: dict[bytes, Description] = field(default_factory=dict)
-    folded: set[bytes] = field(default_factory=set)
     spoiled: set[bytes] = field(default_factory=set)
 
 
@@ -76,13 +77,7 @@ class KnownNames:
             return None
         self._directories.move_to_end(directory)
         description = known.entries.get(name)
-        if description is None and self._may_be_there(known, name):
-            return None
-        return Answer(description, known.until_s - now_s)
-
-    def _may_be_there(self, known: _Directory, name: bytes) -> bool:
-        # Where case does not count, a file may also have a short name that listings don't show.
-        return self._fold is not None and (self._fold(name) in known.folded or b"~" in name)
+        return None if description is None else Answer(description, known.until_s - now_s)
 
     def should_read(self, directory: int, now_s: float, *, window_s: float) -> bool:
         """Count a question that goes to the server; say whether to read the listing instead."""
@@ -119,7 +114,6 @@ class KnownNames:
             return  # It was forgotten meanwhile, and what was spoiled with it.
         known.is_reading = False
         known.entries = {each.name: each.description for each in listed}
-        known.folded = {self._fold(name) for name in known.entries} if self._fold else set()
         known.until_s = until_s
 
     def give_up(self, reading: Reading, *, too_large: bool) -> None:

@@ -45,9 +45,6 @@ class Namespace:
         parent = state.inodes.get(parent_number)
         known = await self._known(parent, name)
         if known is not None:
-            if known.description is None:
-                state.inodes.remove(parent, name)
-                return None
             return state.show_new(parent, name, known.description, known.left_s)
         try:
             description = await state.at_name(parent, name, state.describer.describe)

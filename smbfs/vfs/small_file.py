@@ -31,13 +31,13 @@ class SmallFile:
     __slots__ = (
         "_asked_s",
         "_believe_s",
-        "_content_changes",
         "_contents",
         "_file",
         "_inode",
         "_is_closed",
         "_reopen",
         "_turn",
+        "content_changes",
         "created",
         "tree",
     )
@@ -63,7 +63,7 @@ class SmallFile:
         self.created = created
         self._contents = contents
         self._inode = inode
-        self._content_changes = content_changes
+        self.content_changes = content_changes
         self._asked_s = asked_s
         self._is_closed = False
         self._believe_s = believe_s
@@ -81,7 +81,7 @@ class SmallFile:
 
     @property
     def _is_believed(self) -> bool:
-        is_same = self._content_changes == self._inode.content_changes
+        is_same = self.content_changes == self._inode.content_changes
         return is_same and trio.current_time() <= self._asked_s + self._believe_s
 
     def _covers(self, offset: int, length: int) -> bool:
