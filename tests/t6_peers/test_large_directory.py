@@ -80,13 +80,13 @@ def test_what_stays_is_listed_once_while_others_come_and_go(
 
 
 def test_smbclients_changes_are_seen(samba: SambaServer, mounted: Mounted, tmp_path: Path) -> None:
-    names = fill(samba.share_path() / "seen", SMALL)
-    assert set(listed(mounted.path / "seen")) == names
+    names = fill(samba.share_path() / "smbclients", SMALL)
+    assert set(listed(mounted.path / "smbclients")) == names
     (tmp_path / "empty").touch()
     gone = min(names)
-    samba.smbclient("share", "-c", f"cd seen; put {tmp_path}/empty added; del {gone}")
+    samba.smbclient("share", "-c", f"cd smbclients; put {tmp_path}/empty added; del {gone}")
     deadline = time.monotonic() + 10  # attributes are believed for a second
-    while set(found := listed(mounted.path / "seen")) != names - {gone} | {"added"}:
+    while set(found := listed(mounted.path / "smbclients")) != names - {gone} | {"added"}:
         assert time.monotonic() < deadline, set(found) ^ names
     assert set(found.values()) == {1}
 
