@@ -92,6 +92,7 @@ class KnownNames:
         known.questions += 1
         return (
             known.questions > QUESTIONS_BEFORE_LISTING
+            and now_s >= known.until_s  # What a good listing does not tell, a new one won't.
             and not known.is_reading
             and not known.is_too_large
         )

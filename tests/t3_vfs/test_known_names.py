@@ -114,3 +114,9 @@ def test_a_listing_that_was_forgotten_on_its_way_is_not_kept() -> None:
     known.should_read(DIRECTORY, 0.1, window_s=1.0)
     known.complete(reading, [Listed(b"removed", description())], 1.0)
     assert known.find(DIRECTORY, b"removed", 0.2) is None
+
+
+def test_a_good_listing_is_not_read_again_for_what_it_lacks() -> None:
+    known = KnownNames(None)
+    read_at(known, 0.0, b"here")
+    assert not any(known.should_read(DIRECTORY, 0.5, window_s=1.0) for _ in range(100))
