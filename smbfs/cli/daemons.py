@@ -56,14 +56,6 @@ def find_daemons(environment: Mapping[str, str]) -> list[Daemon]:
     return daemons
 
 
-def tell_stop(daemon: Daemon) -> None:
-    """Have a daemon flush, unmount and end; it has only been told when this returns."""
-    try:
-        ask(daemon.socket_path, "stop")
-    except OSError:
-        return  # It has just ended by itself.
-
-
 def ask(path: Path, command: str) -> tuple[int, Mapping[str, Any]]:
     """Send one command; return the daemon's process id and its answer.
 

@@ -6,6 +6,7 @@ real names behind the ones that old Samba servers send for names which Windows w
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 import trio
@@ -23,6 +24,8 @@ from smbfs.wire.fscc import DirectoryEntry
 
 QUESTIONS_MAX: Final = 32
 """Questions about single entries that are under way at once."""
+
+_log = logging.getLogger(__name__)
 
 
 class Listing:
@@ -57,7 +60,8 @@ class Listing:
             async with trio.open_nursery() as nursery:
                 for index in questions:
                     nursery.start_soon(ask, index)
-        self._state.hidden_names += shown.count(None)
+        if hidden := shown.count(None):
+            _log.warning("%d names of the server can't be shown here", hidden)
         return [listed._replace(asked_s=asked_s) for listed in shown if listed is not None]
 
     async def aclose(self) -> None:

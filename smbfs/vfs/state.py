@@ -112,8 +112,6 @@ class MountState:
         self.blocks = BlockCache(options.cache_size)
         self.budget = WriteBudget(limit=options.cache_size // WRITE_BUDGET_SHARE)
         self.kernel: KernelCache = NoKernelCache()
-        self.hidden_names = 0
-        """Names of the server that could not be shown."""
         self.rename_gate = RenameGate()
 
     # ------------------------------------------------------------- paths

@@ -55,6 +55,7 @@ class ReorderingFile:
         self.reads.append((offset, length))
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
+        data = bytes(self.contents[offset : offset + length])
         await trio.sleep(self.random.random() / 10)
         self.under_way -= 1
-        return memoryview(bytes(self.contents[offset : offset + length]))
+        return memoryview(data)  # as it was when the server was asked

@@ -121,3 +121,18 @@ async def test_a_file_that_grew_is_read_to_its_new_end(
         assert len(await reader.read(0, 4096)) == 100
         file.contents.extend(b"b" * 20_000)
         assert len(await reader.read(4096, 16_384)) == 20_100 - 4096
+
+
+async def test_what_arrives_after_a_change_but_was_asked_for_before_is_not_kept(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    file = ReorderingFile(Random(1), bytearray(b"a" * 3 * READ_SIZE_MAX))
+    async with trio.open_nursery() as nursery:
+        reader = reader_for(file, nursery)
+        nursery.start_soon(reader.read, 0, 512)
+        await trio.testing.wait_all_tasks_blocked()
+        file.contents[:] = b"b" * len(file.contents)
+        CONTENT.content_changes += 1
+        reader._cache.discard_inode(CONTENT.number)
+        await trio.sleep(0.5)
+        assert bytes(await reader.read(512, 512)) == b"b" * 512

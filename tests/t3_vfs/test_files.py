@@ -1,0 +1,175 @@
+"""Files: no answer that is older than a change counts, whoever asked for it and whenever."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import cast
+
+import pytest
+import trio
+import trio.testing
+
+from smbfs.vfs.descriptions import Description
+from smbfs.vfs.directories import OpenDirectory
+from smbfs.vfs.directory_stream import Listed
+from smbfs.vfs.listing import Listing
+from smbfs.vfs.refusals import Refused
+from smbfs.vfs.share import stat_of_open
+from smbfs.vfs.state import Entry
+from tests.t3_vfs.late_server import DELAY_S, bed_for
+
+PAGE = 4096
+LARGE = 200_000
+
+
+class OnePiece:
+    """A listing that came in one piece."""
+
+    def __init__(self, piece: Sequence[Listed]) -> None:
+        self._piece: list[Listed] | None = list(piece)
+
+    async def next_piece(self, *, restart: bool) -> list[Listed] | None:
+        del restart
+        piece, self._piece = self._piece, None
+        return piece
+
+
+async def test_an_entry_listed_before_an_append_does_not_move_the_end(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with bed_for(b"a" * 100) as bed:
+        log = await bed.open(os.O_WRONLY | os.O_APPEND)
+        listed = Listed(b"file", Description(stat_of_open(bed.server.created())))
+        listing = OnePiece([listed._replace(asked_s=trio.current_time())])
+        root = bed.state.inodes.root
+        bed.state.inodes.pin(root)
+        number = bed.directories._open.add(OpenDirectory(root, cast(Listing, listing)))
+        await bed.files.write(log, 100, b"b" * 50)
+        await bed.files.flush(log)
+        await trio.sleep(30)
+        shown: dict[bytes, Entry] = {}
+        await bed.directories.read(
+            number, 0, lambda name, entry, _: shown.update({name: entry}) is None
+        )
+        assert shown[b"file"].attributes.size == 150
+        await bed.files.write(log, shown[b"file"].attributes.size, b"c" * 50)
+        await bed.files.flush(log)
+        assert bed.server.contents == b"a" * 100 + b"b" * 50 + b"c" * 50
+
+
+async def test_overlapping_writes_of_two_handles_keep_their_order(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with bed_for(b"." * 10) as bed:
+        first, second = await bed.open(os.O_WRONLY), await bed.open(os.O_WRONLY)
+        await bed.files.write(first, 0, b"OLD")
+        await bed.files.write(second, 0, b"NEW")
+        await bed.files.flush(second)
+        await bed.files.flush(first)
+        assert bed.server.contents == b"NEW......."
+
+
+async def test_blocks_of_a_closed_reader_do_not_outlive_a_write(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with bed_for(b"o" * LARGE) as bed:
+        writer, reader = await bed.open(os.O_WRONLY), await bed.open(os.O_RDONLY)
+        await bed.files.read(reader, 0, PAGE)
+        await bed.files.release(reader)
+        await bed.files.write(writer, PAGE, b"N" * PAGE)
+        await bed.files.flush(writer)
+        again = await bed.open(os.O_RDONLY)
+        assert bytes(await bed.files.read(again, PAGE, 5)) == b"NNNNN"
+
+
+async def test_a_write_during_a_read_is_read_after_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The read waits for what was written before it, and may not remember what it missed."""
+    async with bed_for(b"o" * LARGE) as bed, trio.open_nursery() as nursery:
+        writer, reader = await bed.open(os.O_WRONLY), await bed.open(os.O_RDONLY)
+        await bed.files.write(writer, 0, b"1" * PAGE)
+        nursery.start_soon(bed.files.read, reader, 0, PAGE)
+        await trio.sleep(DELAY_S / 5)
+        await bed.files.write(writer, 2 * PAGE, b"2" * PAGE)
+        await trio.sleep(4 * DELAY_S)
+        await bed.files.flush(writer)
+        assert bytes(await bed.files.read(reader, 2 * PAGE, 5)) == b"22222"
+
+
+async def test_blocks_of_an_older_version_are_not_read_by_a_new_open(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Else the kernel would keep them as pages of the new version."""
+    async with bed_for(b"o" * LARGE) as bed:
+        held = await bed.open(os.O_RDONLY)
+        await bed.files.read(held, 0, PAGE)
+        bed.server.change(b"N" * LARGE)
+        opened = await bed.files.open(bed.inode.number, os.O_RDONLY)
+        assert not opened.keep_pages
+        assert bytes(await bed.files.read(opened.handle, 0, 5)) == b"NNNNN"
+
+
+async def test_credits_do_not_decide_where_blocks_begin(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    contents = b"".join(index.to_bytes(4, "big") for index in range(1 << 20))
+    async with bed_for(contents) as bed:
+        bed.server.tree.max_read_size = 6 * 65536
+        first = await bed.open(os.O_RDONLY)
+        for offset in range(0, 7 * 65536, 65536):
+            await bed.files.read(first, offset, 65536)
+        bed.server.tree.max_read_size = 1 << 20
+        second = await bed.open(os.O_RDONLY)
+        got = bytes(await bed.files.read(second, 1 << 20, PAGE))
+        assert got == contents[1 << 20 : (1 << 20) + PAGE]
+
+
+async def test_a_small_file_asked_for_before_a_write_is_not_believed_after_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with bed_for(b"old" * 10) as bed:
+        opened: dict[str, int] = {}
+
+        async def write() -> None:
+            opened["writer"] = await bed.open(os.O_WRONLY)
+            await bed.files.write(opened["writer"], 0, b"NEW")
+
+        async def look() -> None:
+            await trio.sleep(DELAY_S / 5)
+            opened["reader"] = await bed.open(os.O_RDONLY)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            nursery.start_soon(look)
+        await bed.files.flush(opened["writer"])
+        assert bytes(await bed.files.read(opened["reader"], 0, 6)) == b"NEWold"
+
+
+async def test_a_small_file_that_was_replaced_leaks_no_handle(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with bed_for(b"o" * 100) as bed:
+        reader = await bed.open(os.O_RDONLY)
+        await trio.sleep(2)
+        bed.server.file_id += 1
+        for _ in range(5):
+            with pytest.raises(Refused):
+                await bed.files.read(reader, 0, PAGE)
+        await bed.files.release(reader)
+        await trio.sleep(1)
+        assert bed.server.handles == 0
+
+
+async def test_a_small_file_closed_while_it_is_opened_for_good_leaks_no_handle(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with bed_for(b"o" * 100) as bed, trio.open_nursery() as nursery:
+        reader = await bed.open(os.O_RDONLY)
+        await trio.sleep(2)
+        nursery.start_soon(bed.state.handles.get(reader).server_file)
+        await trio.sleep(DELAY_S / 5)
+        await bed.files.release(reader)
+        await trio.sleep(1)
+        assert bed.server.handles == 0
