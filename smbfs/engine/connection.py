@@ -31,10 +31,10 @@ from smbfs.engine.flow_control import FlowControl
 from smbfs.engine.negotiate import Negotiated, Offer, conclude
 from smbfs.engine.preauth_hash import INITIAL_HASH, extend_hash
 from smbfs.engine.protection import (
-    NO_SIGNATURE,
     authenticate,
     seal_frame,
-    sign_message,
+    signed_message,
+    signer_of,
     verify_signature,
 )
 from smbfs.engine.session import Session
@@ -76,6 +76,7 @@ class Connection:
         self.negotiated: Negotiated | None = None
         self.failure: SmbfsError | None = None
         """Why the connection is dead; None while it lives."""
+        self._has_multi_credit = False
         self._flow = FlowControl()
         self._outstanding: dict[int, tuple[Exchange, Request]] = {}
         self._cancels: deque[Exchange] = deque()
@@ -111,8 +112,7 @@ class Connection:
         """Queue an exchange. Raises: LocalProtocolError when the connection is dead."""
         if self.failure is not None:
             raise LocalProtocolError("the connection is dead") from self.failure
-        multi_credit = self.negotiated is not None and self.negotiated.supports_multi_credit
-        self._flow.add(exchange, multi_credit=multi_credit)
+        self._flow.add(exchange, multi_credit=self._has_multi_credit)
 
     def cancel(self, exchange: Exchange) -> bool:
         """Ask the server to end an exchange early; returns whether it was never sent.
@@ -150,41 +150,37 @@ class Connection:
 
     def _build(self, exchange: Exchange) -> list[Buffer]:
         frame: list[Buffer] = []
-        last = len(exchange.requests) - 1
-        for index, request in enumerate(exchange.requests):
+        signer = signer_of(exchange)
+        flags = HeaderFlags.SIGNED if signer is not None else 0
+        last = exchange.requests[-1]
+        for request in exchange.requests:
             self._flow.spend(request)
             self._outstanding[request.message_id] = (exchange, request)
             body = request.message.buffers()
-            size = HEADER_SIZE + sum(len(piece) for piece in body)
-            padding = -size % _ALIGNMENT if index < last else 0
-            if padding:
-                body = (*body, bytes(padding))
-            header = self._request_header(
-                exchange,
-                request,
-                flags=HeaderFlags.RELATED_OPERATIONS if index else HeaderFlags(0),
-                next_command=size + padding if index < last else 0,
-            )
-            frame += sign_message(exchange, header, body)
+            next_command = 0
+            if request is not last:
+                size = HEADER_SIZE + sum(map(len, body))
+                next_command = size + -size % _ALIGNMENT
+                body = (*body, bytes(next_command - size))
+            header = self._request_header(exchange, request, flags, next_command)
+            frame += signed_message(signer, header, body)
+            flags |= HeaderFlags.RELATED_OPERATIONS
         self._hash_outgoing(exchange, frame)
         return seal_frame(exchange, frame)
 
     def _request_header(
-        self, exchange: Exchange, request: Request, *, flags: HeaderFlags, next_command: int = 0
+        self, exchange: Exchange, request: Request, flags: int, next_command: int = 0
     ) -> Header:
-        multi_credit = self.negotiated is not None and self.negotiated.supports_multi_credit
         return Header(
-            credit_charge=request.charge if multi_credit else 0,
+            credit_charge=request.charge if self._has_multi_credit else 0,
             status=0,
             command=request.message.command,
             credits=request.asked,
             flags=flags,
             next_command=next_command,
             message_id=request.message_id,
-            async_id=0,
             tree_id=exchange.tree_id,
             session_id=exchange.session.session_id if exchange.session else 0,
-            signature=NO_SIGNATURE,
         )
 
     def _build_cancel(self, exchange: Exchange) -> list[Buffer]:
@@ -193,14 +189,15 @@ class Connection:
             if request.response is not None:
                 continue
             # One CANCEL a frame would do, but a compound has few parts: name the first open one.
-            header = self._request_header(exchange, request, flags=HeaderFlags(0))
-            header = header._replace(credit_charge=0, credits=0)
+            signer = signer_of(exchange)
+            flags = HeaderFlags.SIGNED if signer is not None else 0
+            header = self._request_header(exchange, request, flags)
             body = CancelRequest()
-            header = header._replace(command=body.command)
+            header = header._replace(credit_charge=0, credits=0, command=body.command)
             if request.async_id:
-                flags = header.flags | HeaderFlags.ASYNC_COMMAND
+                flags |= HeaderFlags.ASYNC_COMMAND
                 header = header._replace(flags=flags, async_id=request.async_id)
-            frame += sign_message(exchange, header, body.buffers())
+            frame += signed_message(signer, header, body.buffers())
             return seal_frame(exchange, frame)
         return frame
 
@@ -251,7 +248,7 @@ class Connection:
 
     def _receive_element(self, element: memoryview, sealed_by: Session | None) -> Iterator[Event]:
         header = Header.decode(element)
-        if HeaderFlags.SERVER_TO_REDIR not in header.flags:
+        if not header.flags & HeaderFlags.SERVER_TO_REDIR:
             raise RemoteProtocolError("a request arrived where a response was due")
         if header.message_id == UNSOLICITED_MESSAGE_ID:
             yield _unsolicited(header, element)
@@ -269,7 +266,7 @@ class Connection:
         authenticate(element, header, exchange, sealed_by)
         self._flow.grant(header.credits)
         if header.status == NtStatus.STATUS_PENDING:
-            if HeaderFlags.ASYNC_COMMAND not in header.flags:
+            if not header.flags & HeaderFlags.ASYNC_COMMAND:
                 raise RemoteProtocolError("an interim response without an AsyncId")
             request.async_id = header.async_id
             return
@@ -289,6 +286,7 @@ class Connection:
             if header.status == NtStatus.STATUS_SUCCESS:
                 response = NegotiateResponse.decode(element[HEADER_SIZE:])
                 self.negotiated = conclude(self.offer, response)
+                self._has_multi_credit = self.negotiated.supports_multi_credit
         elif header.command == Command.SESSION_SETUP and session is not None:
             session.session_id = header.session_id
             if header.status == NtStatus.STATUS_MORE_PROCESSING_REQUIRED:
@@ -327,7 +325,7 @@ class Connection:
         header = Header.decode(raw)
         must_be_signed = session.signing_required or negotiated.dialect == Dialect.SMB_3_1_1
         try:
-            if HeaderFlags.SIGNED in header.flags:
+            if header.flags & HeaderFlags.SIGNED:
                 verify_signature(session, memoryview(raw), header)
             elif must_be_signed:
                 raise SecurityViolation("the last SESSION_SETUP response is not signed")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from smbfs.engine.exchange import Exchange
 from smbfs.engine.session import Session
-from smbfs.engine.signing import SIGNATURE_SIZE
+from smbfs.engine.signing import SIGNATURE_SIZE, Signer
 from smbfs.errors import SecurityViolation
 from smbfs.wire.header import SIGNATURE_OFFSET, Command, Header, HeaderFlags
 from smbfs.wire.message import Buffer
@@ -30,14 +30,19 @@ def is_sealed(exchange: Exchange) -> bool:
     )
 
 
-def sign_message(
-    exchange: Exchange, header: Header, body: tuple[Buffer, ...]
+def signer_of(exchange: Exchange) -> Signer | None:
+    """Return what signs an exchange's messages, if the session can and sealing does not do it."""
+    session = exchange.session
+    return None if session is None or is_sealed(exchange) else session.signer
+
+
+def signed_message(
+    signer: Signer | None, header: Header, body: tuple[Buffer, ...]
 ) -> tuple[Buffer, ...]:
-    """Return the pieces of one message, signed if the session can and sealing does not do it."""
-    signer = exchange.session.signer if exchange.session else None
-    if signer is None or is_sealed(exchange):
+    """Return the pieces of one message; with a ``signer`` its header must say SIGNED."""
+    if signer is None:
         return (header.encode(), *body)
-    signed = bytearray(header._replace(flags=header.flags | HeaderFlags.SIGNED).encode())
+    signed = bytearray(header.encode())
     is_cancel = header.command == Command.CANCEL
     signature = signer.sign((signed, *body), header.message_id, is_cancel=is_cancel)
     signed[_SIGNATURE_FIELD] = signature
@@ -78,7 +83,7 @@ def authenticate(
     must_be_signed = session.signing_required or exchange.must_be_protected
     if header.session_id != session.session_id:
         raise SecurityViolation("a response of another session")
-    if HeaderFlags.SIGNED in header.flags:
+    if header.flags & HeaderFlags.SIGNED:
         verify_signature(session, element, header)
     elif must_be_signed and header.status != NtStatus.STATUS_PENDING:
         raise SecurityViolation(f"an unsigned {header.command.name} response")

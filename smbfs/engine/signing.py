@@ -9,7 +9,7 @@ Spec: [MS-SMB2] 3.1.4.1 (signing), 3.1.5.1 (verifying).
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -23,6 +23,9 @@ from smbfs.wire.negotiate import SigningAlgorithm
 
 SIGNATURE_SIZE = 16
 
+JOINED_SIZE_MAX = 16384
+"""Bytes of a message up to which joining its pieces costs less than signing them one by one."""
+
 _ROLE_SERVER = 0x1
 _IS_CANCEL = 0x2
 
@@ -30,7 +33,7 @@ _IS_CANCEL = 0x2
 class Signer(Protocol):
     """Signs what we send and verifies what the server sent, with one session's key."""
 
-    def sign(self, message: Iterable[Buffer], message_id: int, *, is_cancel: bool) -> bytes:
+    def sign(self, message: Sequence[Buffer], message_id: int, *, is_cancel: bool) -> bytes:
         """Return the 16-byte signature of ``message``, given in pieces."""
 
     def verify(self, message: Buffer, message_id: int, signature: bytes) -> None:
@@ -46,7 +49,7 @@ class HashSigner:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    def sign(self, message: Iterable[Buffer], message_id: int, *, is_cancel: bool) -> bytes:
+    def sign(self, message: Sequence[Buffer], message_id: int, *, is_cancel: bool) -> bytes:
         """See :class:`Signer`."""
         del message_id, is_cancel  # Only GMAC has a nonce.
         mac = hmac.new(self._key, digestmod="sha256")
@@ -65,7 +68,7 @@ class CmacSigner:
     def __init__(self, key: bytes) -> None:
         self._algorithm = algorithms.AES(key)
 
-    def sign(self, message: Iterable[Buffer], message_id: int, *, is_cancel: bool) -> bytes:
+    def sign(self, message: Sequence[Buffer], message_id: int, *, is_cancel: bool) -> bytes:
         """See :class:`Signer`."""
         del message_id, is_cancel  # Only GMAC has a nonce.
         mac = cmac.CMAC(self._algorithm)
@@ -89,9 +92,11 @@ class GmacSigner:
         self._algorithm = algorithms.AES(key)
         self._one_shot = AESGCM(key)
 
-    def sign(self, message: Iterable[Buffer], message_id: int, *, is_cancel: bool) -> bytes:
-        """See :class:`Signer`. Streams over the pieces, so a payload need not be joined."""
+    def sign(self, message: Sequence[Buffer], message_id: int, *, is_cancel: bool) -> bytes:
+        """See :class:`Signer`. Streams over the pieces, so a large payload need not be joined."""
         nonce = _gmac_nonce(message_id, _IS_CANCEL if is_cancel else 0)
+        if sum(map(len, message)) <= JOINED_SIZE_MAX:
+            return self._one_shot.encrypt(nonce, b"", b"".join(message))
         encryptor = ciphers.Cipher(self._algorithm, modes.GCM(nonce)).encryptor()
         for piece in message:
             encryptor.authenticate_additional_data(piece)

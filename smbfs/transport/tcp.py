@@ -57,7 +57,7 @@ class TcpStream:
 
     def send(self, buffers: Sequence[Buffer]) -> None:
         """See :class:`MessageStream`."""
-        length = sum(len(piece) for piece in buffers)
+        length = sum(map(len, buffers))
         if length > MAX_FRAME_SIZE:
             raise ValueError(f"a frame of {length} bytes can't be framed")
         pieces = [length.to_bytes(LENGTH_PREFIX_SIZE, "big"), *buffers]

@@ -7,8 +7,8 @@ are an AsyncId when ASYNC_COMMAND is set, otherwise a reserved word and the Tree
 from __future__ import annotations
 
 import struct
-from enum import IntEnum, IntFlag
-from typing import NamedTuple, Self
+from enum import IntEnum
+from typing import Final, NamedTuple, Self
 
 from smbfs.errors import WireError
 from smbfs.wire.layout import HEADER_SIZE, Buffer
@@ -74,30 +74,30 @@ class Command(IntEnum):
 _COMMANDS = {int(command): command for command in Command}
 
 
-class HeaderFlags(IntFlag):
-    """How to process a message. Spec: [MS-SMB2] 2.2.1.2 (Flags: SMB2_FLAGS_...)."""
+class HeaderFlags:
+    """How to process a message: bits, and plain numbers because every message tests them.
 
-    SERVER_TO_REDIR = 0x0000_0001
-    ASYNC_COMMAND = 0x0000_0002
-    RELATED_OPERATIONS = 0x0000_0004
-    SIGNED = 0x0000_0008
-    PRIORITY_MASK = 0x0000_0070
-    DFS_OPERATIONS = 0x1000_0000
-    REPLAY_OPERATION = 0x2000_0000
+    Spec: [MS-SMB2] 2.2.1.2 (Flags: SMB2_FLAGS_...).
+    """
+
+    SERVER_TO_REDIR: Final = 0x0000_0001
+    ASYNC_COMMAND: Final = 0x0000_0002
+    RELATED_OPERATIONS: Final = 0x0000_0004
+    SIGNED: Final = 0x0000_0008
+    PRIORITY_MASK: Final = 0x0000_0070
+    DFS_OPERATIONS: Final = 0x1000_0000
+    REPLAY_OPERATION: Final = 0x2000_0000
 
 
-# Unknown bits are reserved and ignored. Dropping them also bounds the number of different
-# HeaderFlags values, each of which the enum machinery remembers for good.
-_KNOWN_FLAGS = 0x3000_007F
-_ASYNC = 0x0000_0002
+_ASYNC = HeaderFlags.ASYNC_COMMAND
 
 
 class Header(NamedTuple):
     """The header of a request or a response.
 
     Shape: 64 bytes. ``status`` is an NTSTATUS in a response; in a request its low 16 bits
-    are the ChannelSequence. ``credits`` are requested or granted. ``async_id`` counts only
-    with ASYNC_COMMAND, ``tree_id`` only without it; the other one is 0.
+    are the ChannelSequence. ``credits`` are requested or granted; ``flags`` are HeaderFlags.
+    ``async_id`` counts only with ASYNC_COMMAND, ``tree_id`` only without it; the other one is 0.
     Spec: [MS-SMB2] 2.2.1.1, 2.2.1.2.
     """
 
@@ -105,7 +105,7 @@ class Header(NamedTuple):
     status: int
     command: Command
     credits: int = 0
-    flags: HeaderFlags = HeaderFlags(0)
+    flags: int = 0
     next_command: int = 0
     message_id: int = 0
     async_id: int = 0
@@ -167,7 +167,7 @@ class Header(NamedTuple):
             status,
             command,
             credit_count,
-            HeaderFlags(flags & _KNOWN_FLAGS),
+            flags,
             next_command,
             message_id,
             high << 32 | low if is_async else 0,

@@ -13,6 +13,7 @@ _SID = struct.Struct(">BBHI")
 _DESCRIPTOR = struct.Struct("<BBHIIII")
 _SELF_RELATIVE = 0x8000
 _SUB_AUTHORITIES_MAX = 15
+_SUB_AUTHORITIES = tuple(struct.Struct(f"<{n}I") for n in range(_SUB_AUTHORITIES_MAX + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class Sid:
         revision, count, high, low = unpack_at(_SID, data, offset, "SID")
         if count > _SUB_AUTHORITIES_MAX:
             raise WireError("SID", offset + 1)
-        numbers = unpack_at(struct.Struct(f"<{count}I"), data, offset + _SID.size, "SID")
+        numbers = unpack_at(_SUB_AUTHORITIES[count], data, offset + _SID.size, "SID")
         return cls(high << 32 | low, numbers, revision)
 
     @property

@@ -171,7 +171,7 @@ class ScriptedServer:
         self._used.update(ids)
 
     def response(
-        self, request: Header, status: int, body: Message, *, flags: HeaderFlags | None = None
+        self, request: Header, status: int, body: Message, *, flags: int | None = None
     ) -> bytes:
         """Return a response message, unsigned (``_join`` signs)."""
         granted = self.grant(request)

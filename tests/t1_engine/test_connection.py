@@ -80,7 +80,7 @@ def test_compound_is_one_frame_with_signed_parts() -> None:
     assert second.next_command
     assert not last.next_command
     assert not create.flags & HeaderFlags.RELATED_OPERATIONS
-    assert second.flags & last.flags & HeaderFlags.RELATED_OPERATIONS & ~HeaderFlags(0)
+    assert second.flags & last.flags & HeaderFlags.RELATED_OPERATIONS
     assert bytes(ReadResponse.decode(exchange.response(1).body).data) == file_contents(8, 100)
 
 
