@@ -185,6 +185,8 @@ def _count(filesystem: FileSystem) -> FileSystemCounts:
     state = filesystem.state
     return FileSystemCounts(
         open_handles=len(state.handles),
+        cached_handles=len(state.kept),
+        file_leases=len(state.share.tree.leases),
         cache_bytes=state.blocks.size,
         cache_hits=state.blocks.hits,
         cache_misses=state.blocks.misses,

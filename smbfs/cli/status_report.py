@@ -21,6 +21,12 @@ class FileSystemCounts:
     open_handles: int = 0
     """Files open on the server because somebody has them open here."""
 
+    cached_handles: int = 0
+    """Files open on the server although nobody here has them open."""
+
+    file_leases: int = 0
+    """Files whose contents we may believe without asking."""
+
     cache_bytes: int = 0
     """Bytes of file data in memory."""
 
@@ -71,8 +77,8 @@ def build_status(
         "auth": connection.auth,
         "channels": 1,
         "credits": connection.credits,
-        "leases": {"file": 0, "directory": 0, "breaks": connection.breaks},
-        "handles": {"open": counts.open_handles, "cached": 0, "durable": 0},
+        "leases": {"file": counts.file_leases, "directory": 0, "breaks": connection.breaks},
+        "handles": {"open": counts.open_handles, "cached": counts.cached_handles, "durable": 0},
         "cache": {
             "bytes": counts.cache_bytes,
             "limit": facts.cache_limit,

@@ -12,6 +12,7 @@ INVARIANT: an exchange that the engine holds has its waiting task in ``exchange.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import outcome
 import trio
@@ -20,6 +21,7 @@ from smbfs.client.status import Counters
 from smbfs.engine.connection import Connection as Engine
 from smbfs.engine.events import Broken, Completed, Event, Ignored
 from smbfs.engine.exchange import Exchange, exchange_of
+from smbfs.engine.leases import Lease
 from smbfs.errors import (
     DeadlineExceeded,
     RemoteProtocolError,
@@ -56,6 +58,8 @@ class Connection:
         self.engine = engine
         self.stream = stream
         self.counters = Counters()
+        self.on_break: Callable[[Lease, bool], None] = lambda _lease, _must_acknowledge: None
+        """Called when the server has taken something back; it must not raise."""
         self._timeout_s = timeout_s
         self._last_received = trio.current_time()
         self._must_flush = trio.Event()
@@ -102,7 +106,7 @@ class Connection:
         if not (self.engine.outstanding or self.engine.queued):
             self._last_received = trio.current_time()  # Silence starts with the question.
         exchange.waiter = trio.lowlevel.current_task()
-        self._submit(exchange)
+        self.submit(exchange)
 
         def abandon(_raise_cancel: object) -> trio.lowlevel.Abort:
             exchange.waiter = None
@@ -113,7 +117,8 @@ class Connection:
         await trio.lowlevel.wait_task_rescheduled(abandon)
         return exchange
 
-    def _submit(self, exchange: Exchange) -> None:
+    def submit(self, exchange: Exchange) -> None:
+        """Send an exchange whose answer nobody waits for. Raises: LocalProtocolError if dead."""
         self.engine.submit(exchange)
         self.counters.requests += len(exchange.requests)
         self.counters.round_trips[exchange.requests[0].message.command.name] += 1
@@ -169,7 +174,7 @@ class Connection:
                 asked = False
             elif not asked:
                 asked = True
-                self._submit(exchange_of([EchoRequest()]))
+                self.submit(exchange_of([EchoRequest()]))
             await trio.sleep(min(ECHO_AFTER_S, self._timeout_s) / 2)
 
     # ------------------------------------------------------------------ events
@@ -178,10 +183,9 @@ class Connection:
         match event:
             case Completed(exchange):
                 self._complete(exchange)
-            case Broken(notification):
-                # We ask for no lease yet, so there is none to give back (3.2.5.19 says ignore).
+            case Broken(lease, must_acknowledge):
                 self.counters.breaks += 1
-                _log.debug("break that nobody asked for: %r", notification)
+                self.on_break(lease, must_acknowledge)
             case Ignored(reason):
                 self.counters.ignored += 1
                 _log.warning("ignored %s", reason)
@@ -217,7 +221,7 @@ class Connection:
         except WireError as error:
             _log.warning("a handle that nobody wants can't be closed: %s", error)
             return
-        self._submit(
+        self.submit(
             exchange_of(
                 [CloseRequest(file_id)],
                 session=exchange.session,

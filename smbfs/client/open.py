@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from smbfs.client.answers import answer
 from smbfs.errors import RemoteProtocolError
 from smbfs.wire.change_notify import ChangeNotifyFlags, ChangeNotifyRequest, ChangeNotifyResponse
 from smbfs.wire.close_flush import CloseRequest, FlushRequest
@@ -19,7 +20,7 @@ from smbfs.wire.info import (
 )
 from smbfs.wire.ioctl import IoctlRequest, IoctlResponse
 from smbfs.wire.lock import LockElement, LockRequest
-from smbfs.wire.message import Buffer
+from smbfs.wire.message import Buffer, Message
 from smbfs.wire.ntstatus import NtStatus
 from smbfs.wire.query_directory import (
     QueryDirectoryFlags,
@@ -30,8 +31,12 @@ from smbfs.wire.read_write import ReadRequest, ReadResponse, WriteRequest, Write
 
 if TYPE_CHECKING:
     from smbfs.client.tree_connect import TreeConnect
+    from smbfs.engine.exchange import Response
+    from smbfs.engine.leases import Lease
 
-_READ_STATUSES = frozenset({NtStatus.STATUS_SUCCESS, NtStatus.STATUS_END_OF_FILE})
+READ_STATUSES = frozenset({NtStatus.STATUS_SUCCESS, NtStatus.STATUS_END_OF_FILE})
+"""How a READ may end well: at the end of the file there is nothing."""
+
 _LIST_STATUSES = frozenset({NtStatus.STATUS_SUCCESS, NtStatus.STATUS_NO_MORE_FILES})
 _NOTHING = memoryview(b"")
 _SMALL_FRAME = 64 * 1024
@@ -41,12 +46,23 @@ _SMALL_FRAME = 64 * 1024
 class Open:
     """What a successful CREATE gave us. Close it once; every verb raises ServerStatusError."""
 
-    __slots__ = ("created", "file_id", "tree")
+    __slots__ = ("access", "created", "file_id", "lease", "tree")
 
-    def __init__(self, tree: TreeConnect, created: CreateResponse) -> None:
+    def __init__(
+        self,
+        tree: TreeConnect,
+        created: CreateResponse,
+        *,
+        access: int = 0,
+        lease: Lease | None = None,
+    ) -> None:
+        """``access``: what was asked for, and so is allowed (AccessMask)."""
         self.tree = tree
         self.created = created
         self.file_id = created.file_id
+        self.access = access
+        self.lease = lease
+        """The lease that it shares with other opens of the file, if it was opened with one."""
 
     async def read(self, offset: int, length: int) -> memoryview:
         """Return up to ``length`` bytes from ``offset``; nothing at the end of the file.
@@ -56,7 +72,10 @@ class Open:
         Spec: [MS-SMB2] 3.2.4.6.
         """
         request = ReadRequest(self.file_id, offset, length)
-        response = await self.tree.request(request, accept=_READ_STATUSES)
+        return self.data_of(await self.tree.request(request, accept=READ_STATUSES), length)
+
+    def data_of(self, response: Response, length: int) -> memoryview:
+        """Return what a READ of ``length`` bytes was answered. Raises: RemoteProtocolError."""
         if response.header.status == NtStatus.STATUS_END_OF_FILE:
             return _NOTHING
         data = ReadResponse.decode(response.body).data
@@ -73,11 +92,28 @@ class Open:
         ``data`` must not change until the answer is here. Spec: [MS-SMB2] 3.2.4.7.
         """
         response = await self.tree.request(WriteRequest(self.file_id, offset, data))
+        return self._count_of(response, data)
+
+    def _count_of(self, response: Response, data: Buffer) -> int:
         count = WriteResponse.decode(response.body).count
         if count > len(data):
             raise RemoteProtocolError(f"WRITE of {len(data)} bytes answered with {count}")
         self.tree.connection.counters.written_bytes += count
         return count
+
+    async def write_and_query(
+        self, offset: int, data: Buffer, query: Message
+    ) -> tuple[int, memoryview | None]:
+        """Write as :meth:`write` does and ask something of the file behind that, in one frame.
+
+        ``query`` is for ``FileId.RELATED``; None if the server did not answer it well.
+        """
+        write = WriteRequest(self.file_id, offset, data)
+        exchange = await self.tree.perform(write, query)
+        count = self._count_of(answer(exchange), data)
+        response = exchange.response(1)
+        is_told = response.header.status == NtStatus.STATUS_SUCCESS
+        return count, response.body if is_told else None
 
     async def flush(self) -> None:
         """Return when the server has the file on stable storage. Spec: [MS-SMB2] 3.2.4.8."""
@@ -85,7 +121,18 @@ class Open:
 
     async def close(self) -> None:
         """Give the handle back. Spec: [MS-SMB2] 3.2.4.5."""
+        self._leave_lease()
         await self.tree.request(CloseRequest(self.file_id))
+
+    def close_unwaited(self) -> None:
+        """Give the handle back without waiting for the answer, which says nothing new."""
+        self._leave_lease()
+        self.tree.send(CloseRequest(self.file_id))
+
+    def _leave_lease(self) -> None:
+        lease, self.lease = self.lease, None
+        if lease is not None:
+            self.tree.leases.closed(lease)
 
     async def query_info(
         self,

@@ -5,20 +5,24 @@ Spec: [MS-SMB2] 3.2.1.4 (TreeConnect), 3.2.4.3 (CREATE), 3.2.4.1.4 (compounds).
 
 from __future__ import annotations
 
-from collections.abc import Container
-from dataclasses import dataclass
+from collections.abc import Callable, Container
+from dataclasses import dataclass, replace
 
 from smbfs.client.answers import SUCCESS, answer
 from smbfs.client.connection import Connection
-from smbfs.client.open import Open
+from smbfs.client.open import READ_STATUSES, Open
 from smbfs.client.status import ConnectionStatus, Identity
 from smbfs.engine.exchange import Exchange, Response, exchange_of
+from smbfs.engine.leases import Lease, LeaseTable
 from smbfs.engine.negotiate import SINGLE_CREDIT_SIZE, Negotiated
 from smbfs.engine.session import Session
+from smbfs.errors import SmbfsError
 from smbfs.wire.close_flush import CloseRequest
-from smbfs.wire.create import CreateRequest, CreateResponse, FileId
+from smbfs.wire.create import CreateRequest, CreateResponse, FileId, OplockLevel
+from smbfs.wire.create_contexts import LeaseResponseV2, LeaseState
 from smbfs.wire.message import Message
 from smbfs.wire.ntstatus import NtStatus
+from smbfs.wire.read_write import ReadRequest
 from smbfs.wire.tree_connect import ShareFlags, ShareType, TreeConnectResponse
 
 TRANSFER_SIZE = 1024 * 1024
@@ -26,6 +30,9 @@ TRANSFER_SIZE = 1024 * 1024
 
 TRANSACT_SIZE = 1024 * 1024
 """Bytes of a directory listing or an ioctl answer that one request asks for."""
+
+LEASE_WANTED = LeaseState.READ_CACHING | LeaseState.HANDLE_CACHING
+"""What is asked for. Without write caching nobody has to wait until our data is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,9 @@ class TreeConnect:
         self.posix = False
         """SMB 3.1.1 POSIX extensions work on this share; set once a CREATE has proved it."""
         self.identity = Identity("", "", "")
+        self.on_break: Callable[[Lease], None] = lambda _lease: None
+        """Called when a lease was broken, before that is acknowledged. It must not raise."""
+        connection.on_break = self._broken
         self.rsize = TRANSFER_SIZE
         self.wsize = TRANSFER_SIZE
 
@@ -117,12 +127,47 @@ class TreeConnect:
             errors=dict(counters.errors),
         )
 
-    async def create(self, request: CreateRequest) -> Open:
-        """Open or create a file. Raises: ServerStatusError, TransportError."""
-        from smbfs.client.open import Open
+    async def create(self, request: CreateRequest, *, lease_key: bytes | None = None) -> Open:
+        """Open or create a file, leased if there is a key.
 
-        response = await self.request(request, context=request.name)
-        return Open(self, CreateResponse.decode(response.body))
+        Raises: ServerStatusError, TransportError.
+        """
+        file, _ = await self._create(request, lease_key=lease_key)
+        return file
+
+    async def create_and_read(
+        self, request: CreateRequest, length: int, *, lease_key: bytes | None = None
+    ) -> tuple[Open, memoryview]:
+        """Open a file and read its first ``length`` bytes, in one round trip.
+
+        ``length`` is at most what one credit pays for. Raises: ServerStatusError, TransportError.
+        """
+        read = ReadRequest(FileId.RELATED, 0, length)
+        file, exchange = await self._create(request, read, lease_key=lease_key)
+        try:
+            data = file.data_of(answer(exchange, 1, accept=READ_STATUSES), length)
+        except SmbfsError:
+            file.close_unwaited()
+            raise
+        return file, data
+
+    async def _create(
+        self, request: CreateRequest, *related: Message, lease_key: bytes | None
+    ) -> tuple[Open, Exchange]:
+        lease = self.leases.opening(lease_key) if lease_key is not None else None
+        try:
+            if lease is not None:
+                contexts = (*request.contexts, lease.request(LEASE_WANTED))
+                request = replace(request, oplock_level=OplockLevel.LEASE, contexts=contexts)
+            exchange = await self.perform(request, *related)
+            created = CreateResponse.decode(answer(exchange, context=request.name).body)
+        except BaseException:
+            if lease is not None:
+                self.leases.closed(lease)
+            raise
+        if lease is not None:
+            lease.granted(created.context(LeaseResponseV2))
+        return Open(self, created, access=request.desired_access, lease=lease), exchange
 
     async def compound(self, create: CreateRequest, *related: Message) -> CompoundResult:
         """CREATE, ``related`` (with ``FileId.RELATED``) and CLOSE in one round trip.
@@ -131,11 +176,11 @@ class TreeConnect:
         in any case.
         """
         close = CloseRequest(FileId.RELATED)
-        exchange = await self._perform(create, *related, close)
+        exchange = await self.perform(create, *related, close)
         created = CreateResponse.decode(answer(exchange, context=create.name).body)
         if exchange.response(-1).header.status != NtStatus.STATUS_SUCCESS:
             # Some servers fail the CLOSE behind a part that failed: don't leak the handle.
-            await self._perform(CloseRequest(created.file_id))
+            await self.perform(CloseRequest(created.file_id))
         bodies = tuple(
             answer(exchange, index, context=create.name).body
             for index in range(1, len(exchange.requests))
@@ -149,14 +194,40 @@ class TreeConnect:
 
         Raises: ServerStatusError when its status is not in ``accept``; TransportError.
         """
-        return answer(await self._perform(message), accept=accept, context=context)
+        return answer(await self.perform(message), accept=accept, context=context)
 
-    async def _perform(self, *messages: Message) -> Exchange:
-        return await self.connection.perform(
-            exchange_of(
-                messages,
-                session=self.session,
-                tree_id=self.tree_id,
-                encrypt=self.encrypt_data,
-            )
+    def send(self, message: Message) -> None:
+        """Send a request whose answer changes nothing here; what goes wrong is only counted."""
+        if self.connection.is_alive:
+            self.connection.submit(self._exchange(message))
+
+    async def perform(self, *messages: Message) -> Exchange:
+        """Send requests as one frame and return it answered, well or badly.
+
+        Each behind the first works on the same file (``FileId.RELATED``).
+        Raises: TransportError.
+        """
+        return await self.connection.perform(self._exchange(*messages))
+
+    def _exchange(self, *messages: Message) -> Exchange:
+        return exchange_of(
+            messages, session=self.session, tree_id=self.tree_id, encrypt=self.encrypt_data
         )
+
+    # ------------------------------------------------------------- leases
+
+    @property
+    def leases(self) -> LeaseTable:
+        """The leases of this connection."""
+        return self.connection.engine.leases
+
+    @property
+    def grants_leases(self) -> bool:
+        """Whether the server knows leases of the kind that we ask for."""
+        return self._negotiated.grants_leases
+
+    def _broken(self, lease: Lease, must_acknowledge: bool) -> None:
+        """Let go of what was taken back, then say so; closing the last open says it, too."""
+        self.on_break(lease)
+        if must_acknowledge and lease.opens:
+            self.send(lease.acknowledgment())

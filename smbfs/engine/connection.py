@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from smbfs.engine.events import Broken, Completed, Event, Ignored
 from smbfs.engine.exchange import Exchange, Request, Response
 from smbfs.engine.flow_control import FlowControl
+from smbfs.engine.leases import LeaseTable
 from smbfs.engine.negotiate import Negotiated, Offer, conclude
 from smbfs.engine.preauth_hash import INITIAL_HASH, extend_hash
 from smbfs.engine.protection import (
@@ -61,7 +62,7 @@ from smbfs.wire.header import (
 from smbfs.wire.message import Buffer
 from smbfs.wire.negotiate import NegotiateResponse
 from smbfs.wire.ntstatus import NtStatus
-from smbfs.wire.oplock_break import decode_break
+from smbfs.wire.oplock_break import OplockBreakNotification, decode_break
 from smbfs.wire.transform import TransformHeader
 
 _ALIGNMENT = 8
@@ -77,6 +78,7 @@ class Connection:
         self.failure: SmbfsError | None = None
         """Why the connection is dead; None while it lives."""
         self._has_multi_credit = False
+        self.leases = LeaseTable()
         self._flow = FlowControl()
         self._outstanding: dict[int, tuple[Exchange, Request]] = {}
         self._cancels: deque[Exchange] = deque()
@@ -251,7 +253,7 @@ class Connection:
         if not header.flags & HeaderFlags.SERVER_TO_REDIR:
             raise RemoteProtocolError("a request arrived where a response was due")
         if header.message_id == UNSOLICITED_MESSAGE_ID:
-            yield _unsolicited(header, element)
+            yield _unsolicited(header, element, self.leases)
             return
         found = self._outstanding.get(header.message_id)
         if found is None:
@@ -346,6 +348,7 @@ class Connection:
 
     def check_invariants(self) -> None:
         """Raise ``AssertionError`` when the books don't add up. Called by tests."""
+        self.leases.check_invariants()
         self._flow.check_invariants([request for _, request in self._outstanding.values()])
         for message_id, (exchange, request) in self._outstanding.items():
             assert request.message_id == message_id
@@ -353,10 +356,16 @@ class Connection:
             assert request.response is None
 
 
-def _unsolicited(header: Header, element: memoryview) -> Event:
+def _unsolicited(header: Header, element: memoryview, leases: LeaseTable) -> Event:
     if header.command != Command.OPLOCK_BREAK:
         raise RemoteProtocolError(f"an unsolicited {header.command.name}")
-    return Broken(decode_break(element[HEADER_SIZE:]))
+    notification = decode_break(element[HEADER_SIZE:])
+    if isinstance(notification, OplockBreakNotification):
+        return Ignored("the break of an oplock, which we never ask for")
+    lease = leases.broken(notification)
+    if lease is None:
+        return Ignored("the break of a lease that we do not hold")
+    return Broken(lease, notification.acknowledgment_required)
 
 
 def _split_compound(message: memoryview) -> Iterator[memoryview]:

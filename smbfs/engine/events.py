@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from smbfs.engine.exchange import Exchange
-from smbfs.wire.oplock_break import LeaseBreakNotification, OplockBreakNotification
+from smbfs.engine.leases import Lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +17,11 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The server takes back an oplock or a lease."""
+    """The server has taken back some of what a lease allowed: ``lease`` says what is left."""
 
-    notification: OplockBreakNotification | LeaseBreakNotification
+    lease: Lease
+    must_acknowledge: bool
+    """Whether the server waits until we say that we agree, or close the file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,11 @@ class Negotiated:
         """Whether one request may carry more than 64 KiB."""
         return self.dialect > Dialect.SMB_2_0_2 and Capabilities.LARGE_MTU in self.capabilities
 
+    @property
+    def grants_leases(self) -> bool:
+        """Whether files may be leased, with epochs (SMB 3)."""
+        return self.dialect >= Dialect.SMB_3_0 and Capabilities.LEASING in self.capabilities
+
     def check_validation(self, response: ValidateNegotiateInfoResponse) -> None:
         """Compare the signed repetition of the server's answer with the answer itself.
 

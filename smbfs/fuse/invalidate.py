@@ -1,8 +1,11 @@
 """Telling the kernel that what it remembers is wrong.
 
-These calls may block until the kernel has finished a request that we are serving, so they never run
-in a handler: handlers put what they know into a queue, and one task hands it to a thread. When the
-queue is full the oldest news is dropped, and the kernel's timeouts do the rest.
+Dropping pages or names may block until the kernel has finished a request that we are serving, so
+that never happens in a handler: handlers put what they know into a queue, and one task hands it to
+a thread. When the queue is full the news is dropped, and the kernel's timeouts do the rest.
+
+Attributes alone are dropped without waiting for anybody, so a handler may do that before it
+answers.
 """
 
 from __future__ import annotations
@@ -29,6 +32,13 @@ class Invalidator:
     def inode_changed(self, number: int) -> None:
         """Have the kernel drop attributes and pages of an inode."""
         self._put(lambda: pyfuse3.invalidate_inode(number))
+
+    def attributes_changed(self, number: int) -> None:
+        """Have the kernel ask for the attributes of an inode, from now on."""
+        try:
+            pyfuse3.invalidate_inode(number, attr_only=True)
+        except OSError as error:
+            _log.debug("the kernel does not know inode %d: %s", number, error)
 
     def entry_changed(self, parent: int, name: bytes) -> None:
         """Have the kernel look up a name again."""

@@ -17,7 +17,7 @@ from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestC
 from smbfs.errors import SmbfsError
 from smbfs.fuse.errno_map import errno_of, unsupported_errno
 from smbfs.vfs.attribute_verbs import AttributeChanges
-from smbfs.vfs.files import OpenedFile
+from smbfs.vfs.file_opening import OpenedFile
 from smbfs.vfs.filesystem import FileSystem
 from smbfs.vfs.state import Entry
 
@@ -183,7 +183,7 @@ class Operations(pyfuse3.Operations):
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         """Open a file."""
         del ctx
-        return _file_info(await self._filesystem.files.open(inode, flags))
+        return _file_info(await self._filesystem.opening.open(inode, flags))
 
     @answered
     async def create(
@@ -191,7 +191,7 @@ class Operations(pyfuse3.Operations):
     ) -> tuple[FileInfo, EntryAttributes]:
         """Make and open a file."""
         del ctx
-        opened, entry = await self._filesystem.files.create(parent_inode, name, mode, flags)
+        opened, entry = await self._filesystem.opening.create(parent_inode, name, mode, flags)
         return _file_info(opened), _attributes(entry)
 
     @answered

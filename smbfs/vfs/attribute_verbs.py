@@ -113,6 +113,7 @@ class AttributeVerbs:
         opened = state.handles.opened(inode)
         if opened is not None:
             await opened.settle()
+        state.kept.close(inode)
         state.changed(inode)
         stat: FileStat | None = None
         if wanted.size is not None:

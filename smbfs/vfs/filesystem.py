@@ -17,6 +17,8 @@ from smbfs.client.tree_connect import TreeConnect
 from smbfs.config.model import MountOptions
 from smbfs.vfs.attribute_verbs import AttributeVerbs
 from smbfs.vfs.directories import Directories
+from smbfs.vfs.file_leases import FileLeases
+from smbfs.vfs.file_opening import FileOpening
 from smbfs.vfs.files import Files
 from smbfs.vfs.links import Links
 from smbfs.vfs.names import Names, PosixNames, WindowsNames
@@ -42,6 +44,7 @@ class FileSystem:
         self.renames = Renames(state, removal)
         self.links = Links(state)
         self.attributes = AttributeVerbs(state)
+        self.opening = FileOpening(state, FileLeases(state))
         self.files = Files(state, removal)
         self.directories = Directories(state, removal)
         self.extended_attributes = ExtendedAttributes(state)

@@ -6,12 +6,14 @@ as long as it has handles; its inode is pinned for that time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TypeVar
 
 from smbfs.client.open import Open
 from smbfs.vfs.direct_reader import DirectReader
 from smbfs.vfs.inodes import Inode, InodeTable
+from smbfs.vfs.lease_policy import Version
 from smbfs.vfs.read_ahead import FileReader
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.small_file import SmallFile
@@ -44,17 +46,26 @@ class Numbered(dict[int, ItemT]):
 class OpenFile:
     """A file that is open here, perhaps several times."""
 
-    __slots__ = ("deleting", "end", "handles", "hidden_name", "inode")
+    __slots__ = ("deleting", "end", "handles", "hidden_name", "inode", "keep_until_s", "version")
 
     def __init__(self, inode: Inode, end: int) -> None:
         self.inode = inode
         self.handles: list[Handle] = []
         self.end = end
         """Where the file ends as far as we know, gathered writes included."""
+        self.version: Version | None = None
+        """The file as the last open found it; None if we have written to it since."""
+        self.keep_until_s = math.inf
+        """When the server's handle must be closed at last, if it was kept before."""
         self.deleting: Open | None = None
         """An open whose close will remove the file."""
         self.hidden_name = ""
         """The name under which it waits for its last close, if it was removed."""
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether it was removed here and waits for its last close."""
+        return self.deleting is not None or bool(self.hidden_name)
 
     @property
     def is_dirty(self) -> bool:
@@ -122,6 +133,10 @@ class HandleTable:
     def get(self, number: int) -> Handle:
         """Return a handle. Raises: Refused (BAD_HANDLE)."""
         return self._handles.find(number)
+
+    def files(self) -> list[OpenFile]:
+        """Return the files that are open."""
+        return list(self._files.values())
 
     def opened(self, inode: Inode) -> OpenFile | None:
         """Return the open file of an inode, if it is open."""

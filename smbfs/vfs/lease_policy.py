@@ -1,7 +1,7 @@
 """How long something may be believed: the one place that answers it.
 
-Without leases the answers follow from ``actimeo`` and ``cache`` alone. Leases will make them
-depend on what the server has promised about each file and directory.
+Without leases the answers follow from ``actimeo`` and ``cache`` alone. Under a lease the contents
+of a file are believed until it is broken; names and attributes still follow ``actimeo``.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ class LeasePolicy:
     """Seconds for which a name or attributes are believed."""
     use_page_cache: bool
     """Whether the kernel may keep file contents at all."""
+    use_leases: bool = False
+    """Whether to ask for leases."""
+    keep_handles: bool = False
+    """Whether a handle may outlive its last close, where a lease allows it."""
 
     @property
     def entry_timeout_s(self) -> float:
@@ -75,4 +79,9 @@ def lease_policy(options: MountOptions) -> LeasePolicy:
     """Return what the options of a mount allow."""
     if options.cache == "none":
         return LeasePolicy(timeout_s=0.0, use_page_cache=False)
-    return LeasePolicy(timeout_s=options.actimeo_s, use_page_cache=True)
+    return LeasePolicy(
+        timeout_s=options.actimeo_s,
+        use_page_cache=True,
+        use_leases=options.leases,
+        keep_handles=options.handle_cache,
+    )

@@ -118,6 +118,8 @@ class Namespace:
         found = state.inodes.find(parent, name)
         inode = found[0] if found is not None else None
         opened = state.handles.opened(inode) if inode is not None else None
+        if inode is not None:
+            state.kept.close(inode)
         # A link to a directory may be a directory to the server.
         is_file = inode is not None and inode.file_type == S_IFREG
         kind = CreateOptions.NON_DIRECTORY_FILE if is_file else None
@@ -144,6 +146,7 @@ class Namespace:
         opened = state.handles.opened(inode)
         if opened is not None:
             await opened.settle()
+        state.kept.close(inode)
         reparse = await reparse_point_of(state, inode)
         new_path = state.path_in(parent, name)
         with state.changing((parent, name)):

@@ -18,9 +18,9 @@ from typing import Protocol
 import trio
 
 from smbfs.client.tree_connect import TreeConnect
+from smbfs.engine.leases import Lease
 from smbfs.errors import SmbfsError
 from smbfs.vfs.block_cache import Block, BlockCache
-from smbfs.wire.create import CreateResponse
 from smbfs.wire.message import Buffer
 
 WINDOW_BLOCKS_MAX = 12
@@ -39,7 +39,7 @@ class ReadableFile(Protocol):
     """What a reader needs of an open file; :class:`smbfs.client.open.Open` has it."""
 
     tree: TreeConnect
-    created: CreateResponse
+    lease: Lease | None
 
     async def read(self, offset: int, length: int) -> memoryview:
         """Return up to ``length`` bytes from ``offset``; fewer only at the end, or by chance."""
@@ -74,10 +74,14 @@ class FileReader:
         cache: BlockCache,
         inode: Content,
         *,
+        size: int,
         nursery: trio.Nursery,
         believe_s: float,
     ) -> None:
-        """``believe_s``: seconds for which a block may be served after it was read."""
+        """``size``: bytes of the file now, as far as we know.
+
+        ``believe_s``: seconds for which a block may be served after it was read, without a lease.
+        """
         self._file = file
         self._cache = cache
         self._inode = inode
@@ -88,8 +92,8 @@ class FileReader:
         self._window = 1
         self._expected_offset = 0
         # The block in which the file ended when last seen: nothing behind it is fetched ahead.
-        self._end_index = (file.created.end_of_file - 1) // self._block_size
-        self._known_end = file.created.end_of_file
+        self._end_index = (size - 1) // self._block_size
+        self._known_end = size
 
     async def read(self, offset: int, length: int) -> Buffer:
         """Return up to ``length`` bytes from ``offset``; less only where the file ends.
@@ -134,7 +138,9 @@ class FileReader:
             self._window = min(2 * self._window, WINDOW_BLOCKS_MAX)
 
     def _cached(self, index: int) -> Block | None:
-        oldest_s = trio.current_time() - self._believe_s
+        lease = self._file.lease
+        is_leased = lease is not None and lease.may_read
+        oldest_s = 0.0 if is_leased else trio.current_time() - self._believe_s
         return self._cache.get(self._inode.number, index, not_before_s=oldest_s)
 
     def _under_way(self, index: int) -> _Fetch | None:

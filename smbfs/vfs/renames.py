@@ -56,6 +56,7 @@ class Renames:
         found = state.inodes.find(parent, name)
         target = state.inodes.child(new_parent, new_name)
         reparse = await reparse_point_of(state, found[0]) if found is not None else None
+        self._close_kept(found[0] if found is not None else None, target)
         with state.rename_gate.renaming(), state.changing((parent, name), (new_parent, new_name)):
             old_path = state.path_in(parent, name)
             new_path = state.path_in(new_parent, new_name)
@@ -68,6 +69,16 @@ class Renames:
         for inode in (parent, new_parent, moved, target):
             if inode is not None:
                 state.changed(inode)
+
+    def _close_kept(self, moving: Inode | None, target: Inode | None) -> None:
+        """Let no handle that nobody uses be in the way."""
+        kept = self._state.kept
+        if moving is None or moving.file_type == S_IFDIR:
+            kept.close_all()  # Servers don't move a directory in which files are open.
+            return
+        kept.close(moving)
+        if target is not None:
+            kept.close(target)
 
     async def _replace(self, old_path: str, new_path: str, target: Inode | None) -> None:
         share = self._state.share

@@ -235,21 +235,38 @@ class Share:
         access: int,
         *,
         disposition: CreateDisposition = CreateDisposition.OPEN,
-        options: int = CreateOptions.NON_DIRECTORY_FILE,
         mode: int = 0,
+        lease_key: bytes | None = None,
     ) -> Open:
         """Open or make a file; :func:`stat_of_open` tells what it is without asking again."""
-        return await self.tree.create(
-            self.create_request(
-                path,
-                access | STAT_ACCESS,
-                disposition=disposition,
-                options=options,
-                attributes=FileAttributes.ARCHIVE,
-                mode=mode,
-                with_file_id=True,
-            )
+        request = self.create_request(
+            path,
+            access | STAT_ACCESS,
+            disposition=disposition,
+            options=CreateOptions.NON_DIRECTORY_FILE,
+            attributes=FileAttributes.ARCHIVE,
+            mode=mode,
+            with_file_id=True,
         )
+        try:
+            return await self.tree.create(request, lease_key=lease_key)
+        except ServerStatusError as error:
+            if lease_key is None or error.status != NtStatus.STATUS_INVALID_PARAMETER:
+                raise
+        return await self.tree.create(request)  # The key is another name's of the same file.
+
+    async def open_and_read(
+        self, path: str, length: int, *, lease_key: bytes
+    ) -> tuple[Open, memoryview]:
+        """Open a file under a lease and read its first ``length`` bytes, in one round trip."""
+        request = self.create_request(
+            path,
+            AccessMask.READ_DATA | STAT_ACCESS,
+            options=CreateOptions.NON_DIRECTORY_FILE,
+            with_file_id=True,
+        )
+        file, data = await self.tree.create_and_read(request, length, lease_key=lease_key)
+        return file, memoryview(bytes(data))  # a view would keep the whole frame
 
     async def read_small(self, path: str, length: int) -> tuple[CreateResponse, memoryview]:
         """Open a file, read its first ``length`` bytes and close it, in one round trip.
@@ -282,7 +299,8 @@ class Share:
         except ServerStatusError as error:
             if error.status == NtStatus.STATUS_NO_SUCH_FILE:
                 return None  # An empty directory, where the server hides "." and "..".
-            if error.status not in NOT_SUPPORTED or not self._can_list_otherwise:
+            can_do_without = not self.posix and self.limits.file_ids_in_listings
+            if error.status not in NOT_SUPPORTED or not can_do_without:
                 raise
             self.limits.file_ids_in_listings = False
             return await self.list_piece(directory, restart=restart)
@@ -297,10 +315,6 @@ class Share:
         if self.limits.file_ids_in_listings:
             return FileInfoClass.ID_FULL_DIRECTORY
         return FileInfoClass.BOTH_DIRECTORY
-
-    @property
-    def _can_list_otherwise(self) -> bool:
-        return not self.posix and self.limits.file_ids_in_listings
 
 
 def stat_of_open(created: CreateResponse) -> FileStat:

@@ -17,6 +17,7 @@ import trio
 
 from smbfs.client.open import Open
 from smbfs.client.tree_connect import TreeConnect
+from smbfs.engine.leases import Lease
 from smbfs.vfs.read_ahead import Content
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.wire.create import CreateResponse
@@ -39,6 +40,7 @@ class SmallFile:
         "_turn",
         "content_changes",
         "created",
+        "lease",
         "tree",
     )
 
@@ -61,6 +63,7 @@ class SmallFile:
         """
         self.tree = tree
         self.created = created
+        self.lease: Lease | None = None  # Nothing is open.
         self._contents = contents
         self._inode = inode
         self.content_changes = content_changes

@@ -28,8 +28,9 @@ from smbfs.vfs.block_cache import BlockCache
 from smbfs.vfs.descriptions import Describer, Description
 from smbfs.vfs.handles import HandleTable, OpenFile
 from smbfs.vfs.inodes import Inode, InodeTable
+from smbfs.vfs.kept_handles import KeptHandles
 from smbfs.vfs.known_names import KnownNames
-from smbfs.vfs.lease_policy import LeasePolicy, lease_policy
+from smbfs.vfs.lease_policy import LeasePolicy, Version, lease_policy
 from smbfs.vfs.names import Names
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.rename_gate import RenameGate
@@ -77,7 +78,10 @@ class KernelCache(Protocol):
     """How to tell the kernel that what it remembers is wrong. Never blocks."""
 
     def inode_changed(self, number: int) -> None:
-        """The content of an inode is not what the kernel has."""
+        """The content of an inode is not what the kernel has; it will learn so in a moment."""
+
+    def attributes_changed(self, number: int) -> None:
+        """The attributes of an inode are not what the kernel has; it knows so on return."""
 
     def entry_changed(self, parent: int, name: bytes) -> None:
         """A name does not lead where the kernel thinks."""
@@ -87,6 +91,9 @@ class NoKernelCache:
     """For a file system that is not mounted."""
 
     def inode_changed(self, number: int) -> None:
+        """Do nothing."""
+
+    def attributes_changed(self, number: int) -> None:
         """Do nothing."""
 
     def entry_changed(self, parent: int, name: bytes) -> None:
@@ -106,6 +113,7 @@ class MountState:
         fold = None if share.names.case_sensitive else _fold
         self.inodes = InodeTable(S_IFDIR, fold=fold)
         self.handles = HandleTable(self.inodes)
+        self.kept = KeptHandles(self.inodes, nursery, on_closed=self.forget_content)
         self.describer = Describer(share, mf_symlinks=options.mfsymlinks)
         self.attributes = AttributeCache()
         self.known_names = KnownNames(fold)
@@ -177,13 +185,19 @@ class MountState:
         before = self.inodes.numbers.of_id(description.stat.file_id)
         if before is not None and before.children and self.inodes.child(parent, name) is not before:
             self._forget_contents(before)
-        return self.inodes.admit(
+        names = list(before.names()) if before is not None else []
+        inode = self.inodes.admit(
             parent,
             name,
             file_id=description.stat.file_id,
             file_type=description.file_type,
             link_count=self._known_links(description),
         )
+        for directory, old_name in names:
+            if self.inodes.child(directory, old_name) is not before:
+                # Somebody else has moved it. Who opens the old name must not get this file.
+                self.kernel.entry_changed(directory.number, old_name)
+        return inode
 
     def _forget_contents(self, directory: Inode) -> None:
         """Believe nothing of a directory that turns up elsewhere.
@@ -204,8 +218,13 @@ class MountState:
         """Return what ``stat`` shows of an inode now, gathered writes included."""
         attributes = present(description.stat, self.rules, description.special)
         opened = self.handles.opened(inode)
+        version = Version(attributes.size, description.stat.change_time)
         if opened is None:
+            self.kept.seen(inode, version)
             return attributes
+        if opened.version != version and opened.writable() is None:
+            self.forget_content(inode)  # Changed on the server itself: that breaks no lease.
+            opened.version = version
         if opened.is_dirty or _may_be_older(inode, opened):
             attributes = attributes._replace(size=max(attributes.size, opened.end))
         if opened.deleting is not None:

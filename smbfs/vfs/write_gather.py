@@ -10,8 +10,9 @@ INVARIANT: no two writes under way overlap: the server may execute them in any o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import trio
 
@@ -45,6 +46,19 @@ class WriteBudget:
         return self.used >= self.limit
 
 
+class _Piece(NamedTuple):
+    """Bytes on their way."""
+
+    offset: int
+    data: Buffer
+    is_last: bool = False
+    """Whether somebody waits for it who will write no more for now."""
+
+    @property
+    def end(self) -> int:
+        return self.offset + len(self.data)
+
+
 class WriteGather:
     """Writes of one handle. What it sends runs in ``nursery``, which outlives the handle."""
 
@@ -54,18 +68,25 @@ class WriteGather:
         *,
         nursery: trio.Nursery,
         budget: WriteBudget,
-        on_written: Callable[[], None],
+        on_written: Callable[[int, Buffer], None],
+        write_last: Callable[[int, Buffer], Awaitable[int]] | None = None,
     ) -> None:
-        """``on_written`` is called whenever the server has executed a write, or refused it."""
+        """``write_last`` writes what ``flush`` sends, as ``file.write`` does the rest.
+
+        ``on_written`` is called with offset and data whenever the server has executed a write.
+
+        When it refused one, perhaps after a part of it, the data are empty.
+        """
         self._file = file
         self._nursery = nursery
         self._budget = budget
         self._on_written = on_written
+        self._write_last = write_last if write_last is not None else file.write
         self._gathered = bytearray()
         self._gathered_offset = 0
         self._gathered_due_s = 0.0
         self._timer_runs = False
-        self._queue: deque[tuple[int, Buffer]] = deque()  # waits for room, in order
+        self._queue: deque[_Piece] = deque()  # waits for room, in order
         self._in_flight: dict[int, int] = {}  # offset -> end
         self._sent = 0  # writes that left the gathered bytes, so far
         self._unanswered: deque[int] = deque()  # their numbers, ascending
@@ -76,7 +97,7 @@ class WriteGather:
     def dirty_end(self) -> int | None:
         """Offset behind the last byte that the server may not have yet; None when it has all."""
         ends = list(self._in_flight.values())
-        ends += [offset + len(data) for offset, data in self._queue]
+        ends += [piece.end for piece in self._queue]
         if self._gathered:
             ends.append(self._gathered_offset + len(self._gathered))
         return max(ends, default=None)
@@ -91,7 +112,7 @@ class WriteGather:
         if not self._continues(offset, len(data)):
             self._send_gathered()
         if len(data) >= DIRECT_SIZE and not self._gathered:
-            self._send(offset, data)
+            self._send(_Piece(offset, data))
         else:
             self._gather(offset, data)
             if len(self._gathered) >= self._chunk_size:
@@ -117,7 +138,7 @@ class WriteGather:
         gathered_end = self._gathered_offset + len(self._gathered)
         return (
             self._overlaps(offset, end)
-            or any(o < end and offset < o + len(data) for o, data in self._queue)
+            or any(piece.offset < end and offset < piece.end for piece in self._queue)
             or (self._gathered_offset < end and offset < gathered_end)
         )
 
@@ -126,6 +147,7 @@ class WriteGather:
 
         Raises: the first error of the writes since the last flush.
         """
+        self._send_gathered(is_last=True)
         await self.drain()
         self._raise_error()
 
@@ -160,49 +182,53 @@ class WriteGather:
                 await trio.sleep_until(self._gathered_due_s)
         self._timer_runs = False
 
-    def _send_gathered(self) -> None:
+    def _send_gathered(self, *, is_last: bool = False) -> None:
         if self._gathered:
             data, self._gathered = self._gathered, bytearray()
-            self._send(self._gathered_offset, data)
+            self._send(_Piece(self._gathered_offset, data, is_last))
 
-    def _send(self, offset: int, data: Buffer) -> None:
+    def _send(self, piece: _Piece) -> None:
         self._sent += 1
         self._unanswered.append(self._sent)
-        self._queue.append((offset, data))
+        self._queue.append(piece)
         self._start_writes()
 
     def _start_writes(self) -> None:
         """Start queued WRITEs, in order, while there is room and none overlaps one under way."""
         while self._queue and len(self._in_flight) < IN_FLIGHT_MAX:
-            offset, data = self._queue[0]
-            end = offset + len(data)
-            if self._overlaps(offset, end):
+            piece = self._queue[0]
+            if self._overlaps(piece.offset, piece.end):
                 return
             self._queue.popleft()
-            self._in_flight[offset] = end
+            self._in_flight[piece.offset] = piece.end
             number = self._sent - len(self._queue)
-            self._nursery.start_soon(self._write_whole, number, offset, data)
+            self._nursery.start_soon(self._write_whole, number, piece)
 
     def _overlaps(self, offset: int, end: int) -> bool:
         return any(o < end and offset < e for o, e in self._in_flight.items())
 
-    async def _write_whole(self, number: int, offset: int, data: Buffer) -> None:
+    async def _write_whole(self, number: int, piece: _Piece) -> None:
+        offset, data = piece.offset, piece.data
+        written: Buffer = b""
         try:
             limit = self._file.tree.max_write_size
             rest = memoryview(data)
             position = offset
             while rest:
-                count = await self._file.write(position, rest[:limit])
+                is_last = piece.is_last and len(rest) <= limit
+                write = self._write_last if is_last else self._file.write
+                count = await write(position, rest[:limit])
                 if count == 0:
                     raise SmbfsError("the server took no byte of a WRITE")
                 position += count
                 rest = rest[count:]
+            written = data
         except SmbfsError as error:
             self._error = self._error or error
         finally:
             del self._in_flight[offset]
             self._unanswered.remove(number)
-            self._on_written()
+            self._on_written(offset, written)
             self._budget.used -= len(data)
             self._start_writes()
             self._settled.unpark_all()

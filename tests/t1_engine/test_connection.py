@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smbfs.engine.events import Broken, Completed, Ignored
+from smbfs.engine.events import Completed, Ignored
 from smbfs.engine.exchange import exchange_of
 from smbfs.engine.flow_control import CREDITS_RESERVED
 from smbfs.errors import (
@@ -189,7 +189,7 @@ def test_interim_answer_keeps_the_request_and_names_it_for_cancel() -> None:
     assert events == [Completed(exchange)]
 
 
-def test_break_that_nobody_asked_for_is_an_event() -> None:
+def test_a_break_of_what_we_do_not_hold_is_ignored() -> None:
     conversation = connect(ScriptedServer())
     # An oplock break notification: StructureSize 24, level, reserved, FileId (2.2.23.1).
     body = (24).to_bytes(2, "little") + bytes(6) + bytes(16)
@@ -197,7 +197,7 @@ def test_break_that_nobody_asked_for_is_an_event() -> None:
         conversation.server.response(conversation.server.received[-1], 0, ErrorResponse())
     )._replace(command=Command.OPLOCK_BREAK, message_id=UNSOLICITED_MESSAGE_ID, session_id=0)
     events = conversation.engine.receive_message(bytearray(header.encode() + body))
-    assert [type(event) for event in events] == [Broken]
+    assert [type(event) for event in events] == [Ignored]
     assert read(conversation, 0, 10) == file_contents(0, 10)
 
 

@@ -15,6 +15,8 @@ from smbfs.client.open import Open
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.config.model import MountOptions
 from smbfs.vfs.directories import Directories
+from smbfs.vfs.file_leases import FileLeases
+from smbfs.vfs.file_opening import FileOpening
 from smbfs.vfs.files import Files
 from smbfs.vfs.inodes import Inode
 from smbfs.vfs.names import WindowsNames
@@ -39,7 +41,9 @@ class LateServer:
     handles: int = 0
     """Opens that nobody has closed."""
     tree: SimpleNamespace = field(
-        default_factory=lambda: SimpleNamespace(max_read_size=1 << 20, max_write_size=1 << 20)
+        default_factory=lambda: SimpleNamespace(
+            max_read_size=1 << 20, max_write_size=1 << 20, grants_leases=False
+        )
     )
 
     def created(self) -> CreateResponse:
@@ -109,6 +113,9 @@ class LateOpen(Open):
         self._server.change_time += 1
         return len(data)
 
+    def close_unwaited(self) -> None:
+        self._server.handles -= 1
+
     async def close(self) -> None:
         await trio.lowlevel.checkpoint()
         self._server.handles -= 1
@@ -120,12 +127,13 @@ class Bed:
 
     server: LateServer
     state: MountState
+    opening: FileOpening
     files: Files
     directories: Directories
     inode: Inode
 
     async def open(self, flags: int) -> int:
-        return (await self.files.open(self.inode.number, flags)).handle
+        return (await self.opening.open(self.inode.number, flags)).handle
 
 
 @asynccontextmanager
@@ -139,5 +147,7 @@ async def bed_for(contents: bytes) -> AsyncIterator[Bed]:
         )
         state.inodes.remember(inode)
         inode.shown_size = len(contents)
-        yield Bed(server, state, Files(state, removal), Directories(state, removal), inode)
+        opening = FileOpening(state, FileLeases(state))
+        files, directories = Files(state, removal), Directories(state, removal)
+        yield Bed(server, state, opening, files, directories, inode)
         nursery.cancel_scope.cancel()

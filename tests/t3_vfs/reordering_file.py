@@ -29,11 +29,8 @@ class ReorderingFile:
     most_under_way: int = 0
 
     def __post_init__(self) -> None:
+        self.lease = None
         self.tree = SimpleNamespace(max_write_size=WRITE_SIZE_MAX, max_read_size=READ_SIZE_MAX)
-
-    @property
-    def created(self) -> SimpleNamespace:
-        return SimpleNamespace(end_of_file=len(self.contents))
 
     async def write(self, offset: int, data: bytes | memoryview) -> int:
         assert len(data) <= WRITE_SIZE_MAX

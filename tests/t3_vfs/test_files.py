@@ -106,7 +106,7 @@ async def test_blocks_of_an_older_version_are_not_read_by_a_new_open(
         held = await bed.open(os.O_RDONLY)
         await bed.files.read(held, 0, PAGE)
         bed.server.change(b"N" * LARGE)
-        opened = await bed.files.open(bed.inode.number, os.O_RDONLY)
+        opened = await bed.opening.open(bed.inode.number, os.O_RDONLY)
         assert not opened.keep_pages
         assert bytes(await bed.files.read(opened.handle, 0, 5)) == b"NNNNN"
 

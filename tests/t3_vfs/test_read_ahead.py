@@ -31,7 +31,14 @@ def reader_for(
     file: ReorderingFile, nursery: trio.Nursery, *, limit: int = 1 << 20, believe_s: float = 1.0
 ) -> FileReader:
     cache = BlockCache(limit, block_size=BLOCK_SIZE)
-    return FileReader(cast(Open, file), cache, CONTENT, nursery=nursery, believe_s=believe_s)
+    return FileReader(
+        cast(Open, file),
+        cache,
+        CONTENT,
+        size=len(file.contents),
+        nursery=nursery,
+        believe_s=believe_s,
+    )
 
 
 @pytest.mark.parametrize("seed", range(30))

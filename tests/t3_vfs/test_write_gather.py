@@ -19,7 +19,9 @@ def gather_for(
     file: ReorderingFile, nursery: trio.Nursery, *, limit: int = 1 << 20
 ) -> tuple[WriteGather, WriteBudget]:
     budget = WriteBudget(limit)
-    gather = WriteGather(cast(Open, file), nursery=nursery, budget=budget, on_written=lambda: None)
+    gather = WriteGather(
+        cast(Open, file), nursery=nursery, budget=budget, on_written=lambda _offset, _data: None
+    )
     return gather, budget
 
 

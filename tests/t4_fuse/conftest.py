@@ -94,7 +94,7 @@ def long_lived_mounts(samba: SambaServer, beds_folder: Path) -> Iterator[Callabl
 
     def get(kind: str) -> Mount:
         if kind not in made:
-            context = mounted(samba.unc(), beds_folder, posix=kind == "posix")
+            context = mounted(samba.unc(), beds_folder, posix=kind != "windows")
             contexts.append(context)
             made[kind] = context.__enter__()
         return made[kind]

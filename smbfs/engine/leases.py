@@ -1,0 +1,129 @@
+"""Leases: what the server has promised about files, and how it takes that back.
+
+We choose a lease's key and enter it here before its CREATE is sent, so a break finds it even if it
+is read before we have looked at the answer that grants the lease. Grants and breaks carry an epoch:
+the higher one is the later word, in whatever order we come to read them.
+
+A lease lives as long as one of the opens that were made with its key.
+
+Spec: [MS-SMB2] 3.2.4.3.8 (asking), 3.2.5.7.5 (the grant), 3.2.5.19.2 (the break).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from smbfs.wire.lease import LeaseFlags, LeaseRequestV2, LeaseResponseV2, LeaseState, lease_state
+from smbfs.wire.oplock_break import LeaseBreakAcknowledgment, LeaseBreakNotification
+
+LEASE_KEY_SIZE: Final = 16
+
+_EPOCHS: Final = 1 << 16
+_READ: Final = LeaseState.READ_CACHING.value
+_HANDLE: Final = LeaseState.HANDLE_CACHING.value
+_BREAK_IN_PROGRESS: Final = LeaseFlags.BREAK_IN_PROGRESS.value
+
+
+class Lease:
+    """One lease, asked for, granted or lost."""
+
+    __slots__ = ("_epoch", "_state", "key", "opens")
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.opens = 0
+        """Opens with this key: wanted, under way, or there."""
+        self._state = 0
+        self._epoch = 0
+
+    def __repr__(self) -> str:
+        return f"<Lease {self.key.hex()} {self.state!r} epoch={self._epoch} opens={self.opens}>"
+
+    @property
+    def state(self) -> LeaseState:
+        """What we may do now."""
+        return lease_state(self._state)
+
+    @property
+    def may_read(self) -> bool:
+        """Whether what we know of the contents is right without asking."""
+        return bool(self._state & _READ)
+
+    @property
+    def may_keep_handle(self) -> bool:
+        """Whether nobody waits for us to close a handle that we don't use."""
+        return bool(self._state & _HANDLE)
+
+    def request(
+        self, wanted: LeaseState, *, parent_lease_key: bytes | None = None
+    ) -> LeaseRequestV2:
+        """Return the create context that asks for ``wanted``."""
+        return LeaseRequestV2(self.key, wanted, parent_lease_key, self._epoch)
+
+    def granted(self, response: LeaseResponseV2 | None) -> None:
+        """Take note of what CREATE answered; None if it answered nothing about a lease.
+
+        While a break is in progress the answer still tells the state before it: the break counts.
+        """
+        if response is None or response.flags & _BREAK_IN_PROGRESS:
+            return
+        if response.lease_key == self.key and _is_later_or_same(response.epoch, self._epoch):
+            self._state, self._epoch = response.lease_state.value, response.epoch
+
+    def broken(self, notification: LeaseBreakNotification) -> None:
+        """Take note of what the server takes back."""
+        if _is_later_or_same(notification.new_epoch, self._epoch):
+            self._epoch = notification.new_epoch
+        self._state &= notification.new_lease_state.value
+
+    def lost(self) -> None:
+        """The last open is gone, and the lease with it."""
+        self._state = 0
+
+    def acknowledgment(self) -> LeaseBreakAcknowledgment:
+        """Return the answer to a break: we agree to the state that is left."""
+        return LeaseBreakAcknowledgment(self.key, self.state)
+
+
+class LeaseTable:
+    """The leases of one client, by key."""
+
+    def __init__(self) -> None:
+        self._leases: dict[bytes, Lease] = {}
+
+    def __len__(self) -> int:
+        return sum(1 for lease in self._leases.values() if lease.may_read)
+
+    def opening(self, key: bytes) -> Lease:
+        """Count an open that is about to be asked for; undo it with :meth:`closed`."""
+        lease = self._leases.get(key)
+        if lease is None:
+            lease = self._leases[key] = Lease(key)
+        lease.opens += 1
+        return lease
+
+    def closed(self, lease: Lease) -> None:
+        """Uncount an open: it failed, or its CLOSE is about to be sent."""
+        assert lease.opens > 0
+        lease.opens -= 1
+        if not lease.opens:
+            lease.lost()
+            del self._leases[lease.key]
+
+    def broken(self, notification: LeaseBreakNotification) -> Lease | None:
+        """Take note of a break; return its lease, or None if we hold none of that key."""
+        lease = self._leases.get(notification.lease_key)
+        if lease is not None:
+            lease.broken(notification)
+        return lease
+
+    def check_invariants(self) -> None:
+        """Raise ``AssertionError`` when the books don't add up. Called by tests."""
+        for key, lease in self._leases.items():
+            assert lease.key == key
+            assert lease.opens > 0
+
+
+def _is_later_or_same(epoch: int, than: int) -> bool:
+    """Compare two 16-bit counters that wrap around."""
+    return (epoch - than) % _EPOCHS < _EPOCHS // 2

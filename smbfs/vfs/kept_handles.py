@@ -1,0 +1,146 @@
+"""Handles that outlive their last close, because somebody may open the file again.
+
+The server lets us keep a handle while we hold handle caching on its lease: whoever needs it closed
+makes the server break that, and then we close it at once. After ``KEEP_S`` a handle is closed as
+well, and so is the one that was not used for longest when there are too many.
+
+While the lease allows reading, the contents are known not to have changed since the handle was
+last used, except by us; a kept handle without that is worth nothing. Programs that run on the
+server itself may break no lease. So handles are kept for readers only: who writes asks the server
+where the file ends, and what it tells of a file by the way is compared with what was seen before.
+
+INVARIANT: the inode of a kept handle is pinned, and not open by any program.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from smbfs.client.open import Open
+from smbfs.engine.leases import Lease
+from smbfs.vfs.inodes import Inode, InodeTable
+from smbfs.vfs.lease_policy import Version
+
+KEEP_S: Final = 10.0
+"""Seconds for which a handle is kept, however often it is used meanwhile: without POSIX extensions,
+Samba does not tell the time of a change on its own disk while the file is open."""
+
+SWEEP_S: Final = 1.0
+"""Seconds between two looks for handles that were kept for long enough."""
+
+HANDLES_MAX: Final = 1000
+"""Handles that are kept at most; a server has memory for each of them."""
+
+
+@dataclass(slots=True)
+class Kept:
+    """A handle that nobody uses now."""
+
+    inode: Inode
+    file: Open
+    size: int
+    """Bytes of the file, gathered writes included."""
+    version: Version
+    """The file as it was when last seen."""
+    until_s: float = math.inf
+
+
+class KeptHandles:
+    """The kept handles of a mount, oldest first."""
+
+    def __init__(
+        self,
+        inodes: InodeTable,
+        nursery: trio.Nursery,
+        *,
+        on_closed: Callable[[Inode], None],
+    ) -> None:
+        """``on_closed`` is called for a file whose kept handle is being closed."""
+        self._inodes = inodes
+        self._nursery = nursery
+        self._on_closed = on_closed
+        self._kept: OrderedDict[int, Kept] = OrderedDict()
+        self._expires = False
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def keep(self, kept: Kept) -> None:
+        """Keep a handle, in place of another one of the same file."""
+        self.close(kept.inode)
+        self._inodes.pin(kept.inode)
+        kept.until_s = min(kept.until_s, trio.current_time() + KEEP_S)
+        self._kept[kept.inode.number] = kept
+        if len(self._kept) > HANDLES_MAX:
+            self._close(next(iter(self._kept.values())))
+        if not self._expires:
+            self._expires = True
+            self._nursery.start_soon(self._close_when_old)
+
+    def take(self, inode: Inode) -> Kept | None:
+        """Return the handle of a file, for reading; it is then the caller's."""
+        kept = self._kept.get(inode.number)
+        if kept is None:
+            return None
+        if kept.until_s <= trio.current_time():
+            self._close(kept)
+            return None
+        self._remove(kept)
+        return kept
+
+    def lease_key(self, inode: Inode) -> bytes | None:
+        """Return the key of the lease under which a handle of this file is kept."""
+        kept = self._kept.get(inode.number)
+        lease = kept.file.lease if kept is not None else None
+        return lease.key if lease is not None else None
+
+    def seen(self, inode: Inode, version: Version) -> None:
+        """The server has told what a file is now: close its handle if that is another version."""
+        kept = self._kept.get(inode.number)
+        if kept is None:
+            return
+        if kept.version != version:
+            self._close(kept)  # Changed on the server itself: that breaks no lease.
+
+    def close(self, inode: Inode) -> None:
+        """Close the handle of a file, because it will be changed by its path."""
+        kept = self._kept.get(inode.number)
+        if kept is not None:
+            self._close(kept)
+
+    def close_all(self) -> None:
+        """Close every handle: a directory moves, or the mount ends."""
+        for kept in list(self._kept.values()):
+            self._close(kept)
+
+    def broken(self, lease: Lease) -> list[Inode]:
+        """Close what a broken lease no longer lets us keep; return whose handles these were."""
+        if lease.may_keep_handle and lease.may_read:
+            return []
+        closing = [kept for kept in self._kept.values() if kept.file.lease is lease]
+        for kept in closing:
+            self._close(kept)
+        return [kept.inode for kept in closing]
+
+    def _close(self, kept: Kept) -> None:
+        kept.file.close_unwaited()
+        self._on_closed(kept.inode)
+        self._remove(kept)
+
+    def _remove(self, kept: Kept) -> None:
+        del self._kept[kept.inode.number]
+        self._inodes.unpin(kept.inode)
+
+    async def _close_when_old(self) -> None:
+        while self._kept:
+            await trio.sleep(SWEEP_S)
+            now_s = trio.current_time()
+            for kept in [kept for kept in self._kept.values() if kept.until_s <= now_s]:
+                self._close(kept)
+        self._expires = False

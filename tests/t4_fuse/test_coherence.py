@@ -1,0 +1,123 @@
+"""Two clients of one share: what one has closed, the other one sees when it opens the file.
+
+What we keep of a file after its last close, the handle included, must be in nobody's way.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.t4_fuse.conftest import Mount, Place, wait_until
+
+
+@pytest.fixture
+def theirs(place: Place, long_lived_mounts: Callable[[str], Mount]) -> Path:
+    """The same folder through a second mount, which is another client to the server."""
+    return long_lived_mounts("theirs").path / place.path.name
+
+
+def test_a_change_of_the_same_size_is_seen_after_reopening(place: Place, theirs: Path) -> None:
+    file = place.path / "file"
+    file.write_bytes(b"old content")
+    assert file.read_bytes() == b"old content"
+    (theirs / "file").write_bytes(b"new content")
+    assert file.read_bytes() == b"new content"
+
+
+def test_a_file_that_they_replaced(place: Place, theirs: Path) -> None:
+    file = place.path / "file"
+    file.write_bytes(b"old")
+    assert file.read_bytes() == b"old"
+    (theirs / "new").write_bytes(b"the new one")
+    (theirs / "new").rename(theirs / "file")
+    assert file.read_bytes() == b"the new one"
+
+
+def test_a_file_that_they_removed(place: Place, theirs: Path) -> None:
+    file = place.path / "file"
+    file.write_bytes(b"x")
+    assert file.read_bytes() == b"x"
+    (theirs / "file").unlink()
+    assert not (place.served / "file").exists()  # Our kept handle does not keep it there.
+    with pytest.raises(FileNotFoundError):
+        file.open("rb")
+
+
+def test_a_file_that_they_wrote_in_place(place: Place, theirs: Path) -> None:
+    """The server breaks a lease on reading behind the write's back, so a moment is allowed."""
+    file = place.path / "file"
+    file.write_bytes(b"old content")
+    assert file.read_bytes() == b"old content"
+    with (theirs / "file").open("r+b") as writer:
+        writer.write(b"NEW")
+    wait_until(lambda: file.read_bytes() == b"NEW content")
+
+
+def test_who_has_it_open_sees_their_write(place: Place, theirs: Path) -> None:
+    file = place.path / "file"
+    file.write_bytes(b"o" * 10_000)
+    with file.open("rb", buffering=0) as reader:
+        assert reader.read(5) == b"ooooo"
+        with (theirs / "file").open("r+b") as writer:
+            writer.write(b"N" * 10_000)
+        wait_until(lambda: os.pread(reader.fileno(), 5, 5000) == b"NNNNN")
+
+
+def test_who_appends_does_so_behind_what_they_wrote(place: Place, theirs: Path) -> None:
+    file = place.path / "log"
+    for number in range(20):
+        with (file, theirs / "log")[number % 2].open("ab") as writer:
+            writer.write(b"%02d\n" % number)
+    assert (place.served / "log").read_bytes() == b"".join(b"%02d\n" % n for n in range(20))
+
+
+def test_directories_with_kept_files_can_be_moved_and_removed(place: Place, theirs: Path) -> None:
+    for number, (mover, remover) in enumerate(((place.path, theirs), (theirs, place.path))):
+        folder = place.path / f"folder-{number}"
+        folder.mkdir()
+        (folder / "file").write_bytes(b"kept")
+        assert (folder / "file").read_bytes() == b"kept"
+        (mover / folder.name).rename(mover / f"moved-{number}")
+        moved = remover / f"moved-{number}"
+        assert (moved / "file").read_bytes() == b"kept"
+        (moved / "file").unlink()
+        moved.rmdir()
+    assert list(place.served.iterdir()) == []
+
+
+def test_times_that_were_set_stay(place: Place) -> None:
+    """A kept handle that has written does not set them again when it is closed."""
+    file = place.path / "file"
+    file.write_bytes(b"x")
+    os.utime(file, (1_000_000_000, 1_000_000_000))
+    file.read_bytes()
+    (place.path / "file").rename(place.path / "moved")  # This closes what is kept.
+    assert (place.path / "moved").stat().st_mtime == 1_000_000_000
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_changes_by_both(place: Place, theirs: Path, seed: int) -> None:
+    """Names follow ``actimeo``, so they stay the same here."""
+    choice = random.Random(seed)
+    contents = dict.fromkeys("abcd", b"")
+    for name in contents:
+        (place.path / name).touch()
+    for _ in range(150):
+        here, there = choice.sample((place.path, theirs), 2)
+        name, act = choice.choice("abcd"), choice.choice(["replace", "append", "read"])
+        data = choice.randbytes(choice.choice([1, 100, 5000, 70_000]))
+        if act == "replace":
+            (here / name).write_bytes(data)
+            contents[name] = data
+        elif act == "append":
+            with (here / name).open("ab") as writer:
+                writer.write(data)
+            contents[name] += data
+            # A write breaks the others' leases behind its own back.
+            wait_until(lambda: (there / name).read_bytes() == contents[name])  # noqa: B023
+        assert all((here / known).read_bytes() == contents[known] for known in contents)
