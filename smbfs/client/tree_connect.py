@@ -127,12 +127,21 @@ class TreeConnect:
             errors=dict(counters.errors),
         )
 
-    async def create(self, request: CreateRequest, *, lease_key: bytes | None = None) -> Open:
+    async def create(
+        self,
+        request: CreateRequest,
+        *,
+        lease_key: bytes | None = None,
+        parent_lease_key: bytes | None = None,
+    ) -> Open:
         """Open or create a file, leased if there is a key.
 
+        ``parent_lease_key``: the lease on its directory, which this shall not break.
         Raises: ServerStatusError, TransportError.
         """
-        file, _ = await self._create(request, lease_key=lease_key)
+        file, _ = await self._create(
+            request, lease_key=lease_key, parent_lease_key=parent_lease_key
+        )
         return file
 
     async def create_and_read(
@@ -152,12 +161,17 @@ class TreeConnect:
         return file, data
 
     async def _create(
-        self, request: CreateRequest, *related: Message, lease_key: bytes | None
+        self,
+        request: CreateRequest,
+        *related: Message,
+        lease_key: bytes | None,
+        parent_lease_key: bytes | None = None,
     ) -> tuple[Open, Exchange]:
         lease = self.leases.opening(lease_key) if lease_key is not None else None
         try:
             if lease is not None:
-                contexts = (*request.contexts, lease.request(LEASE_WANTED))
+                wanted = lease.request(LEASE_WANTED, parent_lease_key=parent_lease_key)
+                contexts = (*request.contexts, wanted)
                 request = replace(request, oplock_level=OplockLevel.LEASE, contexts=contexts)
             exchange = await self.perform(request, *related)
             created = CreateResponse.decode(answer(exchange, context=request.name).body)

@@ -73,7 +73,12 @@ class Offer:
         """Capabilities of NEGOTIATE: none before SMB 3 is offered, says 2.2.3."""
         if max(self.dialects) < Dialect.SMB_3_0:
             return Capabilities(0)
-        return Capabilities.LARGE_MTU | Capabilities.LEASING | Capabilities.ENCRYPTION
+        return (
+            Capabilities.LARGE_MTU
+            | Capabilities.LEASING
+            | Capabilities.DIRECTORY_LEASING
+            | Capabilities.ENCRYPTION
+        )
 
     def request(self) -> NegotiateRequest:
         """Return the NEGOTIATE request."""

@@ -30,6 +30,10 @@ class FileLeases:
         key = self._key_in_use(inode) if inode is not None else None
         return key if key is not None else secrets.token_bytes(LEASE_KEY_SIZE)
 
+    def parent_key(self, directory: Inode | None) -> bytes | None:
+        """Return the key of the lease on a directory, which a change of ours shall not break."""
+        return None if directory is None else self._state.known_names.lease_key(directory.number)
+
     def _key_in_use(self, inode: Inode) -> bytes | None:
         opened = self._state.handles.opened(inode)
         for handle in opened.handles if opened is not None else ():
@@ -39,6 +43,7 @@ class FileLeases:
 
     def _broken(self, lease: Lease) -> None:
         """Believe no more than is left. Called before the break is acknowledged."""
+        self._state.known_names.broken(lease)
         for inode in self._state.kept.broken(lease):
             self._content_lost(inode)
         if lease.may_read:

@@ -85,7 +85,14 @@ class FileOpening:
         disposition = CreateDisposition.OVERWRITE if overwrite else CreateDisposition.OPEN
         key = self._leases.key_for(inode)
         file = await state.at(
-            inode, lambda path: self._open_file(path, flags, disposition, lease_key=key)
+            inode,
+            lambda path: self._open_file(
+                path,
+                flags,
+                disposition,
+                lease_key=key,
+                parent_lease_key=self._leases.parent_key(inode.parent),
+            ),
         )
         stat = stat_of_open(file.created)
         try:
@@ -108,6 +115,7 @@ class FileOpening:
         disposition: CreateDisposition,
         *,
         lease_key: bytes | None,
+        parent_lease_key: bytes | None = None,
         mode: int = 0,
     ) -> Open:
         """Open a file; for reading, too, if it may be kept, for whoever opens it next."""
@@ -115,7 +123,12 @@ class FileOpening:
         wanted = access | READ_ACCESS if lease_key is not None else access
         try:
             return await share.open(
-                path, wanted, disposition=disposition, mode=mode, lease_key=lease_key
+                path,
+                wanted,
+                disposition=disposition,
+                mode=mode,
+                lease_key=lease_key,
+                parent_lease_key=parent_lease_key,
             )
         except ServerStatusError as error:
             if wanted == access or error.status != NtStatus.STATUS_ACCESS_DENIED:
@@ -230,7 +243,14 @@ class FileOpening:
         file = await state.at_name(
             parent,
             name,
-            lambda path: self._open_file(path, flags, disposition, lease_key=key, mode=mode),
+            lambda path: self._open_file(
+                path,
+                flags,
+                disposition,
+                lease_key=key,
+                parent_lease_key=self._leases.parent_key(parent),
+                mode=mode,
+            ),
         )
         stat = stat_of_open(file.created)
         try:

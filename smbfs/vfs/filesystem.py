@@ -40,11 +40,12 @@ class FileSystem:
     def __init__(self, state: MountState) -> None:
         removal = Removal(state.share)
         self.state = state
-        self.names = Namespace(state, removal)
+        leases = FileLeases(state)
+        self.names = Namespace(state, removal, leases)
         self.renames = Renames(state, removal)
         self.links = Links(state)
         self.attributes = AttributeVerbs(state)
-        self.opening = FileOpening(state, FileLeases(state))
+        self.opening = FileOpening(state, leases)
         self.files = Files(state, removal)
         self.directories = Directories(state, removal)
         self.extended_attributes = ExtendedAttributes(state)
@@ -53,6 +54,7 @@ class FileSystem:
         """Write and close what is still open."""
         await self.files.close_all()
         await self.directories.close_all()
+        self.state.known_names.forget_all()
 
 
 @asynccontextmanager

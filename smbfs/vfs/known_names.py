@@ -5,8 +5,8 @@ files, a copy its targets. After a few questions about the same directory its li
 one or two round trips, and answers the rest. Nothing is believed for longer than an answer to the
 single question would have been.
 
-That a name is not there is not believed of a listing: somebody may have made the file since, and
-told us so by other means. Leases on directories will allow that.
+That a name is not there is believed under a lease on the directory alone, for which it is kept
+open: otherwise somebody may have made the file since, and told us so by other means.
 
 What changes here is spoiled by name, which sends the next question about it to the server. A name
 that is spoiled while the listing is on its way is spoiled in that listing, too.
@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from smbfs.client.open import Open
+from smbfs.engine.leases import Lease
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.directory_stream import Listed
 
@@ -34,10 +36,15 @@ ENTRIES_MAX: Final = 8192
 """Entries up to which a directory is read for this."""
 
 
+LEASED_S: Final = 10.0
+"""Seconds for which a lease is relied on: what programs on the server itself make breaks none."""
+
+
 class Answer(NamedTuple):
     """What a listing says of a name."""
 
-    description: Description
+    description: Description | None
+    """None: there is no such name."""
     left_s: float
     """Seconds for which that may still be believed."""
 
@@ -51,8 +58,27 @@ class _Directory:
     is_reading: bool = False
     is_too_large: bool = False
     until_s: float = 0.0
+    read_again_s: float = 0.0
+    """When the listing may be read again at the earliest, whatever happened to it."""
+    leased: Open | None = None
+    """The directory, kept open for its lease."""
+    leased_until_s: float = 0.0
     entries: dict[bytes, Description] = field(default_factory=dict)
+    is_whole: bool = False
+    """Whether the listing tells every name that the server would find."""
     spoiled: set[bytes] = field(default_factory=set)
+
+    def tells_what_is_missing(self, now_s: float) -> bool:
+        """Whether nobody else has made anything since the listing was read."""
+        lease = self.leased.lease if self.leased is not None else None
+        is_leased = lease is not None and lease.may_read and now_s < self.leased_until_s
+        return is_leased and self.is_whole
+
+    def release(self) -> None:
+        """Give the lease back."""
+        leased, self.leased = self.leased, None
+        if leased is not None:
+            leased.close_unwaited()
 
 
 class Reading(NamedTuple):
@@ -73,11 +99,13 @@ class KnownNames:
     def find(self, directory: int, name: bytes, now_s: float) -> Answer | None:
         """Return what is known of a name, or None: ask the server."""
         known = self._directories.get(directory)
-        if known is None or now_s >= known.until_s or self._key(name) in known.spoiled:
+        if known is None or self._key(name) in known.spoiled:
             return None
         self._directories.move_to_end(directory)
         description = known.entries.get(name)
-        return None if description is None else Answer(description, known.until_s - now_s)
+        if description is None:
+            return Answer(None, 0.0) if known.tells_what_is_missing(now_s) else None
+        return Answer(description, known.until_s - now_s) if now_s < known.until_s else None
 
     def should_read(self, directory: int, now_s: float, *, window_s: float) -> bool:
         """Count a question that goes to the server; say whether to read the listing instead."""
@@ -85,14 +113,16 @@ class KnownNames:
         if known is None:
             known = self._directories[directory] = _Directory()
             if len(self._directories) > DIRECTORIES_MAX:
-                self._directories.popitem(last=False)
+                self._directories.popitem(last=False)[1].release()
         if now_s >= known.questions_until_s:
             known.questions, known.questions_until_s = 0, now_s + window_s
             known.is_too_large = False
         known.questions += 1
         return (
             known.questions > QUESTIONS_BEFORE_LISTING
-            and now_s >= known.until_s  # What a good listing does not tell, a new one won't.
+            # What a good listing does not tell, a new one won't; and reading one that does not
+            # live long, time and again, would cost more than the questions.
+            and now_s >= max(known.until_s, known.read_again_s)
             and not known.is_reading
             and not known.is_too_large
         )
@@ -104,27 +134,66 @@ class KnownNames:
         """
         known = self._directories[directory]
         known.is_reading = True
-        known.until_s = 0.0
+        known.until_s = known.leased_until_s = 0.0
         known.spoiled.clear()
         return Reading(directory, known)
 
-    def complete(self, reading: Reading, listed: Iterable[Listed], until_s: float) -> None:
-        """Keep the listing, to be believed until a time."""
+    def complete(
+        self,
+        reading: Reading,
+        listed: Iterable[Listed],
+        directory: Open,
+        *,
+        is_whole: bool,
+        now_s: float,
+        until_s: float,
+    ) -> None:
+        """Keep the listing, to be believed until a time.
+
+        The open ``directory`` is ours from now on. ``is_whole``: no name is missing or in disguise.
+        """
         known = reading.known
-        if self._directories.get(reading.directory) is not known:
-            return  # It was forgotten meanwhile, and what was spoiled with it.
+        known.release()
         known.is_reading = False
+        is_forgotten = self._directories.get(reading.directory) is not known
+        if is_forgotten or directory.lease is None or not directory.lease.may_read:
+            directory.close_unwaited()
+        else:
+            known.leased = directory
+            known.leased_until_s = now_s + LEASED_S
         known.entries = {each.name: each.description for each in listed}
-        known.until_s = until_s
+        # A server that ignores case may know a name in more spellings than we can think of.
+        known.is_whole = is_whole and self._fold is None
+        known.until_s = known.read_again_s = until_s
 
     def give_up(self, reading: Reading, *, too_large: bool) -> None:
         """The listing could not be read, or has too many entries."""
         reading.known.is_reading = False
         reading.known.is_too_large = too_large
 
+    def lease_key(self, directory: int) -> bytes | None:
+        """Return the key of the lease on a directory: our own changes shall not break that."""
+        known = self._directories.get(directory)
+        lease = known.leased.lease if known is not None and known.leased is not None else None
+        return lease.key if lease is not None else None
+
+    def broken(self, lease: Lease) -> None:
+        """A lease was broken: believe nothing of its directory, if it was one's."""
+        for known in self._directories.values():
+            if known.leased is not None and known.leased.lease is lease:
+                known.until_s = known.leased_until_s = 0.0
+                known.release()
+
     def forget(self, directory: int) -> None:
         """A directory may no longer be the one that was known."""
-        self._directories.pop(directory, None)
+        known = self._directories.pop(directory, None)
+        if known is not None:
+            known.release()
+
+    def forget_all(self) -> None:
+        """Directories move, or the mount ends."""
+        for directory in list(self._directories):
+            self.forget(directory)
 
     def spoil(self, directory: int, name: bytes) -> None:
         """A name has changed, or what it stands for has."""

@@ -35,14 +35,16 @@ class Listing:
         self._state = state
         self._removal = removal
         self._inode = inode
-        self._directory = directory
+        self.directory = directory
+        self.is_whole = True
+        """Whether every name so far is the server's own, and is shown."""
         self._hidden_path: str | None = None
         """The path of the directory to who has no POSIX extensions, once it was needed."""
 
     async def next_piece(self, *, restart: bool) -> list[Listed] | None:
         """Return the next entries that can be shown, or None when there are no more."""
         asked_s = trio.current_time()
-        entries = await self._state.share.list_piece(self._directory, restart=restart)
+        entries = await self._state.share.list_piece(self.directory, restart=restart)
         if entries is None:
             return None
         entries = [entry for entry in entries if self._is_ordinary(entry)]
@@ -60,13 +62,16 @@ class Listing:
             async with trio.open_nursery() as nursery:
                 for index in questions:
                     nursery.start_soon(ask, index)
+        if any(may_be_mangled(entry.name) for entry in entries):
+            self.is_whole = False
         if hidden := shown.count(None):
+            self.is_whole = False
             _log.warning("%d names of the server can't be shown here", hidden)
         return [listed._replace(asked_s=asked_s) for listed in shown if listed is not None]
 
     async def aclose(self) -> None:
         """Give the directory back."""
-        await self._directory.close()
+        await self.directory.close()
 
     async def _real_name(self, directory: str, entry: DirectoryEntry) -> str | None:
         share = self._state.share
@@ -117,18 +122,11 @@ class Listing:
         return self._listed(name, description)
 
 
-async def read_listing(
-    state: MountState, removal: Removal, inode: Inode, *, limit: int
-) -> list[Listed] | None:
+async def read_listing(listing: Listing, *, limit: int) -> list[Listed] | None:
     """Return everything in a directory, or None if that is more than ``limit`` entries."""
-    directory = await state.at(inode, state.share.open_directory)
-    listing = Listing(state, removal, inode, directory)
     listed: list[Listed] = []
-    try:
-        piece = await listing.next_piece(restart=True)
-        while piece is not None and len(listed) <= limit:
-            listed += piece
-            piece = await listing.next_piece(restart=False)
-    finally:
-        await listing.aclose()
+    piece = await listing.next_piece(restart=True)
+    while piece is not None and len(listed) <= limit:
+        listed += piece
+        piece = await listing.next_piece(restart=False)
     return listed if len(listed) <= limit else None

@@ -12,9 +12,10 @@ from smbfs.errors import ServerStatusError
 from smbfs.vfs import changes
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.directory_stream import Listed
+from smbfs.vfs.file_leases import FileLeases
 from smbfs.vfs.inodes import Inode
 from smbfs.vfs.known_names import ENTRIES_MAX, Answer
-from smbfs.vfs.listing import read_listing
+from smbfs.vfs.listing import Listing, read_listing
 from smbfs.vfs.removal import Removal
 from smbfs.vfs.reparse_repair import repair_reparse_point, reparse_point_of
 from smbfs.vfs.state import Entry, MountState
@@ -35,9 +36,10 @@ _log = logging.getLogger(__name__)
 class Namespace:
     """The verbs about names. Each may raise ServerStatusError, Refused, InvalidName."""
 
-    def __init__(self, state: MountState, removal: Removal) -> None:
+    def __init__(self, state: MountState, removal: Removal, leases: FileLeases) -> None:
         self._state = state
         self._removal = removal
+        self._leases = leases
 
     async def look_up(self, parent_number: int, name: bytes) -> Entry | None:
         """Return the entry of a name, or None if there is none."""
@@ -45,6 +47,9 @@ class Namespace:
         parent = state.inodes.get(parent_number)
         known = await self._known(parent, name)
         if known is not None:
+            if known.description is None:
+                state.inodes.remove(parent, name)
+                return None
             return state.show_new(parent, name, known.description, known.left_s)
         try:
             description = await state.at_name(parent, name, state.describer.describe)
@@ -72,18 +77,33 @@ class Namespace:
 
     async def _read_names(self, parent: Inode) -> None:
         state, names = self._state, self._state.known_names
-        until_s = trio.current_time() + state.policy.entry_timeout_s
+        asked_s = trio.current_time()
+        key = names.lease_key(parent.number) or self._leases.key_for(None)
         reading = names.begin(parent.number)
+        listing: Listing | None = None
         listed: list[Listed] | None = None
         try:
-            listed = await read_listing(state, self._removal, parent, limit=ENTRIES_MAX)
+            directory = await state.at(
+                parent, lambda path: state.share.open_directory(path, lease_key=key)
+            )
+            listing = Listing(state, self._removal, parent, directory)
+            listed = await read_listing(listing, limit=ENTRIES_MAX)
         except ServerStatusError as error:
             _log.debug("listing for lookups: %s", error)
         finally:
-            if listed is None:
+            if listing is None or listed is None:
                 names.give_up(reading, too_large=True)
-        if listed is not None:
-            names.complete(reading, listed, until_s)
+                if listing is not None:
+                    listing.directory.close_unwaited()
+        if listing is not None and listed is not None:
+            names.complete(
+                reading,
+                listed,
+                listing.directory,
+                is_whole=listing.is_whole,
+                now_s=asked_s,
+                until_s=asked_s + state.policy.entry_timeout_s,
+            )
 
     def forget(self, number: int, count: int) -> None:
         """The kernel forgets an inode as often as ``count``."""
@@ -103,6 +123,9 @@ class Namespace:
         """Remove an empty directory."""
         state = self._state
         parent = state.inodes.get(parent_number)
+        inode = state.inodes.child(parent, name)
+        if inode is not None:
+            state.known_names.forget(inode.number)
         await state.at_name(
             parent,
             name,

@@ -74,7 +74,8 @@ class Renames:
         """Let no handle that nobody uses be in the way."""
         kept = self._state.kept
         if moving is None or moving.file_type == S_IFDIR:
-            kept.close_all()  # Servers don't move a directory in which files are open.
+            kept.close_all()  # Servers don't move a directory in which something is open.
+            self._state.known_names.forget_all()
             return
         kept.close(moving)
         if target is not None:

@@ -237,6 +237,7 @@ class Share:
         disposition: CreateDisposition = CreateDisposition.OPEN,
         mode: int = 0,
         lease_key: bytes | None = None,
+        parent_lease_key: bytes | None = None,
     ) -> Open:
         """Open or make a file; :func:`stat_of_open` tells what it is without asking again."""
         request = self.create_request(
@@ -249,7 +250,9 @@ class Share:
             with_file_id=True,
         )
         try:
-            return await self.tree.create(request, lease_key=lease_key)
+            return await self.tree.create(
+                request, lease_key=lease_key, parent_lease_key=parent_lease_key
+            )
         except ServerStatusError as error:
             if lease_key is None or error.status != NtStatus.STATUS_INVALID_PARAMETER:
                 raise
@@ -285,12 +288,11 @@ class Share:
             raise RemoteProtocolError(f"READ of {length} bytes answered with {len(contents)}")
         return result.create, memoryview(bytes(contents))  # a view would keep the whole frame
 
-    async def open_directory(self, path: str) -> Open:
+    async def open_directory(self, path: str, *, lease_key: bytes | None = None) -> Open:
         """Open a directory to list it."""
         options = CreateOptions.DIRECTORY_FILE
-        return await self.tree.create(
-            self.create_request(path, _LIST_ACCESS, options=options, with_file_id=True)
-        )
+        request = self.create_request(path, _LIST_ACCESS, options=options, with_file_id=True)
+        return await self.tree.create(request, lease_key=lease_key)
 
     async def list_piece(self, directory: Open, *, restart: bool) -> list[DirectoryEntry] | None:
         """Return the next entries as the server sends them, or None when there are no more."""
