@@ -103,8 +103,6 @@ class Connection:
         if self.engine.failure is not None:
             await trio.lowlevel.checkpoint()
             raise _connection_lost(self.engine.failure, sent=False)
-        if not (self.engine.outstanding or self.engine.queued):
-            self._last_received = trio.current_time()  # Silence starts with the question.
         exchange.waiter = trio.lowlevel.current_task()
         self.submit(exchange)
 
@@ -119,10 +117,20 @@ class Connection:
 
     def submit(self, exchange: Exchange) -> None:
         """Send an exchange whose answer nobody waits for. Raises: LocalProtocolError if dead."""
+        self._queue(exchange)
+        self._pump()
+
+    def submit_soon(self, exchange: Exchange) -> None:
+        """Do the same, but let the next request of this moment take it along in its frame."""
+        self._queue(exchange)
+        self._must_flush.set()
+
+    def _queue(self, exchange: Exchange) -> None:
+        if not (self.engine.outstanding or self.engine.queued):
+            self._last_received = trio.current_time()  # Silence starts with the question.
         self.engine.submit(exchange)
         self.counters.requests += len(exchange.requests)
         self.counters.round_trips[exchange.requests[0].message.command.name] += 1
-        self._pump()
 
     def _pump(self) -> None:
         """Hand the stream every frame that credits and its buffers allow. No checkpoint.

@@ -121,8 +121,10 @@ class Open:
 
     async def close(self) -> None:
         """Give the handle back. Spec: [MS-SMB2] 3.2.4.5."""
-        self._leave_lease()
-        await self.tree.request(CloseRequest(self.file_id))
+        try:
+            await self.tree.request(CloseRequest(self.file_id))
+        finally:
+            self._leave_lease()  # Until now a break concerned us.
 
     def close_unwaited(self) -> None:
         """Give the handle back without waiting for the answer, which says nothing new."""

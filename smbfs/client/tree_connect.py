@@ -213,7 +213,7 @@ class TreeConnect:
     def send(self, message: Message) -> None:
         """Send a request whose answer changes nothing here; what goes wrong is only counted."""
         if self.connection.is_alive:
-            self.connection.submit(self._exchange(message))
+            self.connection.submit_soon(self._exchange(message))
 
     async def perform(self, *messages: Message) -> Exchange:
         """Send requests as one frame and return it answered, well or badly.

@@ -148,27 +148,29 @@ class Connection:
         except RemoteProtocolError as error:
             self.failure = error
             raise
-        return None if exchange is None else self._build(exchange)
+        return None if exchange is None else self._build(self._flow.with_followers(exchange))
 
-    def _build(self, exchange: Exchange) -> list[Buffer]:
+    def _build(self, exchanges: list[Exchange]) -> list[Buffer]:
+        """Return the frame of exchanges that have the same session and protection."""
         frame: list[Buffer] = []
-        signer = signer_of(exchange)
-        flags = HeaderFlags.SIGNED if signer is not None else 0
-        last = exchange.requests[-1]
-        for request in exchange.requests:
-            self._flow.spend(request)
-            self._outstanding[request.message_id] = (exchange, request)
-            body = request.message.buffers()
-            next_command = 0
-            if request is not last:
-                size = HEADER_SIZE + sum(map(len, body))
-                next_command = size + -size % _ALIGNMENT
-                body = (*body, bytes(next_command - size))
-            header = self._request_header(exchange, request, flags, next_command)
-            frame += signed_message(signer, header, body)
-            flags |= HeaderFlags.RELATED_OPERATIONS
-        self._hash_outgoing(exchange, frame)
-        return seal_frame(exchange, frame)
+        signer = signer_of(exchanges[0])
+        last = exchanges[-1].requests[-1]
+        for exchange in exchanges:
+            flags = HeaderFlags.SIGNED if signer is not None else 0
+            for request in exchange.requests:
+                self._flow.spend(request)
+                self._outstanding[request.message_id] = (exchange, request)
+                body = request.message.buffers()
+                next_command = 0
+                if request is not last:
+                    size = HEADER_SIZE + sum(map(len, body))
+                    next_command = size + -size % _ALIGNMENT
+                    body = (*body, bytes(next_command - size))
+                header = self._request_header(exchange, request, flags, next_command)
+                frame += signed_message(signer, header, body)
+                flags |= HeaderFlags.RELATED_OPERATIONS
+        self._hash_outgoing(exchanges[0], frame)
+        return seal_frame(exchanges[0], frame)
 
     def _request_header(
         self, exchange: Exchange, request: Request, flags: int, next_command: int = 0
@@ -344,6 +346,7 @@ class Connection:
         unfinished.update((id(exchange), exchange) for exchange in self._unreported)
         self._outstanding.clear()
         self._unreported.clear()
+        self.leases.lose_all()
         return list(unfinished.values())
 
     def check_invariants(self) -> None:

@@ -70,6 +70,15 @@ class Exchange:
         """Whether it moves file contents, and so must leave credits for the others."""
         return any(request.message.command in BULK_COMMANDS for request in self.requests)
 
+    @property
+    def charge(self) -> int:
+        """Credits that it costs."""
+        return sum(request.charge for request in self.requests)
+
+    def is_protected_like(self, other: Exchange) -> bool:
+        """Whether both can travel in one frame: signed, or sealed, with the same keys."""
+        return self.session is other.session and self.encrypt == other.encrypt
+
     def response(self, index: int = 0) -> Response:
         """Return the answer to the request at ``index`` of a completed exchange."""
         response = self.requests[index].response

@@ -117,6 +117,11 @@ class LeaseTable:
             lease.broken(notification)
         return lease
 
+    def lose_all(self) -> None:
+        """Nobody will tell us of breaks any more."""
+        for lease in self._leases.values():
+            lease.lost()
+
     def check_invariants(self) -> None:
         """Raise ``AssertionError`` when the books don't add up. Called by tests."""
         for key, lease in self._leases.items():

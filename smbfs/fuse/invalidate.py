@@ -4,8 +4,8 @@ Dropping pages or names may block until the kernel has finished a request that w
 that never happens in a handler: handlers put what they know into a queue, and one task hands it to
 a thread. When the queue is full the news is dropped, and the kernel's timeouts do the rest.
 
-Attributes alone are dropped without waiting for anybody, so a handler may do that before it
-answers.
+Attributes alone are dropped without waiting for anybody, as long as the inode is in use: so the
+handler of an open may do that before it answers.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from smbfs.fuse.errno_map import errno_of, unsupported_errno
 from smbfs.vfs.attribute_verbs import AttributeChanges
 from smbfs.vfs.file_opening import OpenedFile
 from smbfs.vfs.filesystem import FileSystem
+from smbfs.vfs.namespace import Absent
 from smbfs.vfs.state import Entry
 
 _Parameters = ParamSpec("_Parameters")
@@ -70,7 +71,7 @@ class Operations(pyfuse3.Operations):
         """Find a name. An answer without an inode is one that the kernel may remember, too."""
         del ctx
         entry = await self._filesystem.names.look_up(parent_inode, name)
-        return _absent(self._filesystem) if entry is None else _attributes(entry)
+        return _absent(entry) if isinstance(entry, Absent) else _attributes(entry)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         """Forget inodes."""
@@ -301,10 +302,10 @@ def _attributes(entry: Entry) -> EntryAttributes:
     return shown
 
 
-def _absent(filesystem: FileSystem) -> EntryAttributes:
+def _absent(absent: Absent) -> EntryAttributes:
     shown = EntryAttributes()
     shown.st_ino = 0
-    shown.entry_timeout = filesystem.state.policy.negative_timeout_s
+    shown.entry_timeout = absent.timeout_s
     return shown
 
 

@@ -110,17 +110,20 @@ class Directories:
             # It leads to a directory above: a number of its own ends no path in itself.
             alone = listed.description._replace(stat=listed.description.stat._replace(file_id=0))
             inode = state.admit(parent, listed.name, alone)
-        entry = state.show_listed(
-            inode,
-            listed.description,
-            entries=directory.stream.length,
-            asked_s=listed.asked_s,
-        )
-        if not emit(listed.name, entry, position):
-            state.inodes.drop_if_unused(inode)
-            return False
-        state.inodes.remember(inode)
-        return True
+        state.inodes.pin(inode)  # Its kept handle may be the last that needs it, and go just now.
+        try:
+            entry = state.show_listed(
+                inode,
+                listed.description,
+                entries=directory.stream.length,
+                asked_s=listed.asked_s,
+            )
+            was_taken = emit(listed.name, entry, position)
+            if was_taken:
+                state.inodes.remember(inode)
+        finally:
+            state.inodes.unpin(inode)
+        return was_taken
 
     def _dot(self, inode: Inode, *, parent: bool) -> Entry:
         shown = inode.parent if parent and inode.parent is not None else inode

@@ -60,5 +60,4 @@ class FileLeases:
         state.forget_content(inode)
         state.attributes.discard(inode.number)
         for number in (inode.number, *state.inodes.numbers.others(inode, inode.number)):
-            state.kernel.attributes_changed(number)
             state.kernel.inode_changed(number)

@@ -31,6 +31,8 @@ from smbfs.wire.ntstatus import NtStatus
 READ_ACCESS: Final = AccessMask.READ_DATA
 WRITE_ACCESS: Final = AccessMask.WRITE_DATA | AccessMask.APPEND_DATA | AccessMask.WRITE_ATTRIBUTES
 
+_MAY_NOT_READ: Final = frozenset({NtStatus.STATUS_ACCESS_DENIED, NtStatus.STATUS_SHARING_VIOLATION})
+
 
 class OpenedFile(NamedTuple):
     """What the kernel is told of an open file."""
@@ -73,8 +75,9 @@ class FileOpening:
         handle = self._add_handle(kept.inode, number, kept.file, flags, kept.size)
         opened = self._state.handles.get(handle).opened
         opened.version, opened.keep_until_s = kept.version, kept.until_s
-        use_pages = self._state.policy.use_page_cache
-        return OpenedFile(handle, use_pages, use_pages)
+        keep_pages = self._state.policy.may_keep_pages(kept.inode.version, kept.version)
+        kept.inode.version = kept.version
+        return OpenedFile(handle, keep_pages, self._state.policy.use_page_cache)
 
     async def _open_large(
         self, inode: Inode, number: int, flags: int, *, truncate: bool
@@ -131,7 +134,7 @@ class FileOpening:
                 parent_lease_key=parent_lease_key,
             )
         except ServerStatusError as error:
-            if wanted == access or error.status != NtStatus.STATUS_ACCESS_DENIED:
+            if wanted == access or error.status not in _MAY_NOT_READ:
                 raise
         return await share.open(
             path, access, disposition=disposition, mode=mode, lease_key=lease_key
@@ -272,6 +275,7 @@ class FileOpening:
         self, inode: Inode, number: int, file: Open | SmallFile, flags: int, size: int
     ) -> int:
         state = self._state
+        state.kept.close(inode)  # While this open was under way, another one may have ended.
         opened = state.handles.opening(inode, size)
         opened.end = max(opened.end, size) if opened.is_dirty else size
         reader: FileReader | DirectReader | None = None

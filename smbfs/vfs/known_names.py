@@ -36,10 +36,6 @@ ENTRIES_MAX: Final = 8192
 """Entries up to which a directory is read for this."""
 
 
-LEASED_S: Final = 10.0
-"""Seconds for which a lease is relied on: what programs on the server itself make breaks none."""
-
-
 class Answer(NamedTuple):
     """What a listing says of a name."""
 
@@ -62,17 +58,16 @@ class _Directory:
     """When the listing may be read again at the earliest, whatever happened to it."""
     leased: Open | None = None
     """The directory, kept open for its lease."""
-    leased_until_s: float = 0.0
     entries: dict[bytes, Description] = field(default_factory=dict)
     is_whole: bool = False
     """Whether the listing tells every name that the server would find."""
     spoiled: set[bytes] = field(default_factory=set)
 
-    def tells_what_is_missing(self, now_s: float) -> bool:
-        """Whether nobody else has made anything since the listing was read."""
+    @property
+    def tells_what_is_missing(self) -> bool:
+        """Whether no other client has made anything since the listing was read."""
         lease = self.leased.lease if self.leased is not None else None
-        is_leased = lease is not None and lease.may_read and now_s < self.leased_until_s
-        return is_leased and self.is_whole
+        return lease is not None and lease.may_read and self.is_whole
 
     def release(self) -> None:
         """Give the lease back."""
@@ -99,13 +94,13 @@ class KnownNames:
     def find(self, directory: int, name: bytes, now_s: float) -> Answer | None:
         """Return what is known of a name, or None: ask the server."""
         known = self._directories.get(directory)
-        if known is None or self._key(name) in known.spoiled:
+        if known is None or now_s >= known.until_s or self._key(name) in known.spoiled:
             return None
         self._directories.move_to_end(directory)
         description = known.entries.get(name)
-        if description is None:
-            return Answer(None, 0.0) if known.tells_what_is_missing(now_s) else None
-        return Answer(description, known.until_s - now_s) if now_s < known.until_s else None
+        if description is None and not known.tells_what_is_missing:
+            return None
+        return Answer(description, known.until_s - now_s)
 
     def should_read(self, directory: int, now_s: float, *, window_s: float) -> bool:
         """Count a question that goes to the server; say whether to read the listing instead."""
@@ -134,7 +129,7 @@ class KnownNames:
         """
         known = self._directories[directory]
         known.is_reading = True
-        known.until_s = known.leased_until_s = 0.0
+        known.until_s = 0.0
         known.spoiled.clear()
         return Reading(directory, known)
 
@@ -145,7 +140,6 @@ class KnownNames:
         directory: Open,
         *,
         is_whole: bool,
-        now_s: float,
         until_s: float,
     ) -> None:
         """Keep the listing, to be believed until a time.
@@ -160,7 +154,6 @@ class KnownNames:
             directory.close_unwaited()
         else:
             known.leased = directory
-            known.leased_until_s = now_s + LEASED_S
         known.entries = {each.name: each.description for each in listed}
         # A server that ignores case may know a name in more spellings than we can think of.
         known.is_whole = is_whole and self._fold is None
@@ -181,7 +174,7 @@ class KnownNames:
         """A lease was broken: believe nothing of its directory, if it was one's."""
         for known in self._directories.values():
             if known.leased is not None and known.leased.lease is lease:
-                known.until_s = known.leased_until_s = 0.0
+                known.until_s = 0.0
                 known.release()
 
     def forget(self, directory: int) -> None:

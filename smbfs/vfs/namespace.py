@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from stat import S_IFREG
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
 
@@ -33,6 +33,13 @@ _NO_SUCH_NAME: Final = frozenset(
 _log = logging.getLogger(__name__)
 
 
+class Absent(NamedTuple):
+    """There is no such name."""
+
+    timeout_s: float
+    """Seconds for which the kernel may believe that."""
+
+
 class Namespace:
     """The verbs about names. Each may raise ServerStatusError, Refused, InvalidName."""
 
@@ -41,15 +48,16 @@ class Namespace:
         self._removal = removal
         self._leases = leases
 
-    async def look_up(self, parent_number: int, name: bytes) -> Entry | None:
-        """Return the entry of a name, or None if there is none."""
+    async def look_up(self, parent_number: int, name: bytes) -> Entry | Absent:
+        """Return the entry of a name, or that there is none."""
         state = self._state
         parent = state.inodes.get(parent_number)
         known = await self._known(parent, name)
         if known is not None:
             if known.description is None:
                 state.inodes.remove(parent, name)
-                return None
+                # A lease can be broken at any time, and the kernel would not hear of it.
+                return Absent(0.0)
             return state.show_new(parent, name, known.description, known.left_s)
         try:
             description = await state.at_name(parent, name, state.describer.describe)
@@ -57,7 +65,7 @@ class Namespace:
             if error.status not in _NO_SUCH_NAME:
                 raise
             state.inodes.remove(parent, name)
-            return None
+            return Absent(state.policy.negative_timeout_s)
         return state.show_new(parent, name, description)
 
     async def _known(self, parent: Inode, name: bytes) -> Answer | None:
@@ -77,7 +85,7 @@ class Namespace:
 
     async def _read_names(self, parent: Inode) -> None:
         state, names = self._state, self._state.known_names
-        asked_s = trio.current_time()
+        until_s = trio.current_time() + state.policy.entry_timeout_s
         key = names.lease_key(parent.number) or self._leases.key_for(None)
         reading = names.begin(parent.number)
         listing: Listing | None = None
@@ -101,8 +109,7 @@ class Namespace:
                 listed,
                 listing.directory,
                 is_whole=listing.is_whole,
-                now_s=asked_s,
-                until_s=asked_s + state.policy.entry_timeout_s,
+                until_s=until_s,
             )
 
     def forget(self, number: int, count: int) -> None:

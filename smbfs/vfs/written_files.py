@@ -32,11 +32,12 @@ class WrittenFile:
     async def write_last(self, offset: int, data: Buffer) -> int:
         """Write as :meth:`Open.write` does, and ask what the file is behind that.
 
-        Nothing is asked without a lease: then the answer would be good for nothing.
+        Without a lease the answer would be good for nothing. Without POSIX extensions, it tells
+        the times from before the write until the handle is closed.
         """
-        if not self._is_leased:
-            return await self._file.write(offset, data)
         share = self._state.share
+        if not self._is_leased or not share.posix:
+            return await self._file.write(offset, data)
         count, answer = await self._file.write_and_query(offset, data, share.stat_query())
         self._told = share.decode_stat(answer) if answer is not None else None
         return count
@@ -48,9 +49,10 @@ class WrittenFile:
         state.forget_content(opened.inode)
         if not data or opened.is_dirty or not self._is_leased:
             return
+        is_whole = offset == 0 and len(data) == opened.end
         if told is not None and told.size == opened.end:
-            self._take_note(told)
-        if offset == 0 and len(data) == opened.end <= SMALL_FILE_SIZE_MAX:
+            self._take_note(told, is_whole=is_whole)
+        if is_whole and len(data) <= SMALL_FILE_SIZE_MAX:
             block = Block(memoryview(data), trio.current_time())
             state.blocks.put(opened.inode.number, 0, block)
 
@@ -58,11 +60,12 @@ class WrittenFile:
     def _is_leased(self) -> bool:
         return self._file.lease is not None and self._file.lease.may_read
 
-    def _take_note(self, stat: FileStat) -> None:
-        """Under a lease, what is written here is all that has changed, also in the kernel."""
+    def _take_note(self, stat: FileStat, *, is_whole: bool) -> None:
         state, opened = self._state, self._opened
         inode = opened.inode
-        opened.version = inode.version = Version(stat.size, stat.change_time)
+        opened.version = Version(stat.size, stat.change_time)
+        if is_whole:  # Then the kernel's pages are of this version, whatever was there before.
+            inode.version = opened.version
         if not state.describer.is_open_question(stat):
             attributes = state.present(inode, Description(stat))
             until_s = trio.current_time() + state.policy.attribute_timeout_s

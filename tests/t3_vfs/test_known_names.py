@@ -13,7 +13,6 @@ from smbfs.vfs.descriptions import Description
 from smbfs.vfs.directory_stream import Listed
 from smbfs.vfs.known_names import (
     DIRECTORIES_MAX,
-    LEASED_S,
     QUESTIONS_BEFORE_LISTING,
     Answer,
     KnownNames,
@@ -26,7 +25,6 @@ from smbfs.wire.oplock_break import LeaseBreakNotification
 DIRECTORY = 7
 KEY = b"k" * 16
 READ = LeaseState.READ_CACHING
-ABSENT = Answer(None, 0.0)
 
 
 @dataclass
@@ -91,7 +89,6 @@ def complete(
         [Listed(name, description()) for name in names],
         cast(Open, directory or OpenDirectory()),
         is_whole=is_whole,
-        now_s=now_s,
         until_s=now_s + 1.0,
     )
 
@@ -173,12 +170,11 @@ def test_a_good_listing_is_not_read_again_for_what_it_lacks() -> None:
     assert not any(known.should_read(DIRECTORY, 0.5, window_s=1.0) for _ in range(100))
 
 
-def test_under_a_lease_what_is_missing_is_known_for_longer() -> None:
+def test_under_a_lease_what_is_missing_is_known() -> None:
     known, directory = KnownNames(None), leased_directory()
     complete(known, begin(known), b"here", directory=directory)
-    assert known.find(DIRECTORY, b"missing", LEASED_S - 0.1) == ABSENT
-    assert known.find(DIRECTORY, b"here", 1.5) is None  # Of what it is now, a lease says little.
-    assert known.find(DIRECTORY, b"missing", LEASED_S) is None
+    assert known.find(DIRECTORY, b"missing", 0.75) == Answer(None, 0.25)
+    assert known.find(DIRECTORY, b"missing", 1.0) is None
     assert known.lease_key(DIRECTORY) == KEY
     known.spoil(DIRECTORY, b"missing")  # We make it.
     assert known.find(DIRECTORY, b"missing", 0.1) is None

@@ -13,6 +13,7 @@ import pytest
 
 from tests.beds.mounted import Mounted
 from tests.beds.samba import SambaServer
+from tests.t4_fuse.conftest import wait_until
 from tests.t5_cli.waiting import wait_process_ended
 from tests.t6_peers.conftest import MountShare
 
@@ -80,6 +81,31 @@ def test_a_new_directory_is_a_look_and_one_compound(folder: Path, count: Count) 
 
 def test_a_small_file_is_read_with_a_look_and_one_compound(folder: Path, count: Count) -> None:
     assert count((folder / "file 1999").read_bytes) == {"CREATE": 2}
+
+
+def test_what_was_read_is_read_again_without_a_request(folder: Path, count: Count) -> None:
+    file = folder / "file 1999"
+    file.read_bytes()
+    assert count(file.read_bytes) == {}
+
+
+def test_what_was_just_written_is_read_without_a_request(folder: Path, count: Count) -> None:
+    file = folder / "written"
+    file.write_bytes(b"x" * 5000)
+    assert count(lambda: (file.read_bytes(), file.stat())) == {}
+
+
+def test_a_new_file_in_a_directory_that_is_known_is_two_requests(
+    folder: Path, count: Count
+) -> None:
+    """Nobody has to ask whether it is there, and nobody waits for its CLOSE."""
+
+    def write(first: int) -> None:
+        for index in range(100):
+            (folder / f"new {first + index}").write_bytes(b"x" * 5000)
+
+    write(0)
+    assert count(lambda: write(100)) == {"CREATE": 100, "WRITE": 100}
 
 
 def test_a_large_file_is_read_in_large_pieces(
@@ -155,11 +181,11 @@ def test_a_small_file_that_is_held_open_follows_the_server(
         assert file.read() == b"second, by us"
 
 
-def test_what_another_client_has_just_made_is_there(
-    folder: Path, on_server: Callable[[Path], Path]
-) -> None:
-    """A listing that is a moment old does not say that a file is missing."""
-    for index in range(200):
+def test_what_another_client_has_just_made_is_there(folder: Path, mount_share: MountShare) -> None:
+    """That a name is missing is believed for as long as nobody makes one."""
+    theirs = mount_share().path / folder.name
+    for index in range(50):
         assert (folder / f"file {index}").exists()
-        (on_server(folder) / f"made {index}").touch()
-        assert (folder / f"made {index}").exists()
+        (theirs / f"made {index}").touch()
+        # The server tells us at the same time as it tells them that it is done.
+        wait_until((folder / f"made {index}").exists)

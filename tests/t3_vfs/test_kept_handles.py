@@ -1,0 +1,134 @@
+"""Kept handles: closed in time, in nobody's way, and never trusted beyond their lease."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from stat import S_IFDIR, S_IFREG
+from typing import cast
+
+import trio
+import trio.testing
+
+from smbfs.client.open import Open
+from smbfs.engine.leases import Lease
+from smbfs.vfs.inodes import Inode, InodeTable
+from smbfs.vfs.kept_handles import HANDLES_MAX, KEEP_S, SWEEP_S, Kept, KeptHandles
+from smbfs.vfs.lease_policy import Version
+from smbfs.wire.lease import LeaseResponseV2, LeaseState
+from smbfs.wire.oplock_break import LeaseBreakNotification
+
+READ, READ_HANDLE = LeaseState.READ_CACHING, LeaseState(3)
+VERSION = Version(10, 1)
+
+
+@dataclass
+class OpenFile:
+    """Stands in for the server's handle."""
+
+    lease: Lease
+    is_open: bool = True
+
+    def close_unwaited(self) -> None:
+        assert self.is_open
+        self.is_open = False
+
+
+@dataclass
+class Bed:
+    """Kept handles of made-up files."""
+
+    nursery: trio.Nursery
+    closed: list[Inode] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.inodes = InodeTable(S_IFDIR)
+        self.kept = KeptHandles(self.inodes, self.nursery, on_closed=self.closed.append)
+
+    def keep(self, number: int, *, until_s: float | None = None) -> tuple[Inode, OpenFile]:
+        name = b"file-%d" % number
+        inode = self.inodes.admit(
+            self.inodes.root, name, file_id=100 + number, file_type=S_IFREG, link_count=1
+        )
+        key = number.to_bytes(16, "little")
+        lease = Lease(key)
+        lease.granted(LeaseResponseV2(key, READ_HANDLE, None, 1))
+        file = OpenFile(lease)
+        kept = Kept(inode, cast(Open, file), 10, VERSION)
+        if until_s is not None:
+            kept.until_s = until_s
+        self.kept.keep(kept)
+        return inode, file
+
+
+async def test_a_handle_is_kept_for_its_time_and_pins_its_inode(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    bed = Bed(nursery)
+    inode, file = bed.keep(1)
+    await trio.sleep(KEEP_S - 0.1)
+    assert bed.closed == []
+    assert bed.inodes.get(inode.number) is inode  # The kernel never asked for it.
+    await trio.sleep(SWEEP_S + 0.2)
+    assert not file.is_open
+    assert bed.closed == [inode]
+    assert len(bed.inodes) == 1
+
+
+async def test_a_handle_that_is_used_again_and_again_is_closed_at_last(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    bed = Bed(nursery)
+    inode, _ = bed.keep(1)
+    for _ in range(3):
+        await trio.sleep(KEEP_S / 4)
+        taken = bed.kept.take(inode)
+        assert taken is not None
+        bed.kept.keep(taken)
+    await trio.sleep(KEEP_S / 4)
+    assert bed.kept.take(inode) is None
+
+
+async def test_a_handle_that_is_taken_is_the_takers(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    bed = Bed(nursery)
+    inode, file = bed.keep(1)
+    taken = bed.kept.take(inode)
+    assert taken is not None
+    assert taken.file is cast(Open, file)
+    assert bed.kept.take(inode) is None
+    await trio.sleep(2 * KEEP_S)
+    assert file.is_open
+
+
+async def test_there_is_one_handle_a_file_and_so_many_in_all(nursery: trio.Nursery) -> None:
+    bed = Bed(nursery)
+    _, first = bed.keep(1)
+    _, second = bed.keep(1)
+    assert (first.is_open, second.is_open) == (False, True)
+    others = [bed.keep(2 + number)[1] for number in range(HANDLES_MAX)]
+    assert not second.is_open
+    assert all(other.is_open for other in others)
+    assert len(bed.kept) == HANDLES_MAX
+    bed.kept.close_all()
+    assert len(bed.inodes) == 1
+
+
+async def test_a_broken_lease_closes_its_handle_and_no_other(nursery: trio.Nursery) -> None:
+    bed = Bed(nursery)
+    broken, broken_file = bed.keep(1)
+    _, other = bed.keep(2)
+    lease = broken_file.lease
+    lease.broken(LeaseBreakNotification(lease.key, READ_HANDLE, READ, 2))
+    assert bed.kept.broken(lease) == [broken]
+    assert (broken_file.is_open, other.is_open) == (False, True)
+    assert bed.kept.broken(other.lease) == []  # It still allows what it did.
+
+
+async def test_a_file_that_the_server_itself_changed_is_closed(nursery: trio.Nursery) -> None:
+    bed = Bed(nursery)
+    inode, file = bed.keep(1)
+    bed.kept.seen(inode, VERSION)
+    assert bed.closed == []
+    bed.kept.seen(inode, VERSION._replace(change_time=2))
+    assert not file.is_open
