@@ -118,6 +118,7 @@ def test_what_has_other_keys_does_not_travel_along() -> None:
     frame = conversation.engine.next_transmission()
     assert frame is not None
     conversation.server.receive(b"".join(frame))
+    assert conversation.server.received[-1].command == Command.CLOSE
     assert not conversation.server.received[-1].next_command
 
 

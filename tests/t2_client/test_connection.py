@@ -80,9 +80,9 @@ class Bed:
 
 
 @asynccontextmanager
-async def signed_on() -> AsyncIterator[Bed]:
+async def signed_on(timeout_s: float = TIMEOUT_S) -> AsyncIterator[Bed]:
     ours, theirs = memory_stream_pair()
-    bed = Bed(Connection(Engine(OFFER), ours, timeout_s=TIMEOUT_S), ScriptedServer(), theirs)
+    bed = Bed(Connection(Engine(OFFER), ours, timeout_s=timeout_s), ScriptedServer(), theirs)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bed.connection.run)
         nursery.start_soon(bed.serve)
@@ -234,6 +234,18 @@ async def test_silence_is_asked_about_and_then_ended(
         assert isinstance(caught.value.__cause__, DeadlineExceeded)
         assert TIMEOUT_S <= trio.current_time() - began <= TIMEOUT_S + ECHO_AFTER_S
         assert bed.commands().count(Command.ECHO) == 1
+
+
+async def test_silence_begins_with_the_question_even_if_nobody_waits_for_the_answer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with signed_on(timeout_s=TIMEOUT_S / 2) as bed:
+        await trio.sleep(TIMEOUT_S - 5)  # Idle for longer than an answer may take.
+        bed.server.mangle = lambda _frames: []
+        began = trio.current_time()
+        bed.connection.submit(bed.exchange(CloseRequest(FILE_ID)))
+        await bed.connection.wait_ended()
+        assert trio.current_time() - began >= TIMEOUT_S / 2
 
 
 async def test_a_slow_answer_is_waited_for_while_the_server_echoes(

@@ -236,3 +236,15 @@ def test_a_folder_of_the_share_may_be_the_root(
             opened.write(b"x")
     inner = served_folder / "inner"
     wait_until(lambda: [entry.name for entry in inner.iterdir()] == ["file"])
+
+
+def test_the_time_of_a_write_is_known_at_once_and_stays(place: Place) -> None:
+    """Without POSIX extensions the server sets it only when the file is closed."""
+    file = place.path / "file"
+    file.write_bytes(b"o" * 100)
+    os.utime(file, (1_000_000_000, 1_000_000_000))
+    with file.open("r+b", buffering=0) as writer:
+        writer.write(b"new")
+    at_once = file.stat().st_mtime_ns
+    assert at_once == (place.served / "file").stat().st_mtime_ns // 100 * 100
+    assert at_once > 1_000_000_000 * 10**9
