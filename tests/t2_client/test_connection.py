@@ -22,6 +22,7 @@ from smbfs.errors import (
 )
 from smbfs.transport.base import Buffer
 from smbfs.transport.memory import MemoryStream, memory_stream_pair
+from smbfs.wire.close_flush import CloseRequest
 from smbfs.wire.create import CreateRequest
 from smbfs.wire.header import Command
 from smbfs.wire.message import Message
