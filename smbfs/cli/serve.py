@@ -183,10 +183,12 @@ class _Session:
 def _count(filesystem: FileSystem) -> FileSystemCounts:
     """Pick what ``status`` shows out of the file system's state."""
     state = filesystem.state
+    directories = state.known_names.leased
     return FileSystemCounts(
         open_handles=len(state.handles),
         cached_handles=len(state.kept),
-        file_leases=len(state.share.tree.leases),
+        file_leases=len(state.share.tree.leases) - directories,
+        directory_leases=directories,
         cache_bytes=state.blocks.size,
         cache_hits=state.blocks.hits,
         cache_misses=state.blocks.misses,

@@ -27,6 +27,9 @@ class FileSystemCounts:
     file_leases: int = 0
     """Files whose contents we may believe without asking."""
 
+    directory_leases: int = 0
+    """Directories in which we know what is missing."""
+
     cache_bytes: int = 0
     """Bytes of file data in memory."""
 
@@ -77,7 +80,11 @@ def build_status(
         "auth": connection.auth,
         "channels": 1,
         "credits": connection.credits,
-        "leases": {"file": counts.file_leases, "directory": 0, "breaks": connection.breaks},
+        "leases": {
+            "file": counts.file_leases,
+            "directory": counts.directory_leases,
+            "breaks": connection.breaks,
+        },
         "handles": {"open": counts.open_handles, "cached": counts.cached_handles, "durable": 0},
         "cache": {
             "bytes": counts.cache_bytes,

@@ -64,10 +64,10 @@ class _Directory:
     spoiled: set[bytes] = field(default_factory=set)
 
     @property
-    def tells_what_is_missing(self) -> bool:
+    def is_leased(self) -> bool:
         """Whether no other client has made anything since the listing was read."""
         lease = self.leased.lease if self.leased is not None else None
-        return lease is not None and lease.may_read and self.is_whole
+        return lease is not None and lease.may_read
 
     def release(self) -> None:
         """Give the lease back."""
@@ -91,6 +91,11 @@ class KnownNames:
         self._fold = fold
         self._directories: OrderedDict[int, _Directory] = OrderedDict()
 
+    @property
+    def leased(self) -> int:
+        """How many directories are leased now."""
+        return sum(1 for known in self._directories.values() if known.is_leased)
+
     def find(self, directory: int, name: bytes, now_s: float) -> Answer | None:
         """Return what is known of a name, or None: ask the server."""
         known = self._directories.get(directory)
@@ -98,7 +103,7 @@ class KnownNames:
             return None
         self._directories.move_to_end(directory)
         description = known.entries.get(name)
-        if description is None and not known.tells_what_is_missing:
+        if description is None and not (known.is_leased and known.is_whole):
             return None
         return Answer(description, known.until_s - now_s)
 

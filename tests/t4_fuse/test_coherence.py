@@ -82,12 +82,20 @@ def test_directories_with_kept_files_can_be_moved_and_removed(place: Place, thei
         folder.mkdir()
         (folder / "file").write_bytes(b"kept")
         assert (folder / "file").read_bytes() == b"kept"
+        look_around(folder)
         (mover / folder.name).rename(mover / f"moved-{number}")
         moved = remover / f"moved-{number}"
         assert (moved / "file").read_bytes() == b"kept"
+        look_around(moved)
         (moved / "file").unlink()
         moved.rmdir()
     assert list(place.served.iterdir()) == []
+
+
+def look_around(folder: Path) -> None:
+    """Ask for as many names as make the mount read the directory, and lease it."""
+    for number in range(10):
+        assert not (folder / f"missing-{number}").exists()
 
 
 def test_times_that_were_set_stay(place: Place) -> None:

@@ -96,7 +96,7 @@ def test_what_was_just_written_is_read_without_a_request(folder: Path, count: Co
 
 
 def test_a_new_file_in_a_directory_that_is_known_is_two_requests(
-    folder: Path, count: Count
+    folder: Path, count: Count, mounted: Mounted
 ) -> None:
     """Nobody has to ask whether it is there, and nobody waits for its CLOSE."""
 
@@ -106,6 +106,9 @@ def test_a_new_file_in_a_directory_that_is_known_is_two_requests(
 
     write(0)
     assert count(lambda: write(100)) == {"CREATE": 100, "WRITE": 100}
+    status = mounted.status()
+    assert status["leases"]["directory"] == 1
+    assert status["leases"]["file"] == status["handles"]["cached"] == 200
 
 
 def test_a_large_file_is_read_in_large_pieces(
