@@ -54,8 +54,6 @@ class _Directory:
     is_reading: bool = False
     is_too_large: bool = False
     until_s: float = 0.0
-    read_again_s: float = 0.0
-    """When the listing may be read again at the earliest, whatever happened to it."""
     leased: Open | None = None
     """The directory, kept open for its lease."""
     entries: dict[bytes, Description] = field(default_factory=dict)
@@ -120,9 +118,7 @@ class KnownNames:
         known.questions += 1
         return (
             known.questions > QUESTIONS_BEFORE_LISTING
-            # What a good listing does not tell, a new one won't; and reading one that does not
-            # live long, time and again, would cost more than the questions.
-            and now_s >= max(known.until_s, known.read_again_s)
+            and now_s >= known.until_s  # What a good listing does not tell, a new one won't.
             and not known.is_reading
             and not known.is_too_large
         )
@@ -162,7 +158,7 @@ class KnownNames:
         known.entries = {each.name: each.description for each in listed}
         # A server that ignores case may know a name in more spellings than we can think of.
         known.is_whole = is_whole and self._fold is None
-        known.until_s = known.read_again_s = until_s
+        known.until_s = until_s
 
     def give_up(self, reading: Reading, *, too_large: bool) -> None:
         """The listing could not be read, or has too many entries."""
@@ -176,10 +172,12 @@ class KnownNames:
         return lease.key if lease is not None else None
 
     def broken(self, lease: Lease) -> None:
-        """A lease was broken: believe nothing of its directory, if it was one's."""
+        """A lease was broken: what is missing in its directory is asked for from now on.
+
+        What is there is believed for its time all the same: our own changes may break a lease, too.
+        """
         for known in self._directories.values():
             if known.leased is not None and known.leased.lease is lease:
-                known.until_s = 0.0
                 known.release()
 
     def forget(self, directory: int) -> None:

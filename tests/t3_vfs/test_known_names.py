@@ -192,16 +192,16 @@ def test_what_is_missing_is_asked_for(fold: None, state: LeaseState, *, is_whole
     assert known.find(DIRECTORY, b"missing", 0.1) is None
 
 
-def test_a_broken_lease_ends_what_is_known_of_the_directory() -> None:
+def test_a_broken_lease_ends_what_is_known_to_be_missing() -> None:
     known, directory = KnownNames(None), leased_directory()
     complete(known, begin(known), b"here", directory=directory)
     assert directory.lease is not None
     known.broken(Lease(KEY))  # Another one.
-    assert known.find(DIRECTORY, b"here", 0.1) is not None
+    assert known.find(DIRECTORY, b"missing", 0.1) is not None
     directory.lease.broken(LeaseBreakNotification(KEY, READ, LeaseState.NONE, 2))
     assert known.find(DIRECTORY, b"missing", 0.1) is None
     known.broken(directory.lease)
-    assert known.find(DIRECTORY, b"here", 0.1) is None
+    assert known.find(DIRECTORY, b"here", 0.1) is not None
     assert not directory.is_open
 
 
