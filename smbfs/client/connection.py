@@ -196,7 +196,8 @@ class Connection:
                 self.on_break(lease, must_acknowledge)
             case Ignored(reason):
                 self.counters.ignored += 1
-                _log.warning("ignored %s", reason)
+                # Not a warning: a break may cross our CLOSE, and a server could fill the log.
+                _log.info("ignored %s", reason)
 
     def _complete(self, exchange: Exchange) -> None:
         for request in exchange.requests:

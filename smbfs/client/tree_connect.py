@@ -145,9 +145,9 @@ class TreeConnect:
         return file
 
     async def create_and_read(
-        self, request: CreateRequest, length: int, *, lease_key: bytes | None = None
+        self, request: CreateRequest, length: int, *, lease_key: bytes
     ) -> tuple[Open, memoryview]:
-        """Open a file and read its first ``length`` bytes, in one round trip.
+        """Open a file under a lease and read its first ``length`` bytes, in one round trip.
 
         ``length`` is at most what one credit pays for. Raises: ServerStatusError, TransportError.
         """

@@ -103,7 +103,7 @@ class LeaseTable:
         return lease
 
     def closed(self, lease: Lease) -> None:
-        """Uncount an open: it failed, or its CLOSE is about to be sent."""
+        """Uncount an open: it failed, or was closed, or nobody here cares for it any more."""
         assert lease.opens > 0
         lease.opens -= 1
         if not lease.opens:

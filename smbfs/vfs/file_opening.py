@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from stat import S_IFREG
 from typing import Final, NamedTuple
 
@@ -118,27 +119,27 @@ class FileOpening:
         disposition: CreateDisposition,
         *,
         lease_key: bytes | None,
-        parent_lease_key: bytes | None = None,
+        parent_lease_key: bytes | None,
         mode: int = 0,
     ) -> Open:
         """Open a file; for reading, too, if it may be kept, for whoever opens it next."""
-        share, access = self._state.share, _access(flags)
-        wanted = access | READ_ACCESS if lease_key is not None else access
-        try:
-            return await share.open(
-                path,
-                wanted,
-                disposition=disposition,
-                mode=mode,
-                lease_key=lease_key,
-                parent_lease_key=parent_lease_key,
-            )
-        except ServerStatusError as error:
-            if wanted == access or error.status not in _MAY_NOT_READ:
-                raise
-        return await share.open(
-            path, access, disposition=disposition, mode=mode, lease_key=lease_key
+        open_for = partial(
+            self._state.share.open,
+            path,
+            disposition=disposition,
+            mode=mode,
+            lease_key=lease_key,
+            parent_lease_key=parent_lease_key,
         )
+        access = _access(flags)
+        if lease_key is None or _reads(flags):
+            return await open_for(access)
+        try:
+            return await open_for(access | READ_ACCESS)
+        except ServerStatusError as error:
+            if error.status not in _MAY_NOT_READ:
+                raise
+        return await open_for(access)
 
     # ------------------------------------------------------------- small files
 

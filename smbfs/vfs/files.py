@@ -33,21 +33,19 @@ class Files:
 
     async def release(self, number: int) -> None:
         """Close a handle, or keep it. Errors of its writes were told by the flush before."""
-        state = self._state
-        handle = state.handles.get(number)
+        handle = self._state.handles.get(number)
+        is_kept = False
         try:
             if handle.gather is not None:
                 await handle.gather.flush()
+            is_kept = self._keep(handle, number)
         except SmbfsError as error:
             # Nobody waits for this answer.
             _log.warning("lost writes to inode %d: %s", handle.opened.inode.number, error)
-            await self._close(handle, number)
             raise
-        except BaseException:
-            await self._close(handle, number)
-            raise
-        if not self._keep(handle, number):
-            await self._close(handle, number)
+        finally:
+            if not is_kept:
+                await self._close(handle, number)
 
     def _keep(self, handle: Handle, number: int) -> bool:
         """Keep the server's handle for whoever opens the file next, if that is allowed."""

@@ -103,9 +103,7 @@ class KeptHandles:
     def seen(self, inode: Inode, version: Version) -> None:
         """The server has told what a file is now: close its handle if that is another version."""
         kept = self._kept.get(inode.number)
-        if kept is None:
-            return
-        if kept.version != version:
+        if kept is not None and kept.version != version:
             self._close(kept)  # Changed on the server itself: that breaks no lease.
 
     def close(self, inode: Inode) -> None:

@@ -23,7 +23,6 @@ from smbfs.errors import (
 from smbfs.transport.base import Buffer
 from smbfs.transport.memory import MemoryStream, memory_stream_pair
 from smbfs.wire.close_flush import CloseRequest
-from smbfs.wire.create import CreateRequest
 from smbfs.wire.header import Command
 from smbfs.wire.message import Message
 from smbfs.wire.negotiate import Capabilities, SecurityMode
@@ -116,25 +115,6 @@ async def test_cancelled_caller_sends_cancel_and_harms_nobody(
         assert bed.commands()[-1] == Command.CANCEL
         bed.server.mangle = lambda frames: frames
         assert await bed.read(8, 100) == file_contents(8, 100)
-
-
-async def test_what_an_abandoned_create_opened_is_closed(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    async with signed_on() as bed:
-        kept: list[bytes] = []
-
-        def keep(frames: list[bytes]) -> list[bytes]:
-            kept.extend(frames)
-            return []
-
-        bed.server.mangle = keep
-        with trio.move_on_after(1):
-            await bed.connection.perform(bed.exchange(CreateRequest("file", desired_access=1)))
-        bed.server.mangle = lambda frames: frames
-        bed.end.send([kept[0]])
-        await trio.testing.wait_all_tasks_blocked()
-        assert bed.commands()[-1] == Command.CLOSE
 
 
 async def test_a_lost_connection_wakes_everybody(autojump_clock: trio.testing.MockClock) -> None:

@@ -19,20 +19,33 @@ from tests.t2_client.test_connection import Bed, signed_on
 CREATE = CreateRequest("file", desired_access=1)
 
 
-async def abandon(bed: Bed, *messages: Message) -> bytes:
-    """Cancel an exchange that was sent; return its answer, which is yet to be delivered."""
-    kept: list[bytes] = []
+def withheld(bed: Bed) -> list[bytes]:
+    """Deliver no answer from now on, but put it into the list that is returned."""
+    answers: list[bytes] = []
 
-    def keep(frames: list[bytes]) -> list[bytes]:
-        kept.extend(frames)
+    def withhold(frames: list[bytes]) -> list[bytes]:
+        answers.extend(frames)
         return []
 
-    bed.server.mangle = keep
+    bed.server.mangle = withhold
+    return answers
+
+
+async def abandon(bed: Bed, *messages: Message) -> bytes:
+    """Cancel an exchange that was sent; return its answer, which is yet to be delivered."""
+    answers = withheld(bed)
     with trio.move_on_after(1):
         await bed.connection.perform(bed.exchange(*messages))
     await trio.testing.wait_all_tasks_blocked()
     bed.server.mangle = lambda frames: frames
-    return kept[0]
+    return answers[0]
+
+
+async def spend_credits(bed: Bed, *, left: int) -> None:
+    """Have the server grant nothing until we hold no more than ``left``."""
+    bed.server.grant = lambda _header: 0
+    while bed.connection.engine.credits > left:
+        await bed.read(0, 100)
 
 
 def chained(bed: Bed, *messages: bytes) -> bytes:
@@ -43,6 +56,15 @@ def chained(bed: Bed, *messages: bytes) -> bytes:
         header = Header.decode(padded)._replace(next_command=len(padded))
         frame += bed.server.signed(header.encode() + padded[HEADER_SIZE:])
     return frame + messages[-1]
+
+
+async def test_what_an_abandoned_create_opened_is_closed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with signed_on() as bed:
+        bed.end.send([await abandon(bed, CREATE)])
+        await trio.testing.wait_all_tasks_blocked()
+        assert bed.commands()[-1] == Command.CLOSE
 
 
 async def test_a_malformed_answer_to_an_abandoned_create_takes_no_other_answer_along(
@@ -63,9 +85,7 @@ async def test_answers_are_delivered_though_an_orphan_ended_the_connection(
 ) -> None:
     """No credit is left for the first CLOSE, and nothing may be submitted for the second."""
     async with signed_on() as bed:
-        bed.server.grant = lambda _header: 0
-        while bed.connection.engine.credits > 3:
-            await bed.read(0, 100)
+        await spend_credits(bed, left=3)
         orphans = [await abandon(bed, CREATE) for _ in range(2)]
         bed.server.mangle = lambda frames: [chained(bed, *orphans, *frames)]
         with trio.fail_after(1):
@@ -91,17 +111,9 @@ async def test_a_cancelled_close_is_sent_all_the_same(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with signed_on() as bed:
-        bed.server.grant = lambda _header: 0
-        while bed.connection.engine.credits > 1:
-            await bed.read(0, 100)
+        await spend_credits(bed, left=1)
         bed.server.grant = lambda header: header.credits
-        kept: list[bytes] = []
-
-        def keep(frames: list[bytes]) -> list[bytes]:
-            kept.extend(frames)
-            return []
-
-        bed.server.mangle = keep
+        answers = withheld(bed)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(bed.read, 0, 100)
             await trio.testing.wait_all_tasks_blocked()
@@ -109,7 +121,7 @@ async def test_a_cancelled_close_is_sent_all_the_same(
                 await bed.connection.perform(bed.exchange(CloseRequest(FILE_ID)))
             assert Command.CLOSE not in bed.commands()
             bed.server.mangle = lambda frames: frames
-            bed.end.send([kept[0]])
+            bed.end.send([answers[0]])
         await trio.testing.wait_all_tasks_blocked()
         assert bed.commands()[-1] == Command.CLOSE
 

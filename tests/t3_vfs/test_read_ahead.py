@@ -41,6 +41,13 @@ def reader_for(
     )
 
 
+def change(file: ReorderingFile, reader: FileReader) -> None:
+    """Make the contents all ``b``, and have what was read before forgotten."""
+    file.contents[:] = b"b" * len(file.contents)
+    CONTENT.content_changes += 1
+    reader._cache.discard_inode(CONTENT.number)
+
+
 @pytest.mark.parametrize("seed", range(30))
 async def test_random_reads_return_the_contents(
     seed: int, autojump_clock: trio.testing.MockClock
@@ -98,9 +105,7 @@ async def test_nothing_read_before_an_invalidation_is_served_after_it(
     async with trio.open_nursery() as nursery:
         reader = reader_for(file, nursery)
         assert bytes(await reader.read(0, 512)) == b"a" * 512
-        file.contents[:] = b"b" * len(file.contents)
-        CONTENT.content_changes += 1
-        reader._cache.discard_inode(CONTENT.number)
+        change(file, reader)
         assert bytes(await reader.read(512, 512)) == b"b" * 512
         assert bytes(await reader.read(READ_SIZE_MAX, 512)) == b"b" * 512
 
@@ -138,8 +143,6 @@ async def test_what_arrives_after_a_change_but_was_asked_for_before_is_not_kept(
         reader = reader_for(file, nursery)
         nursery.start_soon(reader.read, 0, 512)
         await trio.testing.wait_all_tasks_blocked()
-        file.contents[:] = b"b" * len(file.contents)
-        CONTENT.content_changes += 1
-        reader._cache.discard_inode(CONTENT.number)
+        change(file, reader)
         await trio.sleep(0.5)
         assert bytes(await reader.read(512, 512)) == b"b" * 512
