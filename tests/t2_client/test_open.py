@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import trio.testing
 
-from smbfs.client.open import Open
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.wire.create import AccessMask, CreateRequest
 from smbfs.wire.header import Command, Header
@@ -23,14 +22,13 @@ from tests.t2_client.test_connection import Bed, signed_on
 KIB = 1024
 
 
-async def open_file(bed: Bed) -> Open:
+def connected_tree(bed: Bed) -> TreeConnect:
     response = TreeConnectResponse(
         ShareType.DISK, ShareFlags(0), ShareCapabilities(0), AccessMask(0x001F01FF)
     )
-    tree = TreeConnect(
+    return TreeConnect(
         bed.connection, bed.session, tree_id=TREE_ID, share_name="share", response=response
     )
-    return await tree.create(CreateRequest("file", desired_access=1))
 
 
 @pytest.mark.parametrize(
@@ -48,7 +46,7 @@ async def test_a_short_answer_does_not_keep_its_large_frame(
         return 0, Padded(memoryview(bytes(size)))
 
     async with signed_on() as bed:
-        file = await open_file(bed)
+        file = await connected_tree(bed).create(CreateRequest("file", desired_access=1))
         bed.server.handlers[Command.READ] = answer
         data = await file.read(0, 1024 * KIB)
         assert len(data) == size

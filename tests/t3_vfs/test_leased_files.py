@@ -47,6 +47,10 @@ async def test_nothing_is_kept_against_the_users_will(
     async with leased_bed(b"a" * LARGE, **{option: False}) as bed:
         await read_and_close(bed)
         assert bed.server.handles == 0
+        writer = await bed.open(os.O_WRONLY)
+        await bed.files.write(writer.handle, 0, b"new")
+        await bed.files.release(writer.handle)
+        assert bed.server.handles == 0
 
 
 async def test_a_break_closes_what_is_kept_and_is_told_to_the_kernel(
