@@ -183,7 +183,7 @@ class _Session:
 def _count(filesystem: FileSystem) -> FileSystemCounts:
     """Pick what ``status`` shows out of the file system's state."""
     state = filesystem.state
-    directories = state.known_names.leased
+    directories = state.directories.leased
     return FileSystemCounts(
         open_handles=len(state.handles),
         cached_handles=len(state.kept),

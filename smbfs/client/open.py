@@ -5,13 +5,13 @@ Spec: [MS-SMB2] 3.2.1.6 (Open), 3.2.4.5 to 3.2.4.14.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from smbfs.client.answers import answer
 from smbfs.errors import RemoteProtocolError
 from smbfs.wire.change_notify import ChangeNotifyFlags, ChangeNotifyRequest, ChangeNotifyResponse
-from smbfs.wire.close_flush import CloseRequest, FlushRequest
-from smbfs.wire.create import CreateResponse
+from smbfs.wire.close_flush import CloseFlags, CloseRequest, CloseResponse, FlushRequest
+from smbfs.wire.create import CreateResponse, FileId
 from smbfs.wire.info import (
     InfoType,
     QueryInfoRequest,
@@ -20,7 +20,7 @@ from smbfs.wire.info import (
 )
 from smbfs.wire.ioctl import IoctlRequest, IoctlResponse
 from smbfs.wire.lock import LockElement, LockRequest
-from smbfs.wire.message import Buffer, Message
+from smbfs.wire.message import Buffer
 from smbfs.wire.ntstatus import NtStatus
 from smbfs.wire.query_directory import (
     QueryDirectoryFlags,
@@ -31,7 +31,7 @@ from smbfs.wire.read_write import ReadRequest, ReadResponse, WriteRequest, Write
 
 if TYPE_CHECKING:
     from smbfs.client.tree_connect import TreeConnect
-    from smbfs.engine.exchange import Response
+    from smbfs.engine.exchange import Exchange, Response
     from smbfs.engine.leases import Lease
 
 READ_STATUSES = frozenset({NtStatus.STATUS_SUCCESS, NtStatus.STATUS_END_OF_FILE})
@@ -101,20 +101,6 @@ class Open:
         self.tree.connection.counters.written_bytes += count
         return count
 
-    async def write_and_query(
-        self, offset: int, data: Buffer, query: Message
-    ) -> tuple[int, memoryview | None]:
-        """Write as :meth:`write` does and ask something of the file behind that, in one frame.
-
-        ``query`` is for ``FileId.RELATED``; None if the server did not answer it well.
-        """
-        write = WriteRequest(self.file_id, offset, data)
-        exchange = await self.tree.perform(write, query)
-        count = self._count_of(answer(exchange), data)
-        response = exchange.response(1)
-        is_told = response.header.status == NtStatus.STATUS_SUCCESS
-        return count, response.body if is_told else None
-
     async def flush(self) -> None:
         """Return when the server has the file on stable storage. Spec: [MS-SMB2] 3.2.4.8."""
         await self.tree.request(FlushRequest(self.file_id))
@@ -125,6 +111,19 @@ class Open:
             await self.tree.request(CloseRequest(self.file_id))
         finally:
             self._leave_lease()  # Until now a break concerned us.
+
+    async def close_and_query(self) -> CloseResponse | None:
+        """Give the handle back and return what the file is then.
+
+        None if the server does not tell, or if somebody else may have written to it, too.
+        """
+        try:
+            request = CloseRequest(self.file_id, CloseFlags.POSTQUERY_ATTRIB)
+            told = CloseResponse.decode((await self.tree.request(request)).body)
+            is_leased = self.lease is not None and self.lease.may_read
+        finally:
+            self._leave_lease()
+        return told if is_leased and told.flags & CloseFlags.POSTQUERY_ATTRIB else None
 
     def close_unwaited(self) -> None:
         """Give the handle back without waiting for the answer, which says nothing new."""
@@ -175,6 +174,22 @@ class Open:
         )
         await self.tree.request(request)
 
+    async def list_again(self, info_class: int, *, length: int) -> tuple[list[memoryview], bool]:
+        """Begin the listing anew, in one round trip.
+
+        Return up to two pieces of it, of at most ``length`` bytes, and whether that is all. What
+        goes wrong is left to who goes on with the listing.
+        """
+        query = QueryDirectoryRequest(
+            self.file_id,
+            info_class,
+            "*",
+            output_buffer_length=length,
+            flags=QueryDirectoryFlags.RESTART_SCANS,
+        )
+        more = replace(query, file_id=FileId.RELATED, flags=QueryDirectoryFlags(0))
+        return listed(await self.tree.perform(query, more), 0)
+
     async def query_directory(
         self, info_class: int, pattern: str = "*", *, restart: bool = False
     ) -> memoryview | None:
@@ -220,3 +235,17 @@ class Open:
         )
         response = await self.tree.request(request)
         return ChangeNotifyResponse.decode(response.body).data
+
+
+def listed(exchange: Exchange, first: int) -> tuple[list[memoryview], bool]:
+    """Return what the QUERY_DIRECTORYs from ``first`` on were answered, and whether that is all.
+
+    What goes wrong is left to who goes on with the listing.
+    """
+    pieces: list[memoryview] = []
+    for index in range(first, len(exchange.requests)):
+        response = exchange.response(index)
+        if response.header.status != NtStatus.STATUS_SUCCESS:
+            return pieces, response.header.status == NtStatus.STATUS_NO_MORE_FILES
+        pieces.append(QueryDirectoryResponse.decode(response.body).data)
+    return pieces, False

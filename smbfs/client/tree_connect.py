@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from smbfs.client.answers import SUCCESS, answer
 from smbfs.client.connection import Connection
-from smbfs.client.open import READ_STATUSES, Open
+from smbfs.client.open import READ_STATUSES, Open, listed
 from smbfs.client.status import ConnectionStatus, Identity
 from smbfs.engine.exchange import Exchange, Response, exchange_of
 from smbfs.engine.leases import Lease, LeaseTable
@@ -22,6 +22,7 @@ from smbfs.wire.create import CreateRequest, CreateResponse, FileId, OplockLevel
 from smbfs.wire.create_contexts import LeaseResponseV2, LeaseState
 from smbfs.wire.message import Message
 from smbfs.wire.ntstatus import NtStatus
+from smbfs.wire.query_directory import QueryDirectoryRequest
 from smbfs.wire.read_write import ReadRequest
 from smbfs.wire.tree_connect import ShareFlags, ShareType, TreeConnectResponse
 
@@ -145,20 +146,58 @@ class TreeConnect:
         return file
 
     async def create_and_read(
-        self, request: CreateRequest, length: int, *, lease_key: bytes
-    ) -> tuple[Open, memoryview]:
-        """Open a file under a lease and read its first ``length`` bytes, in one round trip.
+        self, request: CreateRequest, length: int, query: Message, *, lease_key: bytes
+    ) -> tuple[Open, memoryview, memoryview]:
+        """Open a file under a lease, ask what it is and read its beginning, in one round trip.
 
-        ``length`` is at most what one credit pays for. Raises: ServerStatusError, TransportError.
+        ``length`` bytes, at most what one credit pays for. Return the open, what was read, and
+        the body of the answer to ``query`` (of ``FileId.RELATED``).
+        Raises: ServerStatusError, TransportError.
         """
         read = ReadRequest(FileId.RELATED, 0, length)
-        file, exchange = await self._create(request, read, lease_key=lease_key)
+        file, exchange = await self._create(request, query, read, lease_key=lease_key)
         try:
-            data = file.data_of(answer(exchange, 1, accept=READ_STATUSES), length)
+            told = answer(exchange, 1).body
+            data = file.data_of(answer(exchange, 2, accept=READ_STATUSES), length)
         except SmbfsError:
             file.close_unwaited()
             raise
-        return file, data
+        return file, data, told
+
+    async def create_and_query(
+        self, request: CreateRequest, query: Message, *, lease_key: bytes | None = None
+    ) -> tuple[Open, memoryview | None]:
+        """Open a file and ask something of it (``FileId.RELATED``), in one round trip.
+
+        Return the open, and the body of the answer if that went well.
+        Raises: ServerStatusError of CREATE, TransportError.
+        """
+        file, exchange = await self._create(request, query, lease_key=lease_key)
+        response = exchange.response(1)
+        is_told = response.header.status == NtStatus.STATUS_SUCCESS
+        return file, response.body if is_told else None
+
+    async def create_and_list(
+        self,
+        request: CreateRequest,
+        info_class: int,
+        *,
+        length: int,
+        lease_key: bytes | None = None,
+    ) -> tuple[Open, list[memoryview], bool]:
+        """Open a directory and begin its listing, in one round trip.
+
+        Return the open, up to two pieces of the listing of at most ``length`` bytes, and whether
+        that is all of it. What goes wrong with the listing is left to who goes on with it.
+        Raises: ServerStatusError of CREATE.
+        """
+        query = QueryDirectoryRequest(FileId.RELATED, info_class, "*", output_buffer_length=length)
+        file, exchange = await self._create(request, query, query, lease_key=lease_key)
+        try:
+            return file, *listed(exchange, 1)
+        except SmbfsError:
+            file.close_unwaited()
+            raise
 
     async def _create(
         self,

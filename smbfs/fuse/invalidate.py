@@ -4,8 +4,9 @@ Dropping pages or names may block until the kernel has finished a request that w
 that never happens in a handler: handlers put what they know into a queue, and one task hands it to
 a thread. When the queue is full the news is dropped, and the kernel's timeouts do the rest.
 
-Attributes alone are dropped without waiting for anybody, as long as the inode is in use: so the
-handler of an open may do that before it answers.
+Attributes alone are dropped without waiting for anybody, so a handler may do so before it answers.
+The kernel may not know the inode yet, because it has not looked at the answer that tells of it; so
+what it did not know is told again until it has had the time to.
 """
 
 from __future__ import annotations
@@ -20,6 +21,12 @@ import trio
 QUEUE_LENGTH_MAX: Final = 4096
 """Pieces of news that may wait."""
 
+REPEAT_S: Final = 0.01
+"""Seconds after which what the kernel did not know is told again."""
+
+REPEATS_MAX: Final = 50
+"""Times that it is told."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -28,6 +35,9 @@ class Invalidator:
 
     def __init__(self) -> None:
         self._send, self._receive = trio.open_memory_channel[Callable[[], None]](QUEUE_LENGTH_MAX)
+        self._unknown: dict[int, int] = {}
+        """Inodes that the kernel did not know, and how often it was told of each."""
+        self._repeater = trio.lowlevel.ParkingLot()
 
     def inode_changed(self, number: int) -> None:
         """Have the kernel drop attributes and pages of an inode."""
@@ -35,10 +45,9 @@ class Invalidator:
 
     def attributes_changed(self, number: int) -> None:
         """Have the kernel ask for the attributes of an inode, from now on."""
-        try:
-            pyfuse3.invalidate_inode(number, attr_only=True)
-        except OSError as error:
-            _log.debug("the kernel does not know inode %d: %s", number, error)
+        if not _drop_attributes(number):
+            self._unknown[number] = 0
+            self._repeater.unpark()
 
     def entry_changed(self, parent: int, name: bytes) -> None:
         """Have the kernel look up a name again."""
@@ -51,7 +60,23 @@ class Invalidator:
             _log.warning("too much news for the kernel; it will learn by its timeouts")
 
     async def run(self) -> None:
-        """Hand over news, one piece at a time, until cancelled."""
+        """Hand over news until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._hand_over)
+            nursery.start_soon(self._repeat)
+
+    async def _repeat(self) -> None:
+        while True:
+            while not self._unknown:
+                await self._repeater.park()
+            await trio.sleep(REPEAT_S)
+            for number, times in list(self._unknown.items()):
+                if _drop_attributes(number) or times >= REPEATS_MAX:
+                    del self._unknown[number]
+                else:
+                    self._unknown[number] = times + 1
+
+    async def _hand_over(self) -> None:
         async for news in self._receive:
             try:
                 await trio.to_thread.run_sync(news, abandon_on_cancel=True)
@@ -59,3 +84,14 @@ class Invalidator:
                 pass  # It did not remember that.
             except OSError as error:
                 _log.debug("the kernel did not take the news: %s", error)
+
+
+def _drop_attributes(number: int) -> bool:
+    """Have the kernel ask for the attributes of an inode; False if it does not know that."""
+    try:
+        pyfuse3.invalidate_inode(number, attr_only=True)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        _log.debug("the kernel did not take the news of inode %d: %s", number, error)
+    return True

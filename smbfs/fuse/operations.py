@@ -17,10 +17,10 @@ from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestC
 from smbfs.errors import SmbfsError
 from smbfs.fuse.errno_map import errno_of, unsupported_errno
 from smbfs.vfs.attribute_verbs import AttributeChanges
-from smbfs.vfs.file_opening import OpenedFile
 from smbfs.vfs.filesystem import FileSystem
 from smbfs.vfs.namespace import Absent
-from smbfs.vfs.state import Entry
+from smbfs.vfs.opened_files import OpenedFile
+from smbfs.vfs.shown import Entry
 
 _Parameters = ParamSpec("_Parameters")
 _Answer = TypeVar("_Answer")
@@ -283,11 +283,18 @@ class Operations(pyfuse3.Operations):
 
 
 def _attributes(entry: Entry) -> EntryAttributes:
+    shown = entry.prepared
+    if not isinstance(shown, EntryAttributes):
+        shown = entry.prepared = _prepared(entry)
+    shown.entry_timeout = entry.entry_timeout_s
+    shown.attr_timeout = entry.attribute_timeout_s
+    return shown
+
+
+def _prepared(entry: Entry) -> EntryAttributes:
     shown = EntryAttributes()
     attributes = entry.attributes
     shown.st_ino = entry.number
-    shown.entry_timeout = entry.entry_timeout_s
-    shown.attr_timeout = entry.attribute_timeout_s
     shown.st_mode = attributes.mode
     shown.st_nlink = attributes.link_count
     shown.st_uid = attributes.uid

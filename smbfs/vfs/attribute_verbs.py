@@ -16,12 +16,15 @@ from smbfs.errors import ServerStatusError
 from smbfs.vfs import changes
 from smbfs.vfs.changes import end_of_file_request, set_file_info
 from smbfs.vfs.descriptions import Description
+from smbfs.vfs.file_leases import FileLeases
 from smbfs.vfs.handles import Handle, OpenFile
 from smbfs.vfs.inodes import Inode
+from smbfs.vfs.listings import Listings
 from smbfs.vfs.names import NAME_SIZE_MAX
 from smbfs.vfs.refusals import Refusal, Refused
-from smbfs.vfs.share import STAT_ACCESS
-from smbfs.vfs.state import Entry, MountState
+from smbfs.vfs.share import STAT_ACCESS, LeaseKeys
+from smbfs.vfs.shown import Entry
+from smbfs.vfs.state import MountState
 from smbfs.wire.create import FileAttributes, FileId
 from smbfs.wire.filetime import ns_to_filetime
 from smbfs.wire.fscc import (
@@ -77,8 +80,13 @@ class FileSystemSpace(NamedTuple):
 class AttributeVerbs:
     """The verbs about attributes. May raise ServerStatusError, TransportError, Refused."""
 
-    def __init__(self, state: MountState) -> None:
+    def __init__(self, state: MountState, leases: FileLeases, listings: Listings) -> None:
         self._state = state
+        self._leases = leases
+        self._listings = listings
+        self._space: FileSystemSpace | None = None
+        self._space_changes = 0
+        self._space_until_s = 0.0
 
     async def get(self, number: int) -> Entry:
         """Return an inode's attributes."""
@@ -87,11 +95,27 @@ class AttributeVerbs:
         opened = state.handles.opened(inode)
         if opened is not None:
             await opened.settle()
-        known = state.attributes.get(inode.number, trio.current_time())
+        if opened is not None and opened.is_remembered:
+            opened = None  # The server has not opened it.
+        known = state.shown.known(inode)
+        if known is None and opened is None:
+            if inode.file_type == S_IFDIR:
+                await self._lease(inode)
+            elif inode.parent is not None:
+                await self._listings.ahead_of_question(inode.parent)
+            known = state.shown.known(inode)
         if known is not None:
-            return state.show(inode, known)
+            return known
+        asked = state.directories.asking()
         description = await self._describe(inode, opened)
-        return self._show(inode, description)
+        state.check_same(inode, description)
+        return state.shown.told(inode, description, asked=asked)
+
+    async def _lease(self, inode: Inode) -> None:
+        """Lease a directory: opening it tells what it is, and that is then known for longer."""
+        known = self._state.directories.of(inode.number)
+        if self._state.policy.lease_directories and known.may_be_leased:
+            await self._listings.arm(inode)
 
     async def set(self, number: int, wanted: AttributeChanges, handle_number: int | None) -> Entry:
         """Change attributes and return what they are then.
@@ -99,22 +123,31 @@ class AttributeVerbs:
         What the server can't store is passed over in silence, as cifs.ko does: owners and most
         permission bits without POSIX extensions.
         """
-        inode = self._state.inodes.get(number)
-        try:
-            return await self._set(inode, number, wanted, handle_number)
-        finally:
-            self._state.spoil_names(inode)
-
-    async def _set(
-        self, inode: Inode, number: int, wanted: AttributeChanges, handle_number: int | None
-    ) -> Entry:
         state = self._state
+        inode = state.inodes.get(number)
         handle = state.handles.get(handle_number) if handle_number is not None else None
         opened = state.handles.opened(inode)
         if opened is not None:
             await opened.settle()
         state.kept.close(inode)
         state.changed(inode)
+        if wanted.mode is not None or wanted.uid is not None or wanted.gid is not None:
+            state.forget_content(inode)  # The server may let us read it no more.
+        with state.changing(inode) as change:
+            description = await self._set(inode, number, opened, handle, wanted)
+            state.check_same(inode, description)
+            change.description = description
+        return state.shown.told(inode, description, asked=None)
+
+    async def _set(
+        self,
+        inode: Inode,
+        number: int,
+        opened: OpenFile | None,
+        handle: Handle | None,
+        wanted: AttributeChanges,
+    ) -> Description:
+        state = self._state
         stat: FileStat | None = None
         if wanted.size is not None:
             stat = await self._set_size(inode, opened, handle, wanted.size)
@@ -126,19 +159,15 @@ class AttributeVerbs:
         if wanted.atime_ns is not None or wanted.mtime_ns is not None:
             stat = await self._set_times(inode, opened, handle, wanted)
         if stat is None:
-            return self._show(inode, await self._describe(inode, opened))
+            return await self._describe(inode, opened)
         if inode.file_type != S_IFDIR and self._needs_description(inode, stat):
-            return self._show(inode, await self._describe(inode, opened))
-        return self._show(inode, Description(stat))
+            return await self._describe(inode, opened)
+        return Description(stat)
 
     def _needs_description(self, inode: Inode, stat: FileStat) -> bool:
         return Description(stat).file_type != inode.file_type or (
             self._state.describer.is_open_question(stat)
         )
-
-    def _show(self, inode: Inode, description: Description) -> Entry:
-        self._state.check_same(inode, description)
-        return self._state.show(inode, self._state.present(inode, description))
 
     async def _describe(self, inode: Inode, opened: OpenFile | None) -> Description:
         state = self._state
@@ -158,7 +187,10 @@ class AttributeVerbs:
             await state.share.tree.request(end_of_file_request(file.file_id, size))
             stat = await state.share.stat_open(file)
         else:
-            stat = await state.at(inode, lambda path: changes.set_size(state.share, path, size))
+            keys = self._keys(inode)
+            stat = await state.at(
+                inode, lambda path: changes.set_size(state.share, path, size, keys=keys)
+            )
         if opened is not None:
             opened.end = size
         return stat
@@ -175,10 +207,11 @@ class AttributeVerbs:
         write_time = ns_to_filetime(wanted.mtime_ns) if wanted.mtime_ns is not None else 0
         writer = opened.writable(handle) if opened is not None else None
         if writer is None:
+            keys = self._keys(inode)
             return await state.at(
                 inode,
                 lambda path: changes.set_attributes(
-                    state.share, path, access_time=access_time, write_time=write_time
+                    state.share, path, access_time=access_time, write_time=write_time, keys=keys
                 ),
             )
         data = encode_basic_information(access_time=access_time, write_time=write_time)
@@ -198,17 +231,21 @@ class AttributeVerbs:
         if read_only == bool(before & FileAttributes.READONLY):
             return None
         after = before ^ FileAttributes.READONLY or FileAttributes.NORMAL
+        keys = self._keys(inode)
         return await state.at(
             inode,
-            lambda path: changes.set_attributes(state.share, path, attributes=after),
+            lambda path: changes.set_attributes(state.share, path, attributes=after, keys=keys),
         )
+
+    def _keys(self, inode: Inode) -> LeaseKeys | None:
+        return self._leases.keys(inode.parent, inode)
 
     async def _set_owner(self, inode: Inode, uid: int | None, gid: int | None) -> FileStat | None:
         state = self._state
         if not state.share.posix or state.rules.uid_forced or state.rules.gid_forced:
             return None
         now = await self._describe(inode, state.handles.opened(inode))
-        shown = state.present(inode, now)
+        shown = state.shown.present(inode, now)
         uid = None if uid == shown.uid else uid
         gid = None if gid == shown.gid else gid
         if uid is None and gid is None:
@@ -225,7 +262,17 @@ class AttributeVerbs:
     # ------------------------------------------------------------- statfs
 
     async def space(self) -> FileSystemSpace:
-        """Return how much room the share has."""
+        """Return how much room the share has, or had when we last changed something."""
+        so_far, now_s = self._state.directories.changes, trio.current_time()
+        is_same = so_far == self._space_changes and now_s < self._space_until_s
+        if self._space is not None and is_same:
+            return self._space
+        space = await self._ask_space()
+        self._space, self._space_changes = space, so_far
+        self._space_until_s = now_s + self._state.policy.space_s
+        return space
+
+    async def _ask_space(self) -> FileSystemSpace:
         share = self._state.share
         info_class = FsInfoClass.POSIX if share.posix else FsInfoClass.FULL_SIZE
         (answer,) = await share.compound(

@@ -138,13 +138,20 @@ def _owners(stat: FileStat, rules: AttributeRules) -> tuple[int, int]:
     return rules.uid if rules.uid_forced else uid, rules.gid if rules.gid_forced else gid
 
 
+class Believed(NamedTuple):
+    """Attributes, and the seconds for which they may still be believed."""
+
+    attributes: Attributes
+    left_s: float
+
+
 class AttributeCache:
     """Attributes by inode number, each until a time of its own; the oldest make room.
 
     Times are seconds of whatever clock the caller reads.
     """
 
-    def __init__(self, limit: int = 65536) -> None:
+    def __init__(self, limit: int = 16384) -> None:
         """``limit``: inodes whose attributes are kept."""
         self._limit = limit
         self._known: OrderedDict[int, tuple[Attributes, float]] = OrderedDict()
@@ -152,7 +159,7 @@ class AttributeCache:
     def __len__(self) -> int:
         return len(self._known)
 
-    def get(self, number: int, now_s: float) -> Attributes | None:
+    def get(self, number: int, now_s: float) -> Believed | None:
         """Return what is known and may still be believed at ``now_s``."""
         known = self._known.get(number)
         if known is None:
@@ -161,7 +168,7 @@ class AttributeCache:
         if now_s >= until_s:
             del self._known[number]
             return None
-        return attributes
+        return Believed(attributes, until_s - now_s)
 
     def put(self, number: int, attributes: Attributes, until_s: float) -> None:
         """Believe ``attributes`` until ``until_s``."""

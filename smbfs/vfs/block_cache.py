@@ -51,6 +51,12 @@ class BlockCache:
         self._blocks.move_to_end((inode, index))
         return block
 
+    def whole(self, inode: int) -> Block | None:
+        """Return the block of a file of which the first one is all that is here."""
+        if self._of_inode.get(inode) != {0}:
+            return None
+        return self.get(inode, 0, not_before_s=0.0)
+
     def put(self, inode: int, index: int, block: Block) -> None:
         """Keep a block; the least recently used ones make room."""
         self.discard(inode, index)

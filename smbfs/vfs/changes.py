@@ -11,11 +11,12 @@ from typing import Final
 
 from smbfs.client.open import Open
 from smbfs.errors import ServerStatusError
-from smbfs.vfs.share import NOT_SUPPORTED, STAT_ACCESS, Share
+from smbfs.vfs.share import NOT_SUPPORTED, STAT_ACCESS, LeaseKeys, Share
 from smbfs.wire.create import (
     AccessMask,
     CreateDisposition,
     CreateOptions,
+    CreateRequest,
     FileAttributes,
     FileId,
 )
@@ -67,7 +68,9 @@ def set_file_info(
     return SetInfoRequest(file_id, InfoType.FILE, info_class, data)
 
 
-async def make_directory(share: Share, path: str, mode: int) -> FileStat:
+async def make_directory(
+    share: Share, path: str, mode: int, *, keys: LeaseKeys | None = None
+) -> FileStat:
     """Make a directory and return what it is."""
     create = share.create_request(
         path,
@@ -76,17 +79,24 @@ async def make_directory(share: Share, path: str, mode: int) -> FileStat:
         options=CreateOptions.DIRECTORY_FILE,
         attributes=FileAttributes.DIRECTORY,
         mode=mode,
+        keys=keys,
     )
     (answer,) = await share.compound(create, share.stat_query())
     return share.decode_stat(answer)
 
 
-async def remove(share: Share, path: str, *, kind: CreateOptions | None = None) -> None:
+async def remove(
+    share: Share,
+    path: str,
+    *,
+    kind: CreateOptions | None = None,
+    keys: LeaseKeys | None = None,
+) -> None:
     """Remove a name; what has the file open goes on as far as the server lets it.
 
     ``kind`` is DIRECTORY_FILE or NON_DIRECTORY_FILE, or None for either.
     """
-    if await remove_like_posix(share, path, kind=kind):
+    if await remove_like_posix(share, path, kind=kind, keys=keys):
         return
     options = _REPARSE | (kind or CreateOptions(0))
     delete = set_file_info(FileInfoClass.DISPOSITION, encode_disposition(True))
@@ -94,26 +104,33 @@ async def remove(share: Share, path: str, *, kind: CreateOptions | None = None) 
         if share.posix and kind == CreateOptions.NON_DIRECTORY_FILE:
             # Shorter. Samba says at once what it can't delete; Windows would not say it at all.
             closing = options | CreateOptions.DELETE_ON_CLOSE
-            await share.compound(share.create_request(path, _DELETE_ACCESS, options=closing))
+            await share.compound(
+                share.create_request(path, _DELETE_ACCESS, options=closing, keys=keys)
+            )
         else:
-            create = share.create_request(path, _DELETE_ACCESS, options=options)
+            create = share.create_request(path, _DELETE_ACCESS, options=options, keys=keys)
             await share.compound(create, delete)
     except ServerStatusError as error:
         if error.status != NtStatus.STATUS_CANNOT_DELETE:
             raise
         # The read-only attribute, which POSIX does not ask when a name is removed.
         access = _DELETE_ACCESS | AccessMask.WRITE_ATTRIBUTES
-        create = share.create_request(path, access, options=options)
+        create = share.create_request(path, access, options=options, keys=keys)
         await share.compound(create, _set_dos_attributes(FileAttributes.NORMAL), delete)
 
 
-async def remove_like_posix(share: Share, path: str, *, kind: CreateOptions | None = None) -> bool:
+async def remove_like_posix(
+    share: Share,
+    path: str,
+    *,
+    kind: CreateOptions | None = None,
+    keys: LeaseKeys | None = None,
+) -> bool:
     """Remove a name at once although the file is open; False if the server doesn't know how."""
     if not share.limits.disposition_ex:
         return False
-    create = share.create_request(
-        path, _DELETE_ACCESS, options=_REPARSE | (kind or CreateOptions(0))
-    )
+    options = _REPARSE | (kind or CreateOptions(0))
+    create = share.create_request(path, _DELETE_ACCESS, options=options, keys=keys)
     try:
         await share.compound(create, set_file_info(FileInfoClass.DISPOSITION_EX, _DELETE_EX))
     except ServerStatusError as error:
@@ -124,22 +141,36 @@ async def remove_like_posix(share: Share, path: str, *, kind: CreateOptions | No
     return True
 
 
-async def rename(share: Share, old: str, new: str, *, replace: bool) -> None:
-    """Give a file or directory another path, over what is there if ``replace``."""
-    create = share.create_request(old, _DELETE_ACCESS)
+async def rename(
+    share: Share, old: str, new: str, *, replace: bool, keys: LeaseKeys | None = None
+) -> FileStat | None:
+    """Give a file or directory another path, over what is there if ``replace``.
+
+    Return what it is now, if the server tells. ``keys``: of the lease on the directory that it
+    leaves.
+    """
+    create = share.create_request(old, _DELETE_ACCESS, keys=keys)
     if share.limits.rename_ex:
         flags = _RENAME_EX | (RenameFlags.REPLACE_IF_EXISTS if replace else RenameFlags(0))
         data = encode_rename_information_ex(new, flags)
         try:
-            await share.compound(create, set_file_info(FileInfoClass.RENAME_EX, data))
+            return await _rename(share, create, set_file_info(FileInfoClass.RENAME_EX, data))
         except ServerStatusError as error:
             if error.status not in NOT_SUPPORTED or error.command == "CREATE":
                 raise
             share.limits.rename_ex = False
-        else:
-            return
     data = encode_rename_information(new, replace=replace)
-    await share.compound(create, set_file_info(FileInfoClass.RENAME, data))
+    return await _rename(share, create, set_file_info(FileInfoClass.RENAME, data))
+
+
+async def _rename(share: Share, create: CreateRequest, request: SetInfoRequest) -> FileStat | None:
+    try:
+        _, answer = await share.compound(create, request, share.stat_query())
+    except ServerStatusError as error:
+        if error.command != "QUERY_INFO":
+            raise
+        return None
+    return share.decode_stat(answer)
 
 
 async def rename_and_delete(share: Share, old: str, new: str) -> None:
@@ -153,10 +184,11 @@ async def rename_and_delete(share: Share, old: str, new: str) -> None:
     )
 
 
-async def open_to_delete(share: Share, path: str) -> Open:
+async def open_to_delete(share: Share, path: str, *, keys: LeaseKeys | None = None) -> Open:
     """Open a file so that closing this open removes it."""
     options = CreateOptions.DELETE_ON_CLOSE | CreateOptions.NON_DIRECTORY_FILE | _REPARSE
-    return await share.tree.create(share.create_request(path, _DELETE_ACCESS, options=options))
+    request = share.create_request(path, _DELETE_ACCESS, options=options, keys=keys)
+    return await share.tree.create(request)
 
 
 async def rename_open(file: Open, new: str) -> None:
@@ -165,9 +197,9 @@ async def rename_open(file: Open, new: str) -> None:
     await file.set_info(InfoType.FILE, FileInfoClass.RENAME, data)
 
 
-async def link(share: Share, existing: str, new: str) -> FileStat:
+async def link(share: Share, existing: str, new: str, *, keys: LeaseKeys | None = None) -> FileStat:
     """Give a file a further name and return what it is now."""
-    create = share.create_request(existing, AccessMask.WRITE_ATTRIBUTES | STAT_ACCESS)
+    create = share.create_request(existing, AccessMask.WRITE_ATTRIBUTES | STAT_ACCESS, keys=keys)
     data = encode_link_information(new, replace=False)
     _, answer = await share.compound(
         create, set_file_info(FileInfoClass.LINK, data), share.stat_query()
@@ -176,7 +208,12 @@ async def link(share: Share, existing: str, new: str) -> FileStat:
 
 
 async def make_special(
-    share: Share, path: str, candidates: tuple[bytes, ...], mode: int
+    share: Share,
+    path: str,
+    candidates: tuple[bytes, ...],
+    mode: int,
+    *,
+    keys: LeaseKeys | None = None,
 ) -> FileStat:
     """Make a file that is a reparse point, the first of ``candidates`` that the server takes.
 
@@ -189,6 +226,7 @@ async def make_special(
         options=_REPARSE | CreateOptions.NON_DIRECTORY_FILE,
         attributes=FileAttributes.ARCHIVE,
         mode=mode,
+        keys=keys,
     )
     failure: ServerStatusError | None = None
     for reparse in candidates:
@@ -198,7 +236,7 @@ async def make_special(
         except ServerStatusError as error:
             if error.command == "CREATE":
                 raise
-            await remove(share, path)  # An empty file, which nobody asked for.
+            await remove(share, path, keys=keys)  # An empty file, which nobody asked for.
             failure = error
         else:
             return share.decode_stat(answer)
@@ -217,12 +255,15 @@ def end_of_file_request(file_id: FileId, size: int) -> SetInfoRequest:
     return set_file_info(FileInfoClass.END_OF_FILE, encode_end_of_file(size), file_id)
 
 
-async def set_size(share: Share, path: str, size: int) -> FileStat:
+async def set_size(
+    share: Share, path: str, size: int, *, keys: LeaseKeys | None = None
+) -> FileStat:
     """Cut or extend a file and return what it is now."""
     create = share.create_request(
         path,
         AccessMask.WRITE_DATA | STAT_ACCESS,
         options=CreateOptions.NON_DIRECTORY_FILE,
+        keys=keys,
     )
     request = end_of_file_request(FileId.RELATED, size)
     _, answer = await share.compound(create, request, share.stat_query())
@@ -236,12 +277,13 @@ async def set_attributes(
     access_time: int = 0,
     write_time: int = 0,
     attributes: int = 0,
+    keys: LeaseKeys | None = None,
 ) -> FileStat:
     """Set times (FILETIMEs) and DOS attributes, 0 for what stays; return what the file is now."""
     data = encode_basic_information(
         access_time=access_time, write_time=write_time, attributes=attributes
     )
-    create = share.create_request(path, AccessMask.WRITE_ATTRIBUTES | STAT_ACCESS)
+    create = share.create_request(path, AccessMask.WRITE_ATTRIBUTES | STAT_ACCESS, keys=keys)
     _, answer = await share.compound(
         create, set_file_info(FileInfoClass.BASIC, data), share.stat_query()
     )

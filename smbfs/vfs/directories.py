@@ -11,15 +11,14 @@ import trio
 
 from smbfs.errors import SmbfsError
 from smbfs.vfs.attributes import Attributes
-from smbfs.vfs.descriptions import Description
 from smbfs.vfs.directory_stream import DirectoryStream, Listed
 from smbfs.vfs.handles import Numbered
 from smbfs.vfs.inodes import Inode
 from smbfs.vfs.listing import Listing
+from smbfs.vfs.listings import Listings
 from smbfs.vfs.refusals import Refused
-from smbfs.vfs.removal import Removal
-from smbfs.vfs.share import stat_of_open
-from smbfs.vfs.state import Entry, MountState
+from smbfs.vfs.shown import Entry
+from smbfs.vfs.state import MountState
 
 Emit = Callable[[bytes, Entry, int], bool]
 """Gives the kernel a name, its entry and the next position; False if it has no room."""
@@ -31,39 +30,55 @@ _log = logging.getLogger(__name__)
 
 
 class OpenDirectory:
-    """An open directory: FUSE's ``fh``."""
+    """An open directory: FUSE's ``fh``. It shows what is known, or what the server lists."""
 
-    __slots__ = ("inode", "listing", "stream", "turn")
+    __slots__ = ("inode", "is_fresh", "known", "listing", "stream", "turn")
 
-    def __init__(self, inode: Inode, listing: Listing) -> None:
+    def __init__(self, inode: Inode) -> None:
         self.inode = inode
-        self.listing = listing
-        self.stream = DirectoryStream(listing)
+        self.known: list[Listed] = []
+        self.listing: Listing | None = None
+        self.stream: DirectoryStream | None = None
+        """None: it shows what is known."""
+        self.is_fresh = False
         self.turn = trio.Lock()
+
+    @property
+    def length(self) -> int:
+        """Entries so far."""
+        return len(self.known) if self.stream is None else self.stream.length
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it has more entries than are remembered."""
+        return self.listing is not None and self.listing.is_large
 
 
 class Directories:
     """The verbs about listings. May raise ServerStatusError, TransportError, Refused."""
 
-    def __init__(self, state: MountState, removal: Removal) -> None:
+    def __init__(self, state: MountState, listings: Listings) -> None:
         self._state = state
-        self._removal = removal
+        self._listings = listings
         self._open: Numbered[OpenDirectory] = Numbered()
 
     async def open(self, number: int) -> int:
         """Begin to list a directory."""
+        inode = self._state.inodes.get(number)
+        directory = OpenDirectory(inode)
+        await self._begin(directory)
+        self._state.inodes.pin(inode)
+        return self._open.add(directory)
+
+    async def _begin(self, directory: OpenDirectory) -> None:
         state = self._state
-        inode = state.inodes.get(number)
-        directory = await state.at(inode, state.share.open_directory)
-        listing = Listing(state, self._removal, inode, directory)
-        try:
-            # Another directory by this name: the kernel shall look it up before it lists it.
-            state.check_same(inode, Description(stat_of_open(directory.created)))
-        except Refused:
-            await listing.aclose()
-            raise
-        state.inodes.pin(inode)
-        return self._open.add(OpenDirectory(inode, listing))
+        known = state.directories.of(directory.inode.number).listing(trio.current_time())
+        if known is not None:
+            directory.known = known
+        else:
+            directory.listing = await self._listings.begin(directory.inode)
+            directory.stream = DirectoryStream(directory.listing)
+        directory.is_fresh = True
 
     async def read(self, number: int, start: int, emit: Emit) -> None:
         """Give the kernel entries from position ``start`` on until it has no more room.
@@ -73,26 +88,62 @@ class Directories:
         directory = self._open.find(number)
         async with directory.turn:
             if start == 0:
-                directory.stream.rewind()
+                await self._rewind(directory)
+            directory.is_fresh = False
             for position in range(start, _DOTS):
                 entry = self._dot(directory.inode, parent=position == 1)
                 if not emit(b".." if position else b".", entry, position + 1):
                     return
-            position = max(start, _DOTS)
-            # The kernel asks again for what a reader had no room for, from its last position on.
-            directory.stream.passed(position - _DOTS)
-            while True:
-                listed = await directory.stream.entry(position - _DOTS)
-                if listed is None or not self._emit(directory, listed, position + 1, emit):
-                    return
-                position += 1
+            first = max(start, _DOTS) - _DOTS
+            if directory.stream is None:
+                self._read_known(directory, first, emit)
+            else:
+                await self._read_stream(directory, directory.stream, first, emit)
+
+    async def _rewind(self, directory: OpenDirectory) -> None:
+        if directory.stream is not None:
+            directory.stream.rewind()
+        elif not directory.is_fresh:
+            await self._begin(directory)
+
+    def _read_known(self, directory: OpenDirectory, first: int, emit: Emit) -> None:
+        known, now_s = self._state.directories.of(directory.inode.number), trio.current_time()
+        left_s = known.left_s(now_s)
+        for index in range(first, len(directory.known)):
+            current = known.current(directory.known[index], now_s)
+            if current is None:
+                continue
+            if current.shown is not None and left_s and not known.unknown:
+                inode = self._again(directory.inode, current, current.shown, left_s)
+                if inode is not None:
+                    if not emit(current.name, current.shown, index + _DOTS + 1):
+                        return
+                    inode.lookup_count += 1
+                    continue
+            if not self._emit(directory, current, index + _DOTS + 1, emit):
+                return
+
+    async def _read_stream(
+        self, directory: OpenDirectory, stream: DirectoryStream, first: int, emit: Emit
+    ) -> None:
+        # The kernel asks again for what a reader had no room for, from its last position on.
+        stream.passed(first)
+        position = first
+        # What the kernel is told may be taken back while we ask: tell it what there is before that.
+        while position == first or stream.is_here(position):
+            listed = await stream.entry(position)
+            if listed is None or not self._emit(directory, listed, position + _DOTS + 1, emit):
+                return
+            position += 1
 
     async def release(self, number: int) -> None:
         """End the listing."""
         directory = self._open.find(number)
         del self._open[number]
         self._state.inodes.unpin(directory.inode)
-        await directory.listing.aclose()
+        if directory.listing is not None:
+            directory.listing.close()
+        await trio.lowlevel.checkpoint()
 
     async def close_all(self) -> None:
         """Close what is still open when the mount ends."""
@@ -101,6 +152,14 @@ class Directories:
                 await self.release(number)
             except SmbfsError as error:
                 _log.debug("closing directory %d: %s", number, error)
+
+    def _again(self, parent: Inode, listed: Listed, shown: Entry, left_s: float) -> Inode | None:
+        """Renew what was shown of an entry; None if that may have become something else."""
+        inode = self._state.inodes.child(parent, listed.name)
+        if inode is None or inode.number != shown.number or self._state.handles.opened(inode):
+            return None
+        shown.entry_timeout_s = shown.attribute_timeout_s = left_s
+        return inode
 
     def _emit(self, directory: OpenDirectory, listed: Listed, position: int, emit: Emit) -> bool:
         state, parent = self._state, directory.inode
@@ -112,15 +171,16 @@ class Directories:
             inode = state.admit(parent, listed.name, alone)
         state.inodes.pin(inode)  # Its kept handle may be the last that needs it, and go just now.
         try:
-            entry = state.show_listed(
-                inode,
-                listed.description,
-                entries=directory.stream.length,
-                asked_s=listed.asked_s,
+            entry = state.shown.listed(
+                parent, inode, listed, entries=directory.length, is_large=directory.is_large
             )
             was_taken = emit(listed.name, entry, position)
             if was_taken:
                 state.inodes.remember(inode)
+                is_file = inode.file_type != S_IFDIR
+                is_vouched_for = is_file and state.shown.is_vouched_for(inode, listed.description)
+                if is_vouched_for and entry.attribute_timeout_s == entry.entry_timeout_s > 0:
+                    listed.shown = entry
         finally:
             state.inodes.unpin(inode)
         return was_taken

@@ -10,21 +10,28 @@ A position counts entries: the position of an entry is how many were before it.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
 
 from smbfs.vfs.descriptions import Description
+
+if TYPE_CHECKING:
+    from smbfs.vfs.shown import Entry
 
 REMEMBERED_NAMES_MAX: Final = 1_000_000
 """Entries of one open directory up to which a name that comes twice is noticed."""
 
 
-class Listed(NamedTuple):
+@dataclass(slots=True)
+class Listed:
     """One entry of a directory."""
 
     name: bytes
     description: Description
     asked_s: float = 0.0
     """When the server was asked, in seconds of the event loop's clock."""
+    shown: Entry | None = field(default=None, compare=False)
+    """What the kernel was told of it, if it may be told the same again."""
 
 
 class Source(Protocol):
@@ -60,6 +67,10 @@ class DirectoryStream:
         """Begin again with a new listing, unless nothing was read yet."""
         if not self._is_fresh:
             self._restart()
+
+    def is_here(self, position: int) -> bool:
+        """Whether :meth:`entry` answers without asking the server."""
+        return self._first <= position < self.length or self._is_complete
 
     async def entry(self, position: int) -> Listed | None:
         """Return the entry at a position, or None behind the last one."""

@@ -7,6 +7,7 @@ import secrets
 from smbfs.client.open import Open
 from smbfs.engine.leases import LEASE_KEY_SIZE, Lease
 from smbfs.vfs.inodes import Inode
+from smbfs.vfs.share import LeaseKeys
 from smbfs.vfs.state import MountState
 
 
@@ -16,7 +17,8 @@ class FileLeases:
     def __init__(self, state: MountState) -> None:
         self._state = state
         tree = state.share.tree
-        self._are_wanted = state.policy.use_leases and tree.grants_leases
+        self.are_wanted = state.policy.use_leases and tree.grants_leases
+        """Whether to ask for leases: the options and the server allow it."""
         tree.on_break = self._broken
 
     def key_for(self, inode: Inode | None) -> bytes | None:
@@ -25,14 +27,23 @@ class FileLeases:
         All opens of a file share one key, or they would break each other's leases. ``inode`` is
         None for a file that may not exist yet.
         """
-        if not self._are_wanted:
+        if not self.are_wanted:
             return None
         key = self._key_in_use(inode) if inode is not None else None
         return key if key is not None else secrets.token_bytes(LEASE_KEY_SIZE)
 
     def parent_key(self, directory: Inode | None) -> bytes | None:
         """Return the key of the lease on a directory, which a change of ours shall not break."""
-        return None if directory is None else self._state.known_names.lease_key(directory.number)
+        return None if directory is None else self._state.directories.lease_key(directory.number)
+
+    def keys(self, directory: Inode | None, inode: Inode | None) -> LeaseKeys | None:
+        """Return the keys for an open that changes what is in a directory, None if it needs none.
+
+        ``inode``: what is changed, None if that is new.
+        """
+        parent = self.parent_key(directory)
+        own = self.key_for(inode) if parent is not None else None
+        return LeaseKeys(own, parent) if own is not None and parent is not None else None
 
     def _key_in_use(self, inode: Inode) -> bytes | None:
         opened = self._state.handles.opened(inode)
@@ -43,7 +54,7 @@ class FileLeases:
 
     def _broken(self, lease: Lease) -> None:
         """Believe no more than is left. Called before the break is acknowledged."""
-        self._state.known_names.broken(lease)
+        self._state.directories.broken(lease)
         for inode in self._state.kept.broken(lease):
             self._content_lost(inode)
         if lease.may_read:
@@ -58,6 +69,6 @@ class FileLeases:
         """Forget what somebody else may change now, here and in the kernel."""
         state = self._state
         state.forget_content(inode)
-        state.attributes.discard(inode.number)
+        state.changed(inode)
         for number in (inode.number, *state.inodes.numbers.others(inode, inode.number)):
             state.kernel.inode_changed(number)

@@ -14,9 +14,10 @@ from smbfs.vfs.handles import Handle
 from smbfs.vfs.kept_handles import Kept
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.removal import Removal
+from smbfs.vfs.small_file import SmallFile
 from smbfs.vfs.state import MountState
 from smbfs.vfs.write_gather import WriteGather
-from smbfs.wire.create import AccessMask
+from smbfs.vfs.written_files import note_written
 from smbfs.wire.message import Buffer
 
 _log = logging.getLogger(__name__)
@@ -54,31 +55,46 @@ class Files:
         if not isinstance(file, Open) or lease is None or not state.policy.keep_handles:
             return False
         is_last = opened.handles == [handle] and not opened.is_removed
-        # Elsewhere a listing tells the old size until the handle that wrote is closed.
-        is_shown = handle.gather is None or state.share.posix
-        is_leased = lease.may_read and lease.may_keep_handle
-        if not (is_last and is_shown and is_leased and file.access & AccessMask.READ_DATA):
+        # Others learn what was written when the handle that wrote is closed.
+        is_clean = handle.gather is None and opened.version is not None
+        if not (is_last and is_clean and lease.may_read and lease.may_keep_handle):
             return False
-        if opened.version is None:
-            return False  # We have written, and do not know which version that made.
+        assert opened.version is not None
         kept = Kept(opened.inode, file, opened.end, opened.version, opened.keep_until_s)
         state.kept.keep(kept)
         state.handles.remove(number)
-        if handle.gather is not None:
-            state.spoil_names(opened.inode)
         return True
 
     async def _close(self, handle: Handle, number: int) -> None:
         state, opened = self._state, handle.opened
         # Not earlier: as long as it is known, nobody trusts a listing about its file.
         state.handles.remove(number)
-        if not opened.handles:
+        is_remembered = isinstance(handle.file, SmallFile) and handle.file.is_remembered
+        if not opened.handles and not is_remembered:
             state.blocks.discard_inode(opened.inode.number)
-        await handle.file.close()
+        is_leased = handle.file.lease is not None
         if handle.gather is not None:
-            state.spoil_names(opened.inode)
+            await self._close_written(handle)
+        else:
+            await handle.file.close()
+        if is_leased and not opened.handles:
+            state.shown.unleased(opened.inode)
         if not opened.handles:
             await self._removal.closed(opened)
+
+    async def _close_written(self, handle: Handle) -> None:
+        state, opened = self._state, handle.opened
+        file = await handle.server_file()
+        asked = state.directories.asking()
+        try:
+            told = await file.close_and_query()
+        finally:
+            # What was told before may have been told without the time of the last write.
+            state.shown.attributes_lost(opened.inode)
+        if told is not None and not opened.handles:
+            note_written(state, opened, file.created, told, asked)
+        else:
+            state.spoil_names(opened.inode)
 
     async def close_all(self) -> None:
         """Close what is still open when the mount ends; what fails is only logged."""
@@ -118,6 +134,7 @@ class Files:
         opened.version = None
         inode.shown_size = max(inode.shown_size, offset + len(data))
         self._state.content_changed(inode, handle.inode_number)
+        self._state.spoil_names(inode)
         return await handle.gather.write(position, data)
 
     async def flush(self, number: int) -> None:

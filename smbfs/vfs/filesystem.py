@@ -21,6 +21,7 @@ from smbfs.vfs.file_leases import FileLeases
 from smbfs.vfs.file_opening import FileOpening
 from smbfs.vfs.files import Files
 from smbfs.vfs.links import Links
+from smbfs.vfs.listings import Listings
 from smbfs.vfs.names import Names, PosixNames, WindowsNames
 from smbfs.vfs.namespace import Namespace
 from smbfs.vfs.refusals import Refusal, Refused
@@ -41,20 +42,21 @@ class FileSystem:
         removal = Removal(state.share)
         self.state = state
         leases = FileLeases(state)
-        self.names = Namespace(state, removal, leases)
-        self.renames = Renames(state, removal)
-        self.links = Links(state)
-        self.attributes = AttributeVerbs(state)
+        listings = Listings(state, removal, leases)
+        self.names = Namespace(state, removal, leases, listings)
+        self.renames = Renames(state, removal, leases)
+        self.links = Links(state, leases)
+        self.attributes = AttributeVerbs(state, leases, listings)
         self.opening = FileOpening(state, leases)
         self.files = Files(state, removal)
-        self.directories = Directories(state, removal)
+        self.directories = Directories(state, listings)
         self.extended_attributes = ExtendedAttributes(state)
 
     async def aclose(self) -> None:
         """Write and close what is still open."""
         await self.files.close_all()
         await self.directories.close_all()
-        self.state.known_names.forget_all()
+        self.state.directories.forget_where(lambda _number: True)
 
 
 @asynccontextmanager

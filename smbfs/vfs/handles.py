@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterator
 from typing import TypeVar
 
+import trio
+
 from smbfs.client.open import Open
 from smbfs.vfs.direct_reader import DirectReader
 from smbfs.vfs.inodes import Inode, InodeTable
@@ -18,6 +20,7 @@ from smbfs.vfs.read_ahead import FileReader
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.small_file import SmallFile
 from smbfs.vfs.write_gather import WriteGather
+from smbfs.wire.message import Buffer
 
 ItemT = TypeVar("ItemT")
 
@@ -46,11 +49,31 @@ class Numbered(dict[int, ItemT]):
 class OpenFile:
     """A file that is open here, perhaps several times."""
 
-    __slots__ = ("deleting", "end", "handles", "hidden_name", "inode", "keep_until_s", "version")
+    __slots__ = (
+        "content",
+        "deleting",
+        "end",
+        "handles",
+        "hidden_name",
+        "inode",
+        "is_all_ours",
+        "is_watched",
+        "keep_until_s",
+        "since_s",
+        "version",
+    )
 
     def __init__(self, inode: Inode, end: int) -> None:
         self.inode = inode
+        self.since_s = trio.current_time()
+        """When it was opened."""
+        self.is_watched = False
+        """Whether it has been open for so long that somebody may be waiting for a change."""
         self.handles: list[Handle] = []
+        self.is_all_ours = end == 0
+        """Whether every byte of it was written since it was opened here."""
+        self.content: Buffer | None = None
+        """The whole of it, if that was just written at once and is small."""
         self.end = end
         """Where the file ends as far as we know, gathered writes included."""
         self.version: Version | None = None
@@ -71,6 +94,26 @@ class OpenFile:
     def is_dirty(self) -> bool:
         """Whether the server lacks bytes that were written here."""
         return any(h.gather is not None and h.gather.dirty_end is not None for h in self.handles)
+
+    @property
+    def is_leased(self) -> bool:
+        """Whether we would know if somebody else had written to it."""
+        leases = (handle.file.lease for handle in self.handles)
+        return any(lease is not None and lease.may_read for lease in leases)
+
+    @property
+    def is_remembered(self) -> bool:
+        """Whether it was opened from memory alone."""
+        files = [handle.file for handle in self.handles]
+        return all(isinstance(file, SmallFile) and file.is_remembered for file in files)
+
+    async def have_opened(self) -> None:
+        """Have the server open it for every handle: its name is about to go.
+
+        Raises: ServerStatusError, Refused (STALE) if it has gone already.
+        """
+        for handle in list(self.handles):
+            await handle.server_file()
 
     async def settle(self) -> None:
         """Return when the server has every byte; errors stay for the handles that wrote."""

@@ -1,7 +1,8 @@
 """Inodes: what the kernel knows by number, and where each of them is on the server.
 
 An inode's number is the server's file id where it has one (see ``inode_numbers``), so it is the
-same after a remount and on another machine.
+same after a remount and on another machine; a file that another client moves while the kernel knows
+it gets another number for as long as that lasts.
 
 An inode knows its directory and its name in it, not its path: a rename changes one inode, and
 every path below follows. Hard links are further names of one inode. What the kernel has looked
@@ -43,6 +44,7 @@ class Inode:
         "pins",
         "shown_size",
         "version",
+        "written_tick",
     )
 
     def __init__(self, file_type: int) -> None:
@@ -70,6 +72,8 @@ class Inode:
         the last one is not to be remembered."""
         self.version: Version | None = None
         """The version of the content that the kernel's pages are from."""
+        self.written_tick = -1
+        """The tick at which its content was written that is remembered, if it is."""
 
     def __repr__(self) -> str:
         return f"<Inode {self.number} {self.name!r} lookups={self.lookup_count}>"
@@ -154,18 +158,27 @@ class InodeTable:
         if inode is None and known is not None and not known.file_id:
             inode = known  # The server has no ids, or did not say before.
         if inode is not None and inode.file_type != file_type:
-            self._disown(inode)
+            self.disown(inode)
             inode = None
         if inode is None:
             inode = Inode(file_type)
             self.numbers.add(inode, file_id, self._seed(parent, name))
-        elif file_type == self.root.file_type and _is_at_or_above(inode, parent):
+        elif file_type == self.root.file_type and is_at_or_above(inode, parent):
             raise Refused(Refusal.STALE, f"{name!r} is one of its own directories")
         self.numbers.learn(inode, file_id)
         if self.child(parent, name) is not inode:
             may_have_more = link_count != 1 and file_type != self.root.file_type
             self._attach(inode, parent, name, keep_names=may_have_more)
         return inode
+
+    def disown(self, inode: Inode) -> None:
+        """What an inode stood for is not where it was: whoever still uses it finds nothing."""
+        self.numbers.disown(inode)
+        names = list(inode.names())
+        for directory, name in names:
+            self._detach_name(inode, directory, name)
+        for unused in (inode, *(directory for directory, _ in names)):
+            self.drop_if_unused(unused)
 
     def remove(self, parent: Inode, name: bytes) -> Inode | None:
         """Forget one name, because it was removed; return the inode that had it."""
@@ -225,15 +238,6 @@ class InodeTable:
         self.drop_if_unused(inode)
 
     # ------------------------------------------------------------- inside
-
-    def _disown(self, inode: Inode) -> None:
-        """The server gave this inode's id to another file: what it stood for is gone."""
-        self.numbers.disown(inode)
-        names = list(inode.names())
-        for directory, name in names:
-            self._detach_name(inode, directory, name)
-        for unused in (inode, *(directory for directory, _ in names)):
-            self.drop_if_unused(unused)
 
     def _seed(self, parent: Inode, name: bytes) -> bytes:
         return parent.number.to_bytes(8, "little") + (self._fold(name) if self._fold else name)
@@ -304,8 +308,9 @@ def _path_of_directory(directory: Inode, root: Inode) -> tuple[bytes, ...] | Non
     return tuple(reversed(names))
 
 
-def _is_at_or_above(inode: Inode, below: Inode) -> bool:
-    at: Inode | None = below
+def is_at_or_above(inode: Inode, below: Inode | None) -> bool:
+    """Whether ``below`` is an inode or something in it."""
+    at = below
     while at is not None:
         if at is inode:
             return True

@@ -1,13 +1,14 @@
 """How long something may be believed: the one place that answers it.
 
 Without leases the answers follow from ``actimeo`` and ``cache`` alone. Under a lease the contents
-of a file are believed until it is broken; names and attributes still follow ``actimeo``.
+of a file are believed until it is broken; so are the names and attributes in a leased directory,
+but not for ever: what programs change on the server itself breaks no lease.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from smbfs.config.model import MountOptions
 
@@ -16,7 +17,8 @@ class Version(NamedTuple):
     """What changes whenever a file's content does."""
 
     size: int
-    change_time: int
+    time: int
+    """FILETIME of the last change, as exactly as every answer of the server tells it."""
 
 
 LISTED_ENTRY_S = 0.001
@@ -25,34 +27,56 @@ LISTED_ENTRY_S = 0.001
 LISTING_TIMEOUT_MAX_S = 10.0
 """Longest time for which a listing is believed for that; Windows keeps any for as long."""
 
+LEASED_S: Final = 30.0
+"""Seconds for which a leased directory is believed; cifs.ko keeps one for as long."""
+
+SPACE_S: Final = 10.0
+"""Seconds for which the room on a share is believed: `find` asks for it each time it starts."""
+
 
 @dataclass(frozen=True, slots=True)
 class LeasePolicy:
     """What a mount's options allow."""
 
     timeout_s: float
-    """Seconds for which a name or attributes are believed."""
+    """Seconds for which names and attributes are believed that no lease can vouch for."""
     use_page_cache: bool
     """Whether the kernel may keep file contents at all."""
     use_leases: bool = False
     """Whether to ask for leases."""
+    lease_directories: bool = False
+    """Whether the server grants leases on directories: then nothing is believed without one."""
     keep_handles: bool = False
     """Whether a handle may outlive its last close, where a lease allows it."""
 
     @property
     def entry_timeout_s(self) -> float:
         """Seconds for which the kernel may believe that a name leads to an inode."""
-        return self.timeout_s
+        return self._unleased_s
 
     @property
     def negative_timeout_s(self) -> float:
         """Seconds for which the kernel may believe that there is no such name."""
-        return self.timeout_s
+        return self._unleased_s
 
     @property
     def attribute_timeout_s(self) -> float:
-        """Seconds for which the kernel may believe attributes."""
-        return self.timeout_s
+        """Seconds for which the kernel may believe the attributes of a file."""
+        return self._unleased_s
+
+    @property
+    def _unleased_s(self) -> float:
+        return 0.0 if self.lease_directories else self.timeout_s
+
+    @property
+    def leased_s(self) -> float:
+        """Seconds for which a leased directory is believed, what is in it included."""
+        return max(LEASED_S, self.timeout_s) if self.timeout_s else 0.0
+
+    @property
+    def space_s(self) -> float:
+        """Seconds for which the room on a share is believed, if we change nothing meanwhile."""
+        return max(SPACE_S, self.timeout_s) if self.timeout_s else 0.0
 
     def listing_timeout_s(self, entries: int) -> float:
         """Seconds for which an entry of a listing of so many may be believed.
@@ -75,13 +99,17 @@ class LeasePolicy:
         return self.use_page_cache and before == now
 
 
-def lease_policy(options: MountOptions) -> LeasePolicy:
-    """Return what the options of a mount allow."""
+def lease_policy(options: MountOptions, *, leases_granted: bool = False) -> LeasePolicy:
+    """Return what the options of a mount allow.
+
+    ``leases_granted``: the server has said that it knows leases.
+    """
     if options.cache == "none":
         return LeasePolicy(timeout_s=0.0, use_page_cache=False)
     return LeasePolicy(
         timeout_s=options.actimeo_s,
         use_page_cache=True,
         use_leases=options.leases,
+        lease_directories=options.leases and leases_granted and options.actimeo_s > 0,
         keep_handles=options.handle_cache,
     )

@@ -8,9 +8,11 @@ from typing import Final
 from smbfs.errors import ServerStatusError
 from smbfs.vfs import changes
 from smbfs.vfs.descriptions import Description
+from smbfs.vfs.file_leases import FileLeases
 from smbfs.vfs.names import NameNotText
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.share import NOT_SUPPORTED
+from smbfs.vfs.shown import Entry
 from smbfs.vfs.special_files import (
     SpecialFile,
     encode_mf_symlink,
@@ -18,7 +20,7 @@ from smbfs.vfs.special_files import (
     special_reparse_point,
     windows_links,
 )
-from smbfs.vfs.state import Entry, MountState
+from smbfs.vfs.state import MountState
 from smbfs.wire.create import AccessMask, CreateDisposition
 from smbfs.wire.ntstatus import NtStatus
 
@@ -35,8 +37,9 @@ _NO_REPARSE_POINTS: Final = NOT_SUPPORTED | {
 class Links:
     """The verbs symlink, readlink and mknod. May raise ServerStatusError, Refused, InvalidName."""
 
-    def __init__(self, state: MountState) -> None:
+    def __init__(self, state: MountState, leases: FileLeases) -> None:
         self._state = state
+        self._leases = leases
 
     async def make_link(self, parent_number: int, name: bytes, target: bytes) -> Entry:
         """Make a symbolic link.
@@ -99,23 +102,31 @@ class Links:
     ) -> Entry:
         state = self._state
         parent = state.inodes.get(parent_number)
-        file = await state.at_name(
-            parent,
-            name,
-            lambda path: state.share.open(
-                path, AccessMask.WRITE_DATA, disposition=CreateDisposition.CREATE, mode=mode
-            ),
-        )
-        try:
-            if content:
-                await file.write(0, content)
-            stat = await state.share.stat_open(file)
-        finally:
-            await file.close()
+        key, parent_key = self._leases.key_for(None), self._leases.parent_key(parent)
+        with state.directories.changing(parent.number, name) as change:
+            file = await state.at_name(
+                parent,
+                name,
+                lambda path: state.share.open(
+                    path,
+                    AccessMask.WRITE_DATA,
+                    disposition=CreateDisposition.CREATE,
+                    mode=mode,
+                    lease_key=key,
+                    parent_lease_key=parent_key,
+                ),
+            )
+            try:
+                if content:
+                    await file.write(0, content)
+                stat = await state.share.stat_open(file)
+            finally:
+                await file.close()
+            change.description = description = Description(stat, special)
         if special is not None:
             state.describer.remember(stat, special)
         state.changed(parent)
-        return state.show_new(parent, name, Description(stat, special))
+        return state.shown.new(parent, name, description)
 
     async def _make_special(
         self,
@@ -127,16 +138,21 @@ class Links:
     ) -> Entry:
         state = self._state
         parent = state.inodes.get(parent_number)
-        try:
-            stat = await state.at_name(
-                parent,
-                name,
-                lambda path: changes.make_special(state.share, path, candidates, mode),
-            )
-        except ServerStatusError as error:
-            if error.status in _NO_REPARSE_POINTS and error.command != "CREATE":
-                raise Refused(Refusal.NOT_PERMITTED, str(error)) from error
-            raise
+        keys = self._leases.keys(parent, None)
+        with state.directories.changing(parent.number, name) as change:
+            try:
+                stat = await state.at_name(
+                    parent,
+                    name,
+                    lambda path: changes.make_special(
+                        state.share, path, candidates, mode, keys=keys
+                    ),
+                )
+            except ServerStatusError as error:
+                if error.status in _NO_REPARSE_POINTS and error.command != "CREATE":
+                    raise Refused(Refusal.NOT_PERMITTED, str(error)) from error
+                raise
+            change.description = description = Description(stat, special)
         state.describer.remember(stat, special)
         state.changed(parent)
-        return state.show_new(parent, name, Description(stat, special))
+        return state.shown.new(parent, name, description)

@@ -1,6 +1,7 @@
 """A server's listing of one directory, as entries that can be shown.
 
-What a listing leaves open is asked, all of a piece at once: what reparse points stand for, and the
+As it goes on, its entries are noted in ``known_directories``, if they are to be remembered. What a
+listing leaves open is asked, all of a piece at once: what reparse points stand for, and the
 real names behind the ones that old Samba servers send for names which Windows would not take.
 """
 
@@ -11,13 +12,14 @@ from typing import Final
 
 import trio
 
-from smbfs.client.open import Open
 from smbfs.errors import ServerStatusError, SmbfsError, WireError
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.directory_stream import Listed
 from smbfs.vfs.inodes import Inode
+from smbfs.vfs.known_directory import ENTRIES_MAX, Reading
 from smbfs.vfs.mangled_names import may_be_mangled, path_without_extensions, real_name
 from smbfs.vfs.removal import Removal
+from smbfs.vfs.server_directories import ServerDirectory, list_piece, open_directory
 from smbfs.vfs.state import MountState
 from smbfs.wire.create import FileAttributes
 from smbfs.wire.fscc import DirectoryEntry
@@ -31,22 +33,74 @@ _log = logging.getLogger(__name__)
 class Listing:
     """One open directory of the server."""
 
-    def __init__(self, state: MountState, removal: Removal, inode: Inode, directory: Open) -> None:
+    def __init__(
+        self,
+        state: MountState,
+        removal: Removal,
+        inode: Inode,
+        opened: ServerDirectory,
+        *,
+        asked_s: float,
+        reading: Reading | None,
+    ) -> None:
+        """``asked_s``: when the directory was opened. ``reading``: where to note the entries."""
         self._state = state
         self._removal = removal
         self._inode = inode
-        self.directory = directory
-        self.is_whole = True
+        self._directory = opened.open
+        self._first: ServerDirectory | None = opened if opened.first else None
+        self._told = opened.told
+        self._asked_s = asked_s
+        self._reading = reading
+        self._began = False
+        self._is_all = False
+        self._is_kept = False
+        self._entries = 0
+        self._is_faithful = True
         """Whether every name so far is the server's own, and is shown."""
         self._hidden_path: str | None = None
         """The path of the directory to who has no POSIX extensions, once it was needed."""
 
     async def next_piece(self, *, restart: bool) -> list[Listed] | None:
         """Return the next entries that can be shown, or None when there are no more."""
+        directories, number = self._state.directories, self._inode.number
+        if restart and self._is_kept:
+            await self._reopen()
         asked_s = trio.current_time()
-        entries = await self._state.share.list_piece(self.directory, restart=restart)
-        if entries is None:
+        is_all = False
+        entries: list[DirectoryEntry] | None
+        if restart and self._first is not None:
+            first, self._first = self._first, None
+            entries, is_all, asked_s = first.first, first.is_all, self._asked_s
+        elif self._is_all and not restart:
             return None
+        else:
+            if restart and self._began:
+                self._give_up()  # What it told before is not what it will tell now.
+            entries = await list_piece(
+                self._state.share, self._directory, restart=restart and self._began
+            )
+        self._began, self._is_all = True, is_all
+        if entries is None:
+            self._complete()
+            return None
+        listed = await self._shown(entries, asked_s)
+        self._entries += len(listed)
+        if self._reading is not None and not directories.add(number, self._reading, listed):
+            self._reading = None
+        if is_all:
+            self._complete()
+        return listed
+
+    async def _reopen(self) -> None:
+        """List by another handle: the one so far belongs to what is known of the directory."""
+        share = self._state.share
+        opened = await self._state.at(self._inode, lambda path: open_directory(share, path))
+        self._directory, self._first = opened.open, opened if opened.first else None
+        self._began = self._is_all = self._is_kept = False
+        self._asked_s = trio.current_time()
+
+    async def _shown(self, entries: list[DirectoryEntry], asked_s: float) -> list[Listed]:
         entries = [entry for entry in entries if self._is_ordinary(entry)]
         questions = [index for index, entry in enumerate(entries) if self._is_open(entry)]
         shown: list[Listed | None] = [
@@ -57,21 +111,63 @@ class Listing:
 
             async def ask(index: int) -> None:
                 async with limiter:
-                    shown[index] = await self._complete(entries[index])
+                    shown[index] = await self._complete_entry(entries[index])
 
             async with trio.open_nursery() as nursery:
                 for index in questions:
                     nursery.start_soon(ask, index)
         if any(may_be_mangled(entry.name) for entry in entries):
-            self.is_whole = False
+            self._is_faithful = False
         if hidden := shown.count(None):
-            self.is_whole = False
+            self._is_faithful = False
             _log.warning("%d names of the server can't be shown here", hidden)
-        return [listed._replace(asked_s=asked_s) for listed in shown if listed is not None]
+        whole = [listed for listed in shown if listed is not None]
+        for listed in whole:
+            listed.asked_s = asked_s
+        return whole
 
-    async def aclose(self) -> None:
-        """Give the directory back."""
-        await self.directory.close()
+    @property
+    def is_large(self) -> bool:
+        """Whether it has more entries than are remembered."""
+        return self._entries > ENTRIES_MAX
+
+    @property
+    def is_remembered(self) -> bool:
+        """Whether what it tells is still worth noting."""
+        return self._reading is not None
+
+    def _complete(self, *, is_whole: bool = True) -> None:
+        state, number = self._state, self._inode.number
+        reading, self._reading = self._reading, None
+        if reading is None:
+            return
+        known = state.directories.complete(
+            number,
+            reading,
+            self._directory,
+            is_whole=is_whole,
+            tells_absence=is_whole and self._is_faithful,
+        )
+        self._is_kept = known is not None
+        told = self._told
+        if known is not None and told is not None and known.touched <= reading.began:
+            state.shown.told(self._inode, Description(told), asked=known.armed)
+
+    def leave(self) -> None:
+        """Keep what was listed so far; the rest is not read."""
+        self._complete(is_whole=False)
+
+    def _give_up(self) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            self._state.directories.give_up(self._inode.number, reading)
+
+    def close(self) -> None:
+        """Give the directory back, unless it is kept for its lease."""
+        self._give_up()
+        if not self._is_kept:
+            self._is_kept = True
+            self._directory.close_unwaited()
 
     async def _real_name(self, directory: str, entry: DirectoryEntry) -> str | None:
         share = self._state.share
@@ -101,7 +197,7 @@ class Listing:
         shown = self._state.share.names.from_server(name)
         return Listed(shown, description) if shown is not None else None
 
-    async def _complete(self, entry: DirectoryEntry) -> Listed | None:
+    async def _complete_entry(self, entry: DirectoryEntry) -> Listed | None:
         """Ask what a listing leaves open; what can't be answered is shown as it was listed."""
         state = self._state
         name = entry.name
@@ -120,13 +216,3 @@ class Listing:
         except SmbfsError:
             return None  # The directory is gone.
         return self._listed(name, description)
-
-
-async def read_listing(listing: Listing, *, limit: int) -> list[Listed] | None:
-    """Return everything in a directory, or None if that is more than ``limit`` entries."""
-    listed: list[Listed] = []
-    piece = await listing.next_piece(restart=True)
-    while piece is not None and len(listed) <= limit:
-        listed += piece
-        piece = await listing.next_piece(restart=False)
-    return listed if len(listed) <= limit else None

@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 from smbfs.errors import ServerStatusError
+from smbfs.vfs.server_directories import list_piece, open_directory
 from smbfs.vfs.share import SHARE_ALL, STAT_ACCESS, Share, path_of
 from smbfs.wire.create import CreateRequest
 from smbfs.wire.fscc import DirectoryEntry, decode_file_all_information
@@ -60,12 +61,14 @@ async def path_without_extensions(share: Share, steps: list[tuple[str, int]]) ->
 
 
 async def _listed_name(share: Share, directory: str, file_id: int) -> str | None:
-    opened = await share.open_directory(directory)
+    opened = await open_directory(share, directory)
     try:
-        while (entries := await share.list_piece(opened, restart=False)) is not None:
+        entries: list[DirectoryEntry] | None = opened.first
+        while entries is not None:
             for entry in entries:
                 if entry.stat.file_id == file_id and may_be_mangled(entry.name):
                     return entry.name
+            entries = await list_piece(share, opened.open, restart=False)
     finally:
-        await opened.close()
+        await opened.open.close()
     return None

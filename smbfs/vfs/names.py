@@ -120,6 +120,11 @@ class WindowsNames:
         return _encode(name)
 
 
+def folded(name: bytes) -> bytes:
+    """Return what is the same for all spellings of a name where case does not count."""
+    return name.decode(errors="surrogateescape").casefold().encode(errors="surrogateescape")
+
+
 def _decode(name: bytes) -> str:
     if len(name) > NAME_SIZE_MAX:
         raise NameTooLong(f"a name of {len(name)} bytes")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from stat import S_IFREG
 from typing import Final, NamedTuple
 
@@ -11,14 +10,14 @@ import trio
 from smbfs.errors import ServerStatusError
 from smbfs.vfs import changes
 from smbfs.vfs.descriptions import Description
-from smbfs.vfs.directory_stream import Listed
 from smbfs.vfs.file_leases import FileLeases
 from smbfs.vfs.inodes import Inode
-from smbfs.vfs.known_names import ENTRIES_MAX, Answer
-from smbfs.vfs.listing import Listing, read_listing
+from smbfs.vfs.known_directory import Answer
+from smbfs.vfs.listings import Listings
 from smbfs.vfs.removal import Removal
 from smbfs.vfs.reparse_repair import repair_reparse_point, reparse_point_of
-from smbfs.vfs.state import Entry, MountState
+from smbfs.vfs.shown import Entry
+from smbfs.vfs.state import MountState
 from smbfs.wire.create import CreateOptions
 from smbfs.wire.ntstatus import NtStatus
 
@@ -29,8 +28,6 @@ _NO_SUCH_NAME: Final = frozenset(
         NtStatus.STATUS_DELETE_PENDING,
     }
 )
-
-_log = logging.getLogger(__name__)
 
 
 class Absent(NamedTuple):
@@ -43,10 +40,13 @@ class Absent(NamedTuple):
 class Namespace:
     """The verbs about names. Each may raise ServerStatusError, Refused, InvalidName."""
 
-    def __init__(self, state: MountState, removal: Removal, leases: FileLeases) -> None:
+    def __init__(
+        self, state: MountState, removal: Removal, leases: FileLeases, listings: Listings
+    ) -> None:
         self._state = state
         self._removal = removal
         self._leases = leases
+        self._listings = listings
 
     async def look_up(self, parent_number: int, name: bytes) -> Entry | Absent:
         """Return the entry of a name, or that there is none."""
@@ -58,7 +58,8 @@ class Namespace:
                 state.inodes.remove(parent, name)
                 # A lease can be broken at any time, and the kernel would not hear of it.
                 return Absent(0.0)
-            return state.show_new(parent, name, known.description, known.left_s)
+            return state.shown.new(parent, name, known.description, left_s=known.left_s)
+        asked = state.directories.asking()
         try:
             description = await state.at_name(parent, name, state.describer.describe)
         except ServerStatusError as error:
@@ -66,51 +67,20 @@ class Namespace:
                 raise
             state.inodes.remove(parent, name)
             return Absent(state.policy.negative_timeout_s)
-        return state.show_new(parent, name, description)
+        return state.shown.new(parent, name, description, asked=asked)
 
     async def _known(self, parent: Inode, name: bytes) -> Answer | None:
         """Return what a listing of the directory says, reading it first when that pays."""
-        state, names = self._state, self._state.known_names
+        state, directories = self._state, self._state.directories
         inode = state.inodes.child(parent, name)
         opened = state.handles.opened(inode) if inode is not None else None
         if opened is not None and opened.writable() is not None:
             return None  # Its writes reach the server at any time.
-        answer = names.find(parent.number, name, trio.current_time())
-        window_s = state.policy.entry_timeout_s
-        if answer is not None or not window_s:
+        answer = directories.of(parent.number).find(name, trio.current_time())
+        if answer is not None:
             return answer
-        if names.should_read(parent.number, trio.current_time(), window_s=window_s):
-            await self._read_names(parent)
-        return names.find(parent.number, name, trio.current_time())
-
-    async def _read_names(self, parent: Inode) -> None:
-        state, names = self._state, self._state.known_names
-        until_s = trio.current_time() + state.policy.entry_timeout_s
-        key = names.lease_key(parent.number) or self._leases.key_for(None)
-        reading = names.begin(parent.number)
-        listing: Listing | None = None
-        listed: list[Listed] | None = None
-        try:
-            directory = await state.at(
-                parent, lambda path: state.share.open_directory(path, lease_key=key)
-            )
-            listing = Listing(state, self._removal, parent, directory)
-            listed = await read_listing(listing, limit=ENTRIES_MAX)
-        except ServerStatusError as error:
-            _log.debug("listing for lookups: %s", error)
-        finally:
-            if listing is None or listed is None:
-                names.give_up(reading, too_large=True)
-                if listing is not None:
-                    listing.directory.close_unwaited()
-        if listing is not None and listed is not None:
-            names.complete(
-                reading,
-                listed,
-                listing.directory,
-                is_whole=listing.is_whole,
-                until_s=until_s,
-            )
+        await self._listings.ahead_of_question(parent)
+        return directories.of(parent.number).find(name, trio.current_time())
 
     def forget(self, number: int, count: int) -> None:
         """The kernel forgets an inode as often as ``count``."""
@@ -120,11 +90,16 @@ class Namespace:
         """Make a directory with these permission bits (where the server has such)."""
         state = self._state
         parent = state.inodes.get(parent_number)
-        stat = await state.at_name(
-            parent, name, lambda path: changes.make_directory(state.share, path, mode)
-        )
+        keys = self._leases.keys(parent, None)
+        with state.directories.changing(parent.number, name) as change:
+            stat = await state.at_name(
+                parent,
+                name,
+                lambda path: changes.make_directory(state.share, path, mode, keys=keys),
+            )
+            change.description = description = Description(stat)
         state.changed(parent)
-        return state.show_new(parent, name, Description(stat))
+        return state.shown.new(parent, name, description)
 
     async def remove_directory(self, parent_number: int, name: bytes) -> None:
         """Remove an empty directory."""
@@ -132,12 +107,16 @@ class Namespace:
         parent = state.inodes.get(parent_number)
         inode = state.inodes.child(parent, name)
         if inode is not None:
-            state.known_names.forget(inode.number)
-        await state.at_name(
-            parent,
-            name,
-            lambda path: changes.remove(state.share, path, kind=CreateOptions.DIRECTORY_FILE),
-        )
+            state.directories.forget(inode.number)
+        keys = self._leases.keys(parent, None)
+        kind = CreateOptions.DIRECTORY_FILE
+        with state.directories.changing(parent.number, name) as change:
+            await state.at_name(
+                parent,
+                name,
+                lambda path: changes.remove(state.share, path, kind=kind, keys=keys),
+            )
+            change.is_gone = True
         state.inodes.remove(parent, name)
         state.changed(parent)
 
@@ -153,14 +132,20 @@ class Namespace:
         # A link to a directory may be a directory to the server.
         is_file = inode is not None and inode.file_type == S_IFREG
         kind = CreateOptions.NON_DIRECTORY_FILE if is_file else None
+        keys = self._leases.keys(parent, inode)
+
+        if opened is not None:
+            await opened.have_opened()
 
         async def remove(path: str) -> None:
             if opened is not None:
-                await self._removal.remove_open(path, opened)
+                await self._removal.remove_open(path, opened, keys=keys)
             else:
-                await changes.remove(state.share, path, kind=kind)
+                await changes.remove(state.share, path, kind=kind, keys=keys)
 
-        await state.at_name(parent, name, remove)
+        with state.directories.changing(parent.number, name) as change:
+            await state.at_name(parent, name, remove)
+            change.is_gone = True
         state.inodes.remove(parent, name)
         state.changed(parent)
         if found is not None:
@@ -179,12 +164,16 @@ class Namespace:
         state.kept.close(inode)
         reparse = await reparse_point_of(state, inode)
         new_path = state.path_in(parent, name)
-        with state.changing((parent, name)):
-            stat = await state.at(inode, lambda path: changes.link(state.share, path, new_path))
-        state.changed(inode)
-        if reparse is not None:
-            await repair_reparse_point(state, new_path, reparse)
-            stat = (await state.share.stat(new_path)).stat
-        description = await state.describer.complete(new_path, stat)
+        keys = self._leases.keys(parent, inode)
+        with state.directories.changing(parent.number, name) as change:
+            stat = await state.at(
+                inode, lambda path: changes.link(state.share, path, new_path, keys=keys)
+            )
+            state.changed(inode)
+            if reparse is not None:
+                await repair_reparse_point(state, new_path, reparse)
+                stat = (await state.share.stat(new_path)).stat
+            description = await state.describer.complete(new_path, stat)
+            change.description = description
         state.changed(parent)
-        return state.show_new(parent, name, description)
+        return state.shown.new(parent, name, description)

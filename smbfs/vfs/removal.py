@@ -12,15 +12,19 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections import deque
 from typing import Final
 
 from smbfs.errors import ServerStatusError, SmbfsError
 from smbfs.vfs import changes
 from smbfs.vfs.handles import OpenFile
-from smbfs.vfs.share import Share
+from smbfs.vfs.share import LeaseKeys, Share
 
 SILLY_PREFIX: Final = ".smbfs"
 """How hidden names begin."""
+
+PAST_MAX: Final = 256
+"""Names of files that were removed lately."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,28 +35,32 @@ class Removal:
     def __init__(self, share: Share) -> None:
         self._share = share
         self._hidden: set[str] = set()
+        self._past: deque[str] = deque(maxlen=PAST_MAX)
+        """Names that are gone, but may be in a listing that is on its way."""
 
     def hides(self, name: str) -> bool:
         """Whether a name of the server is one of ours, which nobody needs to see."""
-        return name in self._hidden
+        return name.startswith(SILLY_PREFIX) and (name in self._hidden or name in self._past)
 
-    async def remove_open(self, path: str, opened: OpenFile | None) -> None:
+    async def remove_open(
+        self, path: str, opened: OpenFile | None, *, keys: LeaseKeys | None = None
+    ) -> None:
         """Remove a file whose opens here go on working. Raises: ServerStatusError."""
         share = self._share
         if opened is None or not opened.handles:
-            await changes.remove(share, path)
+            await changes.remove(share, path, keys=keys)
         elif share.posix:
-            await self._remove_posix(path, opened)
-        elif not await changes.remove_like_posix(share, path):
+            await self._remove_posix(path, opened, keys)
+        elif not await changes.remove_like_posix(share, path, keys=keys):
             await self._remove_windows(path, opened)
 
-    async def _remove_posix(self, path: str, opened: OpenFile) -> None:
+    async def _remove_posix(self, path: str, opened: OpenFile, keys: LeaseKeys | None) -> None:
         share = self._share
         stat = await share.stat_open(await opened.handles[0].server_file())
         if stat.link_count != 1 or opened.deleting is not None:
-            await changes.remove(share, path)
+            await changes.remove(share, path, keys=keys)
             return
-        deleting = await changes.open_to_delete(share, path)
+        deleting = await changes.open_to_delete(share, path, keys=keys)
         opened.deleting = deleting
         for place in (share.path([b"x"]), path):
             hidden = self.hidden_path(place)
@@ -88,7 +96,9 @@ class Removal:
         deleting, opened.deleting = opened.deleting, None
         if deleting is not None:
             await deleting.close()
-        self._hidden.discard(opened.hidden_name)
+        if opened.hidden_name:
+            self._past.append(opened.hidden_name)
+            self._hidden.discard(opened.hidden_name)
 
     def _note(self, hidden: str, opened: OpenFile) -> None:
         opened.hidden_name = hidden.rpartition(self._share.names.separator)[2]

@@ -11,12 +11,16 @@ from typing import Final
 
 from smbfs.errors import ServerStatusError, SmbfsError
 from smbfs.vfs import changes
-from smbfs.vfs.inodes import Inode
+from smbfs.vfs.descriptions import Description
+from smbfs.vfs.file_leases import FileLeases
+from smbfs.vfs.inodes import Inode, is_at_or_above
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.removal import Removal
 from smbfs.vfs.reparse_repair import repair_reparse_point, reparse_point_of
+from smbfs.vfs.share import LeaseKeys
 from smbfs.vfs.state import MountState
 from smbfs.wire.create import CreateOptions
+from smbfs.wire.fscc import FileStat
 from smbfs.wire.ntstatus import NtStatus
 
 RENAME_NOREPLACE: Final = 1
@@ -37,9 +41,10 @@ _log = logging.getLogger(__name__)
 class Renames:
     """The verb ``rename``. May raise ServerStatusError, Refused, InvalidName."""
 
-    def __init__(self, state: MountState, removal: Removal) -> None:
+    def __init__(self, state: MountState, removal: Removal, leases: FileLeases) -> None:
         self._state = state
         self._removal = removal
+        self._leases = leases
 
     async def rename(
         self, parent_number: int, name: bytes, new_parent_number: int, new_name: bytes, flags: int
@@ -56,35 +61,55 @@ class Renames:
         found = state.inodes.find(parent, name)
         target = state.inodes.child(new_parent, new_name)
         reparse = await reparse_point_of(state, found[0]) if found is not None else None
-        self._close_kept(found[0] if found is not None else None, target)
-        with state.rename_gate.renaming(), state.changing((parent, name), (new_parent, new_name)):
+        moving = found[0] if found is not None else None
+        self._close_kept(moving, target)
+        replaced = state.handles.opened(target) if target is not None else None
+        if replaced is not None:
+            await replaced.have_opened()
+        keys = self._leases.keys(parent, moving)
+        with (
+            state.rename_gate.renaming(),
+            state.directories.changing(parent.number, name) as left,
+            state.directories.changing(new_parent.number, new_name) as arrived,
+        ):
             old_path = state.path_in(parent, name)
             new_path = state.path_in(new_parent, new_name)
             if flags & RENAME_NOREPLACE:
-                await changes.rename(state.share, old_path, new_path, replace=False)
+                stat = await changes.rename(
+                    state.share, old_path, new_path, replace=False, keys=keys
+                )
             else:
-                await self._replace(old_path, new_path, target)
+                stat = await self._replace(old_path, new_path, target, keys)
             moved = state.inodes.move(parent, name, new_parent, new_name)
-        await repair_reparse_point(state, new_path, reparse)
+            left.is_gone = True
+            await repair_reparse_point(state, new_path, reparse)
+            if stat is not None and reparse is None and not state.describer.is_open_question(stat):
+                arrived.description = Description(stat)
         for inode in (parent, new_parent, moved, target):
             if inode is not None:
-                state.changed(inode)
+                state.changed(inode, told=(new_parent, new_name))
 
     def _close_kept(self, moving: Inode | None, target: Inode | None) -> None:
         """Let no handle that nobody uses be in the way."""
-        kept = self._state.kept
+        state = self._state
         if moving is None or moving.file_type == S_IFDIR:
-            kept.close_all()  # Servers don't move a directory in which something is open.
-            self._state.known_names.forget_all()
+            # Servers don't move a directory in which something is open.
+            state.kept.close_all()
+            find = state.inodes.numbers.get
+            state.directories.forget_where(
+                lambda number: moving is None or is_at_or_above(moving, find(number))
+            )
             return
-        kept.close(moving)
+        state.kept.close(moving)
         if target is not None:
-            kept.close(target)
+            state.kept.close(target)
 
-    async def _replace(self, old_path: str, new_path: str, target: Inode | None) -> None:
+    async def _replace(
+        self, old_path: str, new_path: str, target: Inode | None, keys: LeaseKeys | None
+    ) -> FileStat | None:
         share = self._state.share
         try:
-            await changes.rename(share, old_path, new_path, replace=True)
+            return await changes.rename(share, old_path, new_path, replace=True, keys=keys)
         except ServerStatusError as error:
             if target is None or error.status not in _TARGET_IN_THE_WAY:
                 raise
@@ -95,6 +120,7 @@ class Renames:
                 await self._replace_directory(old_path, new_path)
             elif not await self._replace_aside(old_path, new_path, target):
                 raise
+        return None
 
     async def _replace_directory(self, old_path: str, new_path: str) -> None:
         """Rename a directory over an empty one, for servers that don't."""

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from smbfs.client.open import Open
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.errors import RemoteProtocolError, ServerStatusError
+from smbfs.vfs.lease_policy import Version
 from smbfs.vfs.names import Names
 from smbfs.wire.create import (
     AccessMask,
@@ -23,20 +24,22 @@ from smbfs.wire.create import (
     CreateResponse,
     FileAttributes,
     FileId,
+    OplockLevel,
     ShareAccess,
 )
 from smbfs.wire.create_contexts import (
+    CreateContext,
+    LeaseRequestV2,
+    LeaseState,
     PosixCreateRequest,
     PosixCreateResponse,
     QueryOnDiskIdRequest,
     QueryOnDiskIdResponse,
 )
 from smbfs.wire.fscc import (
-    DirectoryEntry,
     FileStat,
     decode_file_all_information,
     decode_posix_information,
-    iterate_directory,
 )
 from smbfs.wire.info import FileInfoClass, InfoType, QueryInfoRequest, QueryInfoResponse
 from smbfs.wire.ioctl import FsctlCode, IoctlRequest, IoctlResponse
@@ -47,7 +50,6 @@ from smbfs.wire.read_write import ReadRequest, ReadResponse
 STAT_ACCESS: Final = AccessMask.READ_ATTRIBUTES
 """What asking for attributes needs."""
 
-_LIST_ACCESS: Final = AccessMask.LIST_DIRECTORY | STAT_ACCESS
 SHARE_ALL: Final = ShareAccess.READ | ShareAccess.WRITE | ShareAccess.DELETE
 """How everything is opened here: nobody else is kept out."""
 _STAT_SIZE: Final = 4096
@@ -98,6 +100,15 @@ class ServerLimits:
     """Whether removed but open files may wait in the mount's root for their last close."""
 
 
+class LeaseKeys(NamedTuple):
+    """The leases of ours that an open shall not break."""
+
+    own: bytes
+    """The key of the lease on the file, or a new one."""
+    parent: bytes
+    """The key of the lease on its directory."""
+
+
 class Share:
     """Questions about paths of one share. Every method may raise ServerStatusError."""
 
@@ -135,16 +146,20 @@ class Share:
         attributes: int = 0,
         mode: int = 0,
         with_file_id: bool = False,
+        keys: LeaseKeys | None = None,
     ) -> CreateRequest:
         """Return the CREATE that opens ``path`` without hindering anyone else.
 
         ``mode``: permission bits of what is made, where the server knows such.
+        ``keys``: for an open that changes something, if its directory is leased.
         """
-        contexts: tuple[PosixCreateRequest | QueryOnDiskIdRequest, ...] = ()
+        contexts: tuple[CreateContext, ...] = ()
         if self.posix:
             contexts += (PosixCreateRequest(mode),)
         if with_file_id:
             contexts += (QueryOnDiskIdRequest(),)
+        if keys is not None:
+            contexts += (LeaseRequestV2(keys.own, LeaseState.NONE, keys.parent),)
         return CreateRequest(
             path,
             access,
@@ -152,13 +167,29 @@ class Share:
             SHARE_ALL,
             disposition,
             options,
+            oplock_level=OplockLevel.NONE if keys is None else OplockLevel.LEASE,
             contexts=contexts,
         )
 
     async def compound(self, create: CreateRequest, *related: Message) -> tuple[memoryview, ...]:
         """Send CREATE, ``related`` and CLOSE; return the bodies of the answers to ``related``."""
-        result = await self.tree.compound(create, *related)
+        try:
+            result = await self.tree.compound(create, *related)
+        except ServerStatusError as error:
+            is_of_lease = error.command == "CREATE" and create.oplock_level == OplockLevel.LEASE
+            if error.status != NtStatus.STATUS_INVALID_PARAMETER or not is_of_lease:
+                raise
+            # The key is another name's of the same file. Then it is better to break a lease.
+            result = await self.tree.compound(_without_lease(create), *related)
         return result.responses
+
+    def version_of(self, stat: FileStat) -> Version:
+        """Return what changes with a file's content, by whatever told of it.
+
+        On Samba only the POSIX information tells the time of the last change of anything; CREATE
+        and CLOSE tell that of the last write in its place.
+        """
+        return Version(stat.size, stat.write_time if self.posix else stat.change_time)
 
     # ------------------------------------------------------------- what a file is
 
@@ -260,16 +291,19 @@ class Share:
 
     async def open_and_read(
         self, path: str, length: int, *, lease_key: bytes
-    ) -> tuple[Open, memoryview]:
-        """Open a file under a lease and read its first ``length`` bytes, in one round trip."""
+    ) -> tuple[Open, memoryview, FileStat]:
+        """Open a file under a lease, read its first ``length`` bytes and return what it is."""
         request = self.create_request(
             path,
             AccessMask.READ_DATA | STAT_ACCESS,
             options=CreateOptions.NON_DIRECTORY_FILE,
             with_file_id=True,
         )
-        file, data = await self.tree.create_and_read(request, length, lease_key=lease_key)
-        return file, memoryview(bytes(data))  # a view would keep the whole frame
+        file, data, told = await self.tree.create_and_read(
+            request, length, self.stat_query(), lease_key=lease_key
+        )
+        # A view would keep the whole frame.
+        return file, memoryview(bytes(data)), self.decode_stat(told)
 
     async def read_small(self, path: str, length: int) -> tuple[CreateResponse, memoryview]:
         """Open a file, read its first ``length`` bytes and close it, in one round trip.
@@ -288,35 +322,10 @@ class Share:
             raise RemoteProtocolError(f"READ of {length} bytes answered with {len(contents)}")
         return result.create, memoryview(bytes(contents))  # a view would keep the whole frame
 
-    async def open_directory(self, path: str, *, lease_key: bytes | None = None) -> Open:
-        """Open a directory to list it."""
-        options = CreateOptions.DIRECTORY_FILE
-        request = self.create_request(path, _LIST_ACCESS, options=options, with_file_id=True)
-        return await self.tree.create(request, lease_key=lease_key)
 
-    async def list_piece(self, directory: Open, *, restart: bool) -> list[DirectoryEntry] | None:
-        """Return the next entries as the server sends them, or None when there are no more."""
-        try:
-            data = await directory.query_directory(self._list_class, restart=restart)
-        except ServerStatusError as error:
-            if error.status == NtStatus.STATUS_NO_SUCH_FILE:
-                return None  # An empty directory, where the server hides "." and "..".
-            can_do_without = not self.posix and self.limits.file_ids_in_listings
-            if error.status not in NOT_SUPPORTED or not can_do_without:
-                raise
-            self.limits.file_ids_in_listings = False
-            return await self.list_piece(directory, restart=restart)
-        if data is None:
-            return None
-        return list(iterate_directory(data, self._list_class))
-
-    @property
-    def _list_class(self) -> FileInfoClass:
-        if self.posix:
-            return FileInfoClass.POSIX
-        if self.limits.file_ids_in_listings:
-            return FileInfoClass.ID_FULL_DIRECTORY
-        return FileInfoClass.BOTH_DIRECTORY
+def _without_lease(create: CreateRequest) -> CreateRequest:
+    contexts = tuple(each for each in create.contexts if not isinstance(each, LeaseRequestV2))
+    return replace(create, oplock_level=OplockLevel.NONE, contexts=contexts)
 
 
 def stat_of_open(created: CreateResponse) -> FileStat:

@@ -1,6 +1,7 @@
 """Small files, read with one round trip: CREATE, READ and CLOSE in one frame.
 
-Opened for reading only, a file that fits into one credit's worth of payload is read at once, and
+A file that we have just written is opened without any, while its directory is leased. Opened for
+reading only, another one that fits into one credit's worth of payload is read at once, and
 the server keeps no handle. Its contents are believed for as long as any block that was read ahead;
 whoever reads later, or asks for more, opens the file for good.
 
@@ -20,7 +21,6 @@ from smbfs.client.tree_connect import TreeConnect
 from smbfs.engine.leases import Lease
 from smbfs.vfs.read_ahead import Content
 from smbfs.vfs.refusals import Refusal, Refused
-from smbfs.wire.create import CreateResponse
 
 SMALL_FILE_SIZE_MAX: Final = 65536
 """Bytes up to which a file is read when it is opened: what one credit pays for."""
@@ -36,10 +36,11 @@ class SmallFile:
         "_file",
         "_inode",
         "_is_closed",
+        "_is_remembered",
         "_reopen",
+        "_size",
         "_turn",
         "content_changes",
-        "created",
         "lease",
         "tree",
     )
@@ -47,22 +48,27 @@ class SmallFile:
     def __init__(
         self,
         tree: TreeConnect,
-        created: CreateResponse,
         contents: memoryview,
         *,
+        size: int,
+        is_remembered: bool,
         inode: Content,
         content_changes: int,
         asked_s: float,
         believe_s: float,
         reopen: Callable[[], Awaitable[Open]],
     ) -> None:
-        """``contents``: the beginning of the file; ``reopen`` opens the same file for good.
+        """``contents``: the beginning of the file, which has ``size`` bytes.
+
+        ``reopen`` opens the same file for good. ``is_remembered``: the lease on its directory
+        vouches for the contents.
 
         ``content_changes`` and ``asked_s``: how often the file had changed, and the time, when
         the server was asked.
         """
         self.tree = tree
-        self.created = created
+        self._size = size
+        self._is_remembered = is_remembered
         self.lease: Lease | None = None  # Nothing is open.
         self._contents = contents
         self._inode = inode
@@ -73,6 +79,11 @@ class SmallFile:
         self._reopen = reopen
         self._file: Open | None = None
         self._turn = trio.Lock()
+
+    @property
+    def is_remembered(self) -> bool:
+        """Whether it is open in our memory alone."""
+        return self._is_remembered and self._file is None
 
     async def read(self, offset: int, length: int) -> memoryview:
         """Return up to ``length`` bytes from ``offset``. Raises: as ``Open.read``; Refused."""
@@ -88,7 +99,7 @@ class SmallFile:
         return is_same and trio.current_time() <= self._asked_s + self._believe_s
 
     def _covers(self, offset: int, length: int) -> bool:
-        is_whole = len(self._contents) == self.created.end_of_file
+        is_whole = len(self._contents) == self._size
         return is_whole or offset + length <= len(self._contents)
 
     async def server_file(self) -> Open:

@@ -1,7 +1,8 @@
 """What all verbs of one mount share: the share, the inodes, the open files, the caches.
 
 Verbs ask the server about an inode through :meth:`MountState.at`, which knows that a path may
-have changed while the question was under way, and answer the kernel with :meth:`MountState.show`.
+have changed while the question was under way, and answer the kernel with what ``shown`` makes of
+it.
 
 INVARIANT: between an answer of the server and what is noted of it here, there is no checkpoint.
 """
@@ -9,9 +10,9 @@ INVARIANT: between an answer of the server and what is noted of it here, there i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from stat import S_IFDIR
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import trio
 
@@ -20,22 +21,22 @@ from smbfs.errors import ServerStatusError
 from smbfs.vfs.attributes import (
     AttributeCache,
     AttributeRules,
-    Attributes,
     attribute_rules,
-    present,
 )
 from smbfs.vfs.block_cache import BlockCache
 from smbfs.vfs.descriptions import Describer, Description
-from smbfs.vfs.handles import HandleTable, OpenFile
+from smbfs.vfs.handles import HandleTable
 from smbfs.vfs.inodes import Inode, InodeTable
 from smbfs.vfs.kept_handles import KeptHandles
-from smbfs.vfs.known_names import KnownNames
-from smbfs.vfs.lease_policy import LeasePolicy, Version, lease_policy
-from smbfs.vfs.names import Names
+from smbfs.vfs.known_directories import Change, KnownDirectories
+from smbfs.vfs.lease_policy import LeasePolicy, lease_policy
+from smbfs.vfs.names import folded
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.rename_gate import RenameGate
 from smbfs.vfs.share import Share
+from smbfs.vfs.shown import Shown
 from smbfs.vfs.write_gather import WriteBudget
+from smbfs.wire.fscc import FileStat
 from smbfs.wire.ntstatus import NtStatus
 
 ResultT = TypeVar("ResultT")
@@ -58,20 +59,6 @@ _TRIES: Final = 4
 
 WRITE_BUDGET_SHARE: Final = 2
 """The part of ``cache_size`` that unacknowledged writes may fill: one of this many."""
-
-
-ANSWER_AGE_MAX_S: Final = 10.0
-"""Seconds that an answer may have been on its way. Until then a size does not shrink what we write
-ourselves: an append would go to the wrong place."""
-
-
-class Entry(NamedTuple):
-    """What the kernel is told of a name: its inode, and how long to believe it."""
-
-    number: int
-    attributes: Attributes
-    entry_timeout_s: float
-    attribute_timeout_s: float
 
 
 class KernelCache(Protocol):
@@ -109,14 +96,20 @@ class MountState:
         self.options = options
         self.nursery = nursery
         self.rules: AttributeRules = attribute_rules(options)
-        self.policy: LeasePolicy = lease_policy(options)
-        fold = None if share.names.case_sensitive else _fold
+        self.policy: LeasePolicy = lease_policy(options, leases_granted=share.tree.grants_leases)
+        fold = None if share.names.case_sensitive else folded
         self.inodes = InodeTable(S_IFDIR, fold=fold)
         self.handles = HandleTable(self.inodes)
-        self.kept = KeptHandles(self.inodes, nursery, on_closed=self.forget_content)
+        self.kept = KeptHandles(self.inodes, nursery, on_closed=self._kept_closed)
         self.describer = Describer(share, mf_symlinks=options.mfsymlinks)
         self.attributes = AttributeCache()
-        self.known_names = KnownNames(fold)
+        self.shown = Shown(self)
+        self.directories = KnownDirectories(
+            fold,
+            leased_s=self.policy.leased_s,
+            unleased_s=0.0 if self.policy.lease_directories else self.policy.timeout_s,
+            on_lost=self.shown.lost,
+        )
         self.blocks = BlockCache(options.cache_size)
         self.budget = WriteBudget(limit=options.cache_size // WRITE_BUDGET_SHARE)
         self.kernel: KernelCache = NoKernelCache()
@@ -137,7 +130,11 @@ class MountState:
 
         Raises: Refused (STALE) if nothing is there any more.
         """
-        return await self._asking(lambda: self.path(inode), ask, gone=_GONE)
+        try:
+            return await self._asking(lambda: self.path(inode), ask, gone=_GONE)
+        except Refused:
+            self._doubt(inode)
+            raise
 
     async def at_name(
         self, parent: Inode, name: bytes, ask: Callable[[str], Awaitable[ResultT]]
@@ -147,17 +144,7 @@ class MountState:
         Raises: Refused (STALE) if the directory is gone; that the name is not there is said by
         the server's own status.
         """
-        with self.changing((parent, name)):
-            return await self._asking(lambda: self.path_in(parent, name), ask, gone=_PARENT_GONE)
-
-    @contextmanager
-    def changing(self, *names: tuple[Inode, bytes]) -> Iterator[None]:
-        """Let no listing that began before the end of this block answer for these names."""
-        try:
-            yield
-        finally:
-            for parent, name in names:
-                self.known_names.spoil(parent.number, name)
+        return await self._asking(lambda: self.path_in(parent, name), ask, gone=_PARENT_GONE)
 
     async def _asking(
         self,
@@ -185,7 +172,14 @@ class MountState:
         before = self.inodes.numbers.of_id(description.stat.file_id)
         if before is not None and before.children and self.inodes.child(parent, name) is not before:
             self._forget_contents(before)
+        if before is not None and self._was_moved(before, parent, name, description):
+            # Who uses the old name, which the kernel still believes in, must not get this file.
+            self.kept.close(before)
+            self.forget_content(before)
+            self.shown.attributes_lost(before)
+            self.inodes.disown(before)
         names = list(before.names()) if before is not None else []
+        displaced = self.inodes.child(parent, name)
         inode = self.inodes.admit(
             parent,
             name,
@@ -193,11 +187,29 @@ class MountState:
             file_type=description.file_type,
             link_count=self._known_links(description),
         )
+        if displaced is not None and displaced is not inode:
+            self.shown.attributes_lost(displaced)
+        if inode is not before:
+            self.attributes.discard(inode.number)  # Of another one, to which the number belonged.
+        has_new_name = displaced is not inode and self._known_links(description) <= 1
         for directory, old_name in names:
-            if self.inodes.child(directory, old_name) is not before:
-                # Somebody else has moved it. Who opens the old name must not get this file.
+            if has_new_name or self.inodes.child(directory, old_name) is not before:
+                # Somebody else may have moved it. Who opens the old name must not get this file.
                 self.kernel.entry_changed(directory.number, old_name)
         return inode
+
+    def _was_moved(
+        self, inode: Inode, parent: Inode, name: bytes, description: Description
+    ) -> bool:
+        """Whether somebody else has given a file that is not open here another name."""
+        return (
+            inode.file_type != S_IFDIR
+            and inode.lookup_count > 0
+            and inode.parent is not None
+            and self._known_links(description) == 1
+            and self.inodes.child(parent, name) is not inode
+            and self.handles.opened(inode) is None
+        )
 
     def _forget_contents(self, directory: Inode) -> None:
         """Believe nothing of a directory that turns up elsewhere.
@@ -205,7 +217,7 @@ class MountState:
         Somebody else has moved it, or removed it and made another one, to which the server gave
         the same id.
         """
-        self.known_names.forget(directory.number)
+        self.directories.forget(directory.number)
         for name in directory.children or ():
             self.kernel.entry_changed(directory.number, name)
 
@@ -214,29 +226,15 @@ class MountState:
         links = description.stat.link_count
         return links if self.share.posix or links > 1 else 0
 
-    def present(self, inode: Inode, description: Description) -> Attributes:
-        """Return what ``stat`` shows of an inode now, gathered writes included."""
-        attributes = present(description.stat, self.rules, description.special)
-        opened = self.handles.opened(inode)
-        version = Version(attributes.size, description.stat.change_time)
-        if opened is None:
-            self.kept.seen(inode, version)
-            return attributes
-        if opened.version != version and opened.writable() is None:
-            self.forget_content(inode)  # Changed on the server itself: that breaks no lease.
-            opened.version = version
-        if opened.is_dirty or _may_be_older(inode, opened):
-            attributes = attributes._replace(size=max(attributes.size, opened.end))
-        if opened.deleting is not None:
-            # To the server it still has its hidden name.
-            attributes = attributes._replace(link_count=max(0, attributes.link_count - 1))
-        opened.end = attributes.size
-        return attributes
+    def _doubt(self, inode: Inode) -> None:
+        """Forget directories that lead to something that is not there: no lease told us so."""
+        for parent, _ in list(inode.names()):
+            self.directories.forget(parent.number)
 
     def content_changed(self, inode: Inode, number: int) -> None:
         """Note that the content of a file was changed through one of its numbers."""
         self.forget_content(inode)
-        self.changed(inode)
+        self.attributes.discard(inode.number)
         for other in self.inodes.numbers.others(inode, number):
             self.kernel.inode_changed(other)
 
@@ -245,90 +243,53 @@ class MountState:
         inode.content_changes += 1
         self.blocks.discard_inode(inode.number)
 
-    def changed(self, inode: Inode) -> None:
-        """Note that what the server says of an inode is another thing by now."""
-        self.attributes.discard(inode.number)
-        self.spoil_names(inode)
+    def changed(self, inode: Inode, *, told: tuple[Inode, bytes] | None = None) -> None:
+        """Note that what the server says of an inode is another thing by now.
 
-    def spoil_names(self, inode: Inode) -> None:
+        ``told``: the name of which it has said that already.
+        """
+        self.attributes.discard(inode.number)
+        self.spoil_names(inode, told=told)
+
+    def _kept_closed(self, inode: Inode) -> None:
+        self.forget_content(inode)
+        self.shown.unleased(inode)
+
+    def spoil_names(self, inode: Inode, *, told: tuple[Inode, bytes] | None = None) -> None:
         """Let no listing answer for an inode any more: it may be older than a change of ours."""
         inode.changed_s = trio.current_time()
+        if inode.file_type == S_IFDIR:
+            return  # Listings are not believed about directories.
         for parent, name in inode.names():
-            self.known_names.spoil(parent.number, name)
+            if (parent, name) != told:
+                self.directories.spoil(parent.number, name)
 
-    def show(self, inode: Inode, attributes: Attributes) -> Entry:
-        """Return the entry that tells the kernel of an inode, and note what it was told."""
-        policy = self.policy
-        return self._show(inode, attributes, policy.entry_timeout_s, policy.attribute_timeout_s)
+    def told_by_open(self, inode: Inode, stat: FileStat, asked: int) -> None:
+        """Compare what CREATE has told of a file with what is known, which it does not replace.
 
-    def show_listed(
-        self, inode: Inode, description: Description, *, entries: int, asked_s: float
-    ) -> Entry:
-        """Do the same for one of the ``entries`` of a listing that was asked for at a time.
-
-        What was changed here since then is shown with the size that the kernel knows, and not to
-        be believed.
+        ``asked``: the tick of that question.
         """
-        opened = self.handles.opened(inode)
-        is_written = opened is not None and opened.writable() is not None
-        if is_written or inode.changed_s >= asked_s:
-            attributes = present(description.stat, self.rules, description.special)
-            if inode.shown_size >= 0:
-                attributes = attributes._replace(size=inode.shown_size)
-            return Entry(inode.number, attributes, 0.0, 0.0)
-        age_s = trio.current_time() - asked_s
-        timeout_s = max(0.0, self.policy.listing_timeout_s(entries) - age_s)
-        return self._show(inode, self.present(inode, description), timeout_s, timeout_s)
+        for parent, name in inode.names():
+            known = self.directories.of(parent.number)
+            before = known.description_of(name, inode.file_id)
+            if before is None or self.share.version_of(before.stat) != self.share.version_of(stat):
+                known.doubt(name, asked)
 
-    def _show(
-        self, inode: Inode, attributes: Attributes, entry_s: float, attribute_s: float
-    ) -> Entry:
-        inode.shown_size = attributes.size
-        self.attributes.put(inode.number, attributes, trio.current_time() + attribute_s)
-        return Entry(inode.number, attributes, entry_s, attribute_s)
-
-    def show_new(
-        self, parent: Inode, name: bytes, description: Description, left_s: float | None = None
-    ) -> Entry:
-        """Admit an entry and return it counted: the kernel will forget it one day.
-
-        ``left_s``: seconds for which it may be believed, if it is not told just now.
-        """
-        spelling = _servers_spelling(self.share.names, name, description)
-        inode = self.admit(parent, spelling, description)
-        self.inodes.remember(inode)
-        attributes = self.present(inode, description)
-        if left_s is None:
-            entry = self.show(inode, attributes)
-        else:
-            entry = self._show(inode, attributes, left_s, left_s)
-        if spelling == name:
-            return entry
-        # It shall ask for the attributes before it believes this number to be the file's.
-        number = self.inodes.number_as(inode, parent, name)
-        return entry._replace(number=number, attribute_timeout_s=0.0)
+    @contextmanager
+    def changing(self, inode: Inode) -> Iterator[Change]:
+        """Do what :meth:`KnownDirectories.changing` does for every name of an inode."""
+        change, unsure = Change(), Change()
+        with ExitStack() as stack:
+            for parent, name in inode.names():
+                known = self.directories.of(parent.number).description_of(name, inode.file_id)
+                result = change if known is not None else unsure
+                stack.enter_context(self.directories.changing(parent.number, name, result))
+            yield change
 
     def check_same(self, inode: Inode, description: Description) -> None:
         """Raise Refused (STALE) if what is at an inode's path is another file by now."""
         told = description.stat.file_id
         replaced = told and inode.file_id and told != inode.file_id
         if replaced or description.file_type != inode.file_type:
+            self._doubt(inode)
             raise Refused(Refusal.STALE, f"inode {inode.number} was replaced")
-
-
-def _may_be_older(inode: Inode, opened: OpenFile) -> bool:
-    """Whether an answer may have been on its way since before our last write."""
-    if opened.writable() is None:
-        return False
-    return trio.current_time() < inode.changed_s + ANSWER_AGE_MAX_S
-
-
-def _servers_spelling(names: Names, name: bytes, description: Description) -> bytes:
-    spelling = description.spelling
-    if spelling is None or names.case_sensitive or _fold(spelling) != _fold(name):
-        return name  # Also where the server followed a link to another name.
-    return spelling
-
-
-def _fold(name: bytes) -> bytes:
-    return name.decode(errors="surrogateescape").casefold().encode(errors="surrogateescape")

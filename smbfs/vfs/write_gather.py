@@ -10,7 +10,7 @@ INVARIANT: no two writes under way overlap: the server may execute them in any o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -51,8 +51,6 @@ class _Piece(NamedTuple):
 
     offset: int
     data: Buffer
-    is_last: bool = False
-    """Whether somebody waits for it who will write no more for now."""
 
     @property
     def end(self) -> int:
@@ -69,11 +67,8 @@ class WriteGather:
         nursery: trio.Nursery,
         budget: WriteBudget,
         on_written: Callable[[int, Buffer], None],
-        write_last: Callable[[int, Buffer], Awaitable[int]] | None = None,
     ) -> None:
-        """``write_last`` writes what ``flush`` sends, as ``file.write`` does the rest.
-
-        ``on_written`` is called with offset and data whenever the server has executed a write.
+        """``on_written`` is called with offset and data whenever the server has executed a write.
 
         When it refused one, perhaps after a part of it, the data are empty.
         """
@@ -81,7 +76,6 @@ class WriteGather:
         self._nursery = nursery
         self._budget = budget
         self._on_written = on_written
-        self._write_last = write_last if write_last is not None else file.write
         self._gathered = bytearray()
         self._gathered_offset = 0
         self._gathered_due_s = 0.0
@@ -147,7 +141,7 @@ class WriteGather:
 
         Raises: the first error of the writes since the last flush.
         """
-        self._send_gathered(is_last=True)
+        self._send_gathered()
         await self.drain()
         self._raise_error()
 
@@ -182,10 +176,10 @@ class WriteGather:
                 await trio.sleep_until(self._gathered_due_s)
         self._timer_runs = False
 
-    def _send_gathered(self, *, is_last: bool = False) -> None:
+    def _send_gathered(self) -> None:
         if self._gathered:
             data, self._gathered = self._gathered, bytearray()
-            self._send(_Piece(self._gathered_offset, data, is_last))
+            self._send(_Piece(self._gathered_offset, data))
 
     def _send(self, piece: _Piece) -> None:
         self._sent += 1
@@ -215,9 +209,7 @@ class WriteGather:
             rest = memoryview(data)
             position = offset
             while rest:
-                is_last = piece.is_last and len(rest) <= limit
-                write = self._write_last if is_last else self._file.write
-                count = await write(position, rest[:limit])
+                count = await self._file.write(position, rest[:limit])
                 if count == 0:
                     raise SmbfsError("the server took no byte of a WRITE")
                 position += count

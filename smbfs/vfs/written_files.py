@@ -1,72 +1,61 @@
 """What we know of a file because we have just written it.
 
-With the last bytes before a close, the server is asked in the same frame what the file is now. So
-the next `stat` costs no round trip, and the handle can be kept together with the version that the
-contents are of. The contents of a small file are remembered, too: they are often read next.
+The CLOSE of a handle that has written tells what the file is then: not earlier, because servers set
+the time of the last write when the handle is closed. So a small new file can be opened and read
+without asking, as long as the lease on its directory holds; and where CLOSE tells all times, the
+next `stat` needs no round trip.
 """
 
 from __future__ import annotations
 
 import trio
 
-from smbfs.client.open import Open
 from smbfs.vfs.block_cache import Block
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.handles import OpenFile
-from smbfs.vfs.lease_policy import Version
+from smbfs.vfs.share import stat_of_open
 from smbfs.vfs.small_file import SMALL_FILE_SIZE_MAX
 from smbfs.vfs.state import MountState
-from smbfs.wire.fscc import FileStat
+from smbfs.wire.close_flush import CloseResponse
+from smbfs.wire.create import CreateResponse
 from smbfs.wire.message import Buffer
 
 
-class WrittenFile:
-    """Takes note of the writes of one handle."""
+def written(state: MountState, opened: OpenFile, offset: int, data: Buffer) -> None:
+    """The server has executed a write, or refused it: then ``data`` are empty."""
+    state.forget_content(opened.inode)
+    is_whole = offset == 0 and 0 < len(data) == opened.end <= SMALL_FILE_SIZE_MAX
+    opened.content = data if is_whole and not opened.is_dirty else None
 
-    def __init__(self, state: MountState, opened: OpenFile, file: Open) -> None:
-        self._state = state
-        self._opened = opened
-        self._file = file
-        self._told: FileStat | None = None
 
-    async def write_last(self, offset: int, data: Buffer) -> int:
-        """Write as :meth:`Open.write` does, and ask what the file is behind that.
+def note_written(
+    state: MountState, opened: OpenFile, created: CreateResponse, told: CloseResponse, asked: int
+) -> None:
+    """Take note of what the last CLOSE has told of a file that CREATE described before.
 
-        Without a lease the answer would be good for nothing. Without POSIX extensions, it tells
-        the times from before the write until the handle is closed.
-        """
-        share = self._state.share
-        if not self._is_leased or not share.posix:
-            return await self._file.write(offset, data)
-        count, answer = await self._file.write_and_query(offset, data, share.stat_query())
-        self._told = share.decode_stat(answer) if answer is not None else None
-        return count
-
-    def written(self, offset: int, data: Buffer) -> None:
-        """The server has executed a write, or refused it: then ``data`` are empty."""
-        state, opened, told = self._state, self._opened, self._told
-        self._told = None
-        state.forget_content(opened.inode)
-        if not data or opened.is_dirty or not self._is_leased:
-            return
-        is_whole = offset == 0 and len(data) == opened.end
-        if told is not None and told.size == opened.end:
-            self._take_note(told, is_whole=is_whole)
-        if is_whole and len(data) <= SMALL_FILE_SIZE_MAX:
-            block = Block(memoryview(data), trio.current_time())
-            state.blocks.put(opened.inode.number, 0, block)
-
-    @property
-    def _is_leased(self) -> bool:
-        return self._file.lease is not None and self._file.lease.may_read
-
-    def _take_note(self, stat: FileStat, *, is_whole: bool) -> None:
-        state, opened = self._state, self._opened
-        inode = opened.inode
-        opened.version = Version(stat.size, stat.change_time)
-        if is_whole:  # Then the kernel's pages are of this version, whatever was there before.
-            inode.version = opened.version
-        if not state.describer.is_open_question(stat):
-            attributes = state.present(inode, Description(stat))
-            until_s = trio.current_time() + state.policy.attribute_timeout_s
-            state.attributes.put(inode.number, attributes, until_s)
+    ``asked``: the tick of that question. Nobody else has written since it was opened.
+    """
+    inode, share = opened.inode, state.share
+    stat = stat_of_open(created)._replace(
+        size=told.end_of_file,
+        allocation_size=told.allocation_size,
+        access_time=told.last_access_time,
+        write_time=told.last_write_time,
+        change_time=told.change_time,
+        attributes=told.file_attributes,
+    )
+    if opened.is_all_ours and told.end_of_file == opened.end:
+        inode.version = share.version_of(stat)
+        now_s, parent, content = trio.current_time(), inode.parent, opened.content
+        is_whole = content is not None and len(content) == told.end_of_file
+        if is_whole and parent is not None and state.directories.of(parent.number).left_s(now_s):
+            assert content is not None
+            state.blocks.put(inode.number, 0, Block(memoryview(content), now_s))
+    if share.posix or state.describer.is_open_question(stat):
+        state.spoil_names(inode)  # It has not told everything.
+        inode.written_tick = state.directories.asking()
+        return
+    for parent, name in inode.names():
+        known = state.directories.of(parent.number)
+        if known.description_of(name, inode.file_id) is not None:
+            known.note(name, Description(stat), asked)

@@ -19,10 +19,13 @@ from smbfs.vfs.file_leases import FileLeases
 from smbfs.vfs.file_opening import FileOpening
 from smbfs.vfs.files import Files
 from smbfs.vfs.inodes import Inode
+from smbfs.vfs.lease_policy import Version
+from smbfs.vfs.listings import Listings
 from smbfs.vfs.names import WindowsNames
 from smbfs.vfs.removal import Removal
 from smbfs.vfs.share import Share, stat_of_open
 from smbfs.vfs.state import MountState
+from smbfs.wire.close_flush import CloseResponse
 from smbfs.wire.create import CreateAction, CreateResponse, FileId, OplockLevel
 from smbfs.wire.create_contexts import QueryOnDiskIdResponse
 from smbfs.wire.fscc import FileStat
@@ -75,6 +78,9 @@ class LateServer:
     def path(self, names: tuple[bytes, ...]) -> str:
         return "\\".join(name.decode() for name in names)
 
+    def version_of(self, stat: FileStat) -> Version:
+        return Version(stat.size, stat.change_time)
+
     async def open(self, _path: str, _access: int, **_options: object) -> Open:
         await trio.sleep(DELAY_S)
         return LateOpen(self)
@@ -116,6 +122,10 @@ class LateOpen(Open):
     def close_unwaited(self) -> None:
         self._server.handles -= 1
 
+    async def close_and_query(self) -> CloseResponse | None:
+        await self.close()
+        return None
+
     async def close(self) -> None:
         await trio.lowlevel.checkpoint()
         self._server.handles -= 1
@@ -147,7 +157,9 @@ async def bed_for(contents: bytes) -> AsyncIterator[Bed]:
         )
         state.inodes.remember(inode)
         inode.shown_size = len(contents)
-        opening = FileOpening(state, FileLeases(state))
-        files, directories = Files(state, removal), Directories(state, removal)
+        leases = FileLeases(state)
+        opening = FileOpening(state, leases)
+        directories = Directories(state, Listings(state, removal, leases))
+        files = Files(state, removal)
         yield Bed(server, state, opening, files, directories, inode)
         nursery.cancel_scope.cancel()

@@ -17,16 +17,18 @@ from smbfs.engine.leases import Lease, LeaseTable
 from smbfs.vfs.attribute_verbs import AttributeVerbs
 from smbfs.vfs.directories import Directories
 from smbfs.vfs.file_leases import FileLeases
-from smbfs.vfs.file_opening import FileOpening, OpenedFile
+from smbfs.vfs.file_opening import FileOpening
 from smbfs.vfs.files import Files
 from smbfs.vfs.inodes import Inode
+from smbfs.vfs.listings import Listings
+from smbfs.vfs.opened_files import OpenedFile
 from smbfs.vfs.removal import Removal
 from smbfs.vfs.share import Share, stat_of_open
 from smbfs.vfs.state import MountState
+from smbfs.wire.close_flush import CloseResponse
 from smbfs.wire.create import AccessMask
 from smbfs.wire.fscc import FileStat
 from smbfs.wire.lease import LeaseResponseV2, LeaseState
-from smbfs.wire.message import Buffer, Message
 from smbfs.wire.oplock_break import LeaseBreakNotification
 from tests.t3_vfs.late_server import DELAY_S, LateOpen, LateServer
 
@@ -61,9 +63,10 @@ class LeasedServer(LateServer):
 
     async def open_and_read(
         self, path: str, length: int, *, lease_key: bytes
-    ) -> tuple[Open, memoryview]:
-        data = bytes(self.contents[:length])
-        return await self.open(path, AccessMask.READ_DATA, lease_key=lease_key), memoryview(data)
+    ) -> tuple[Open, memoryview, FileStat]:
+        data, stat = bytes(self.contents[:length]), stat_of_open(self.created())
+        file = await self.open(path, AccessMask.READ_DATA, lease_key=lease_key)
+        return file, memoryview(data), stat
 
     def break_lease(self, lease: Lease, left: LeaseState = LeaseState.NONE) -> bool:
         """Do what a connection does with a break; return whether anybody holds that lease."""
@@ -85,17 +88,14 @@ class LeasedOpen(LateOpen):
         self.access = access
         self.lease = lease
 
-    async def write_and_query(
-        self, offset: int, data: Buffer, _query: Message
-    ) -> tuple[int, memoryview | None]:
-        """The write is executed at once here, and the answer is a FileStat."""
-        contents = self._server.contents
-        contents.extend(bytes(max(0, offset - len(contents))))
-        contents[offset : offset + len(data)] = data
-        self._server.change_time += 1
-        told = stat_of_open(self._server.created())
+    async def close_and_query(self) -> CloseResponse | None:
         await trio.sleep(DELAY_S)
-        return len(data), cast(memoryview, told)
+        is_leased = self.lease is not None and self.lease.may_read
+        self._leave_lease()
+        self._server.handles -= 1
+        size, change_time = len(self._server.contents), self._server.change_time
+        told = CloseResponse(1, 1, 1, change_time, change_time, size, size, 0x20)
+        return told if is_leased else None
 
     def close_unwaited(self) -> None:
         self._leave_lease()
@@ -158,14 +158,16 @@ async def leased_bed(contents: bytes, **options: bool) -> AsyncIterator[LeasedBe
         )
         state.inodes.remember(inode)
         inode.shown_size = len(contents)
+        leases = FileLeases(state)
+        listings = Listings(state, removal, leases)
         yield LeasedBed(
             server,
             state,
             kernel,
-            FileOpening(state, FileLeases(state)),
+            FileOpening(state, leases),
             Files(state, removal),
-            AttributeVerbs(state),
-            Directories(state, removal),
+            AttributeVerbs(state, leases, listings),
+            Directories(state, listings),
             inode,
         )
         nursery.cancel_scope.cancel()

@@ -12,6 +12,7 @@ from smbfs.vfs.attributes import (
     AttributeCache,
     AttributeRules,
     Attributes,
+    Believed,
     attribute_rules,
     file_type_of,
     present,
@@ -141,7 +142,7 @@ SOME = Attributes(S_IFREG, 1, 1, 0, 0, 0, 0, 0, 0, 0)
 def test_the_cache_believes_until_a_time() -> None:
     cache = AttributeCache()
     cache.put(1, SOME, 10.0)
-    assert cache.get(1, 9.99) == SOME
+    assert cache.get(1, 9.5) == Believed(SOME, 0.5)
     assert cache.get(1, 10.0) is None
     assert len(cache) == 0
     assert cache.get(2, 0.0) is None
@@ -162,4 +163,4 @@ def test_the_cache_is_bounded() -> None:
     cache.put(2, SOME, 10.0)
     assert len(cache) == 3
     assert cache.get(0, 0.0) is None
-    assert cache.get(4, 0.0) == SOME
+    assert cache.get(4, 0.0) == Believed(SOME, 10.0)

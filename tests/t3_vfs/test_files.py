@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import cast
 
 import pytest
 import trio
@@ -12,11 +11,10 @@ import trio.testing
 
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.directories import OpenDirectory
-from smbfs.vfs.directory_stream import Listed
-from smbfs.vfs.listing import Listing
+from smbfs.vfs.directory_stream import DirectoryStream, Listed
 from smbfs.vfs.refusals import Refused
 from smbfs.vfs.share import stat_of_open
-from smbfs.vfs.state import Entry
+from smbfs.vfs.shown import Entry
 from tests.t3_vfs.late_server import DELAY_S, bed_for
 
 PAGE = 4096
@@ -41,10 +39,13 @@ async def test_an_entry_listed_before_an_append_does_not_move_the_end(
     async with bed_for(b"a" * 100) as bed:
         log = await bed.open(os.O_WRONLY | os.O_APPEND)
         listed = Listed(b"file", Description(stat_of_open(bed.server.created())))
-        listing = OnePiece([listed._replace(asked_s=trio.current_time())])
+        listed.asked_s = trio.current_time()
+        listing = OnePiece([listed])
         root = bed.state.inodes.root
         bed.state.inodes.pin(root)
-        number = bed.directories._open.add(OpenDirectory(root, cast(Listing, listing)))
+        directory = OpenDirectory(root)
+        directory.stream = DirectoryStream(listing)
+        number = bed.directories._open.add(directory)
         await bed.files.write(log, 100, b"b" * 50)
         await bed.files.flush(log)
         await trio.sleep(30)

@@ -130,5 +130,5 @@ async def test_a_file_that_the_server_itself_changed_is_closed(nursery: trio.Nur
     inode, file = bed.keep(1)
     bed.kept.seen(inode, VERSION)
     assert bed.closed == []
-    bed.kept.seen(inode, VERSION._replace(change_time=2))
+    bed.kept.seen(inode, VERSION._replace(time=2))
     assert not file.is_open

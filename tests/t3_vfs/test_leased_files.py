@@ -10,9 +10,9 @@ import trio.testing
 
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.directories import OpenDirectory
-from smbfs.vfs.directory_stream import Listed
+from smbfs.vfs.directory_stream import DirectoryStream, Listed
 from smbfs.vfs.share import stat_of_open
-from smbfs.vfs.state import Entry
+from smbfs.vfs.shown import Entry
 from smbfs.wire.lease import LeaseState
 from tests.t3_vfs.late_server import DELAY_S
 from tests.t3_vfs.leased_server import LeasedBed, leased_bed
@@ -90,18 +90,19 @@ async def test_a_break_of_the_handle_alone_leaves_what_was_read(
         assert bed.server.handles == 0
 
 
-async def test_what_was_written_is_read_without_asking(
+async def test_who_has_written_keeps_its_pages_and_not_the_handle(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
+    """Others learn what was written when the handle is closed."""
     async with leased_bed(b"") as bed:
         writer = await bed.open(os.O_WRONLY)
         await bed.files.write(writer.handle, 0, b"new")
         await bed.files.flush(writer.handle)
         await bed.files.release(writer.handle)
-        began = trio.current_time()
-        await bed.attributes.get(bed.inode.number)
-        assert await read_and_close(bed) == b"new"
-        assert trio.current_time() == began
+        assert bed.server.handles == 0
+        again = await bed.open(os.O_RDONLY)
+        assert again.keep_pages
+        assert bytes(await bed.files.read(again.handle, 0, PAGE)) == b"new"
 
 
 async def test_pages_of_before_a_change_on_the_server_itself_are_not_kept(
@@ -171,9 +172,6 @@ class OnePiece:
         piece, self._piece = self._piece, None
         return piece
 
-    async def aclose(self) -> None:
-        pass
-
 
 async def test_a_listing_shows_an_inode_that_only_a_kept_handle_needs(
     autojump_clock: trio.testing.MockClock,
@@ -186,7 +184,9 @@ async def test_a_listing_shows_an_inode_that_only_a_kept_handle_needs(
         listed = Listed(b"file", Description(stat_of_open(bed.server.created())))
         root = bed.state.inodes.root
         bed.state.inodes.pin(root)
-        directory = OpenDirectory(root, OnePiece(listed._replace(asked_s=trio.current_time())))  # type: ignore[arg-type]
+        directory = OpenDirectory(root)
+        listed.asked_s = trio.current_time()
+        directory.stream = DirectoryStream(OnePiece(listed))
         number = bed.directories._open.add(directory)
         shown: list[int] = []
 

@@ -195,7 +195,17 @@ def test_statfs_is_about_the_servers_disk(place: Place) -> None:
 def test_what_another_client_changed_is_seen_in_time(
     mount_share: MountShare, served_folder: Path
 ) -> None:
-    path = mount_share(actimeo_s=0.05).path / served_folder.name / "file"
+    path = mount_share().path / served_folder.name / "file"
+    path.write_bytes(b"x")
+    theirs = mount_share(leases=False).path / served_folder.name / "file"
+    theirs.write_bytes(b"a longer content")
+    wait_until(lambda: path.stat().st_size == 16)
+
+
+def test_what_the_server_changed_is_seen_in_time_without_leases(
+    mount_share: MountShare, served_folder: Path
+) -> None:
+    path = mount_share(actimeo_s=0.05, leases=False).path / served_folder.name / "file"
     path.write_bytes(b"x")
     (served_folder / "file").write_bytes(b"a longer content")
     wait_until(lambda: path.stat().st_size == 16)

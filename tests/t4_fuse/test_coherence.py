@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,11 +86,23 @@ def test_directories_with_kept_files_can_be_moved_and_removed(place: Place, thei
         look_around(folder)
         (mover / folder.name).rename(mover / f"moved-{number}")
         moved = remover / f"moved-{number}"
+        wait_until((moved / "file").exists)  # Nobody waits until all others know.
         assert (moved / "file").read_bytes() == b"kept"
         look_around(moved)
         (moved / "file").unlink()
         moved.rmdir()
     assert list(place.served.iterdir()) == []
+
+
+def test_one_removes_what_the_other_has_moved(place: Place, theirs: Path) -> None:
+    """Closing what is known of a directory goes before its removal, which waits for the other."""
+    for number in range(5):
+        folder = place.path / f"folder-{number}"
+        (folder / "directory" / "inner").mkdir(parents=True)
+        (theirs / folder.name / "directory").rename(theirs / folder.name / "moved")
+        wait_until((folder / "moved").exists)
+        shutil.rmtree(folder)
+    wait_until(lambda: os.listdir(theirs) == [])  # noqa: PTH208 - the kernel's list
 
 
 def look_around(folder: Path) -> None:

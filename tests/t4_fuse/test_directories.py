@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.t4_fuse.conftest import Place
+from tests.t4_fuse.conftest import MountShare, Place, wait_until
 from tests.t4_fuse.libc import DirectoryReader
 
 MANY = 3000
@@ -197,11 +197,13 @@ def test_a_deep_tree(place: Place) -> None:
     assert (moved / "file").read_bytes() == b"deep"
 
 
-def test_a_directory_that_another_client_replaced(place: Place) -> None:
+def test_a_directory_that_another_client_replaced(place: Place, mount_share: MountShare) -> None:
     (place.path / "directory").mkdir()
-    (place.path / "directory" / "old").touch()
-    (place.served / "directory").rename(place.served / "away")
-    (place.served / "directory").mkdir(mode=0o777)
-    (place.served / "directory" / "new").write_bytes(b"new")
+    (place.path / "directory" / "old").mkdir()
+    theirs = mount_share(posix=place.posix).path / place.path.name
+    (theirs / "directory").rename(theirs / "away")
+    (theirs / "directory").mkdir(mode=0o777)
+    (theirs / "directory" / "new").write_bytes(b"new")
+    wait_until((place.path / "directory" / "new").exists)
     assert (place.path / "directory" / "new").read_bytes() == b"new"
     assert [entry.name for entry in (place.path / "directory").iterdir()] == ["new"]

@@ -219,14 +219,18 @@ def test_a_close_that_succeeds_means_that_the_server_has_it(place: Place) -> Non
     assert (place.served / "file").read_bytes() == b"".join(b"%06d\n" % n for n in range(100))
 
 
-def test_what_the_server_itself_changes_is_seen_after_actimeo(place: Place) -> None:
-    file, served = place.path / "file", place.served / "file"
+@pytest.mark.parametrize("posix", [True, False])
+def test_what_the_server_itself_changes_is_seen_after_actimeo_without_leases(
+    mount_share: MountShare, served_folder: Path, *, posix: bool
+) -> None:
+    path = mount_share(posix=posix, leases=False).path / served_folder.name
+    file, served = path / "file", served_folder / "file"
     file.write_bytes(b"old content")
     assert file.read_bytes() == b"old content"
     served.write_bytes(b"new content")  # The same size: only the time tells.
     wait_until(lambda: file.read_bytes() == b"new content")
-    (place.served / "other").write_bytes(b"another one")
-    (place.served / "other").rename(served)
+    (served_folder / "other").write_bytes(b"another one")
+    (served_folder / "other").rename(served)
     wait_until(lambda: file.read_bytes() == b"another one")
     served.unlink()
     wait_until(lambda: not file.exists())

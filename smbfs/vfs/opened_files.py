@@ -1,0 +1,109 @@
+"""What an open leaves behind here: a handle, and what the kernel is told of it."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import NamedTuple
+
+from smbfs.client.open import Open
+from smbfs.vfs.direct_reader import DirectReader
+from smbfs.vfs.handles import Handle, OpenFile
+from smbfs.vfs.inodes import Inode
+from smbfs.vfs.lease_policy import Version
+from smbfs.vfs.open_files_watch import OpenFilesWatch
+from smbfs.vfs.read_ahead import FileReader
+from smbfs.vfs.small_file import SmallFile
+from smbfs.vfs.state import MountState
+from smbfs.vfs.write_gather import WriteGather
+from smbfs.vfs.written_files import written
+
+
+class OpenedFile(NamedTuple):
+    """What the kernel is told of an open file."""
+
+    handle: int
+    keep_pages: bool
+    """The pages that the kernel has of an earlier open are still right."""
+    use_pages: bool
+    """Whether it may keep pages at all."""
+
+
+class OpenedFiles:
+    """Takes in what was opened."""
+
+    def __init__(self, state: MountState) -> None:
+        self._state = state
+        self._watch = OpenFilesWatch(state)
+
+    def add(self, inode: Inode, number: int, file: Open | SmallFile, flags: int, size: int) -> int:
+        """Make a handle of what the server has opened, or of contents, and return its number."""
+        state = self._state
+        state.kept.close(inode)  # While this open was under way, another one may have ended.
+        opened = state.handles.opening(inode, size)
+        self._watch.begin()
+        opened.end = max(opened.end, size) if opened.is_dirty else size
+        reader: FileReader | DirectReader | None = None
+        gather: WriteGather | None = None
+        if reads(flags):
+            reader = self._reader(opened, file)
+        if writes(flags):
+            assert isinstance(file, Open)  # Small files are opened for reading.
+            gather = WriteGather(
+                file,
+                nursery=state.nursery,
+                budget=state.budget,
+                on_written=partial(written, state, opened),
+            )
+        appends = bool(flags & os.O_APPEND)
+        return state.handles.add(
+            Handle(opened, file, inode_number=number, reader=reader, gather=gather, appends=appends)
+        )
+
+    def _reader(self, opened: OpenFile, file: Open | SmallFile) -> FileReader | DirectReader:
+        state = self._state
+        if not state.policy.use_page_cache:
+            return DirectReader(file)
+        return FileReader(
+            file,
+            state.blocks,
+            opened.inode,
+            size=opened.end,
+            nursery=state.nursery,
+            believe_s=state.policy.block_timeout_s,
+        )
+
+    def truncated(self, inode: Inode, number: int) -> None:
+        """The open has cut the file to nothing."""
+        opened = self._state.handles.opened(inode)
+        if opened is not None:
+            opened.end = 0
+            opened.is_all_ours = True
+            opened.version = None
+        inode.shown_size = 0
+        self._state.content_changed(inode, number)
+        self._state.spoil_names(inode)
+
+    def shown(self, inode: Inode, number: int, handle: int, version: Version) -> OpenedFile:
+        """Return what the kernel is told of a handle whose file was of this version."""
+        state = self._state
+        if inode.shown_size not in {-1, version.size}:
+            # It would read no further than where it thinks that the file ends.
+            state.attributes.discard(inode.number)
+            state.kernel.attributes_changed(number)
+        keep = state.policy.may_keep_pages(inode.version, version)
+        if inode.version != version:
+            state.forget_content(inode)  # Somebody else has changed it.
+        inode.version = version
+        state.handles.get(handle).opened.version = version
+        return OpenedFile(handle, keep, state.policy.use_page_cache)
+
+
+def reads(flags: int) -> bool:
+    """Whether open flags ask for reading."""
+    return flags & os.O_ACCMODE != os.O_WRONLY
+
+
+def writes(flags: int) -> bool:
+    """Whether open flags ask for writing."""
+    return flags & os.O_ACCMODE != os.O_RDONLY

@@ -1,0 +1,41 @@
+"""Telling the kernel: also of inodes that it has not heard of yet."""
+
+from __future__ import annotations
+
+import pyfuse3
+import pytest
+import trio
+import trio.testing
+
+from smbfs.fuse.invalidate import REPEATS_MAX, Invalidator
+
+
+@pytest.mark.parametrize(
+    ("unknown_for", "told_at_least", "told_at_most"),
+    [(0, 1, 1), (3, 4, 4), (10**6, REPEATS_MAX, REPEATS_MAX + 2)],
+    ids=["known", "not looked at the answer yet", "forgotten"],
+)
+async def test_what_the_kernel_does_not_know_is_told_again(
+    monkeypatch: pytest.MonkeyPatch,
+    nursery: trio.Nursery,
+    autojump_clock: trio.testing.MockClock,
+    unknown_for: int,
+    told_at_least: int,
+    told_at_most: int,
+) -> None:
+    """What it has not looked at would be believed for long, what it has forgotten will not."""
+    told: list[int] = []
+
+    def invalidate(number: int, *, attr_only: bool) -> None:
+        assert attr_only
+        told.append(number)
+        if len(told) <= unknown_for:
+            raise FileNotFoundError
+
+    monkeypatch.setattr(pyfuse3, "invalidate_inode", invalidate)
+    invalidator = Invalidator()
+    nursery.start_soon(invalidator.run)
+    invalidator.attributes_changed(7)
+    await trio.sleep(100)
+    assert set(told) == {7}
+    assert told_at_least <= len(told) <= told_at_most
