@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -19,6 +20,9 @@ from typing import Final, NoReturn
 from smbfs.cli.errors import ExitCode, Problem
 
 _LOG_LIMIT: Final = 1024 * 1024  # A log longer than this begins anew with the next mount.
+_LOOK_S: Final = 0.5
+"""Seconds between two looks for Ctrl-C while the daemon has nothing to say."""
+
 _CRASHED: Final = Problem(
     "the mount failed: its daemon ended without a word",
     "",
@@ -55,6 +59,8 @@ def start_daemon(run: Callable[[Report], int], log: Path) -> Outcome:
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         try:
+            while not select.select([pipe], [], [], _LOOK_S)[0]:
+                pass  # A signal that comes just before a read would wait until that has ended.
             return _parse_report(pipe.read())
         except KeyboardInterrupt:
             os.kill(child, signal.SIGTERM)

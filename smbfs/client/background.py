@@ -20,7 +20,8 @@ async def background_tasks() -> AsyncIterator[trio.Nursery]:
     """
     failure: Exception | None = None
     async with trio.open_nursery() as outer:
-        nursery, scope = await outer.start(_hold)
+        with trio.CancelScope(shield=True):  # Cancelled now, it would never be ours to end.
+            nursery, scope = await outer.start(_hold)
         try:
             yield nursery
         except Exception as error:  # noqa: BLE001 - raised again outside of the nursery

@@ -47,3 +47,12 @@ async def test_an_error_of_a_task_ends_the_block() -> None:
         async with background_tasks() as background:
             background.start_soon(fail)
             await trio.sleep_forever()
+
+
+async def test_a_block_that_was_cancelled_before_it_began_ends() -> None:
+    """Ctrl-C while the daemon begins to dial."""
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        async with background_tasks():
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
