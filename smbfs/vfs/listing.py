@@ -66,6 +66,8 @@ class Listing:
         directories, number = self._state.directories, self._inode.number
         if restart and self._is_kept:
             await self._reopen()
+        if restart:
+            self._entries = 0
         asked_s = trio.current_time()
         is_all = False
         entries: list[DirectoryEntry] | None

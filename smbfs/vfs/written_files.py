@@ -46,11 +46,7 @@ def note_written(
     )
     if opened.is_all_ours and told.end_of_file == opened.end:
         inode.version = share.version_of(stat)
-        now_s, parent, content = trio.current_time(), inode.parent, opened.content
-        is_whole = content is not None and len(content) == told.end_of_file
-        if is_whole and parent is not None and state.directories.of(parent.number).left_s(now_s):
-            assert content is not None
-            state.blocks.put(inode.number, 0, Block(memoryview(content), now_s))
+        _remember(state, opened, asked)
     if share.posix or state.describer.is_open_question(stat):
         state.spoil_names(inode)  # It has not told everything.
         inode.written_tick = state.directories.asking()
@@ -59,3 +55,13 @@ def note_written(
         known = state.directories.of(parent.number)
         if known.description_of(name, inode.file_id) is not None:
             known.note(name, Description(stat), asked)
+
+
+def _remember(state: MountState, opened: OpenFile, asked: int) -> None:
+    """Keep the content of a small file, if the lease on its directory has held since the CLOSE."""
+    inode, now_s = opened.inode, trio.current_time()
+    if opened.content is None or len(opened.content) != opened.end or inode.parent is None:
+        return
+    known = state.directories.of(inode.parent.number)
+    if known.left_s(now_s) and asked >= known.armed:
+        state.blocks.put(inode.number, 0, Block(memoryview(opened.content), now_s))

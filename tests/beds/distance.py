@@ -14,6 +14,8 @@ import time
 from types import TracebackType
 from typing import Self
 
+from tests.beds.relay import accept_links
+
 _CHUNK = 1 << 18
 
 
@@ -47,19 +49,14 @@ class Distance:
         threading.Thread(target=run, args=arguments, daemon=True).start()  # type: ignore[arg-type]
 
     def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return  # closed: the end
-            server = socket.create_connection(self._server)
-            self._ends += [client, server]
-            for end in (client, server):
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for source, target in ((client, server), (server, client)):
-                road: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
-                self._start(self._depart, source, road)
-                self._start(self._arrive, target, road)
+        accept_links(self._listener, self._server, self._join)
+
+    def _join(self, client: socket.socket, server: socket.socket) -> None:
+        self._ends += [client, server]
+        for source, target in ((client, server), (server, client)):
+            road: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+            self._start(self._depart, source, road)
+            self._start(self._arrive, target, road)
 
     def _depart(self, source: socket.socket, road: queue.SimpleQueue[tuple[float, bytes]]) -> None:
         with contextlib.suppress(OSError):

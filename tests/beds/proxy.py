@@ -21,6 +21,7 @@ from smbfs.wire.header import (
     PROTOCOL_ID,
     Command,
 )
+from tests.beds.relay import accept_links
 
 _COMMAND_OFFSET = 12
 _LENGTH_PREFIX = 4
@@ -140,18 +141,14 @@ class Proxy:
             self._links.pop().close()
 
     def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return  # closed: the end
-            self.connections += 1
-            link = _Link(client, socket.create_connection(self._server))
-            for end in (link.client, link.server):
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._links.append(link)
-            self._start(self._to_server, link)
-            self._start(self._to_client, link)
+        accept_links(self._listener, self._server, self._join)
+
+    def _join(self, client: socket.socket, server: socket.socket) -> None:
+        self.connections += 1
+        link = _Link(client, server)
+        self._links.append(link)
+        self._start(self._to_server, link)
+        self._start(self._to_client, link)
 
     def _start(self, run: Callable[..., None], *arguments: _Link) -> None:
         thread = threading.Thread(target=run, args=arguments, daemon=True)

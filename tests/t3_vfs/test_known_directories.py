@@ -18,9 +18,9 @@ from smbfs.vfs.known_directories import (
     KnownDirectories,
 )
 from smbfs.vfs.known_directory import ENTRIES_MAX, Answer, Fold, KnownDirectory, Reading
-from smbfs.wire.fscc import FileStat
 from smbfs.wire.lease import LeaseResponseV2, LeaseState
 from smbfs.wire.oplock_break import LeaseBreakNotification
+from tests.t3_vfs.file_stats import told
 
 DIRECTORY = 7
 KEY = b"k" * 16
@@ -47,23 +47,7 @@ def leased(state: LeaseState = READ, key: bytes = KEY) -> Handle:
 
 
 def description(size: int = 0, file_id: int = 1) -> Description:
-    return Description(
-        FileStat(
-            file_id=file_id,
-            size=size,
-            allocation_size=0,
-            creation_time=0,
-            access_time=0,
-            write_time=0,
-            change_time=0,
-            attributes=0,
-            link_count=1,
-            reparse_tag=0,
-            mode=None,
-            owner=None,
-            group=None,
-        )
-    )
+    return Description(told(size=size, file_id=file_id))
 
 
 HERE = description(1)
