@@ -6,7 +6,8 @@ options ends in a :class:`MountOptions`, and everything else only reads one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
@@ -22,6 +23,15 @@ DEFAULT_DIALECTS: Final = ("2.1", "3.1.1")
 """Oldest and newest dialect offered unless ``vers=`` says otherwise."""
 
 MIB: Final = 1024 * 1024
+
+CACHE_SIZE_MAX: Final = 1024 * MIB
+"""Most bytes of ``cache_size`` unless the user wants more."""
+
+
+def default_cache_size() -> int:
+    """Return an eighth of this machine's memory, ``CACHE_SIZE_MAX`` at most."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(memory // 8, CACHE_SIZE_MAX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +162,7 @@ class MountOptions:
     actimeo_s: float = 1.0
     """How long attributes and names are believed without asking again."""
 
-    cache_size: int = 128 * MIB
+    cache_size: int = field(default_factory=default_cache_size)
     """Most bytes of file data kept in memory."""
 
     cache_dir: Path | None = None

@@ -12,6 +12,9 @@ class DirectReader:
     def __init__(self, file: ReadableFile) -> None:
         self._file = file
 
+    def close(self) -> None:
+        """Do nothing: there is nothing under way that nobody waits for."""
+
     async def read(self, offset: int, length: int) -> Buffer:
         """Return up to ``length`` bytes from ``offset``; less only where the file ends.
 

@@ -35,6 +35,8 @@ class Files:
     async def release(self, number: int) -> None:
         """Close a handle, or keep it. Errors of its writes were told by the flush before."""
         handle = self._state.handles.get(number)
+        if handle.reader is not None:
+            handle.reader.close()
         is_kept = False
         try:
             if handle.gather is not None:
@@ -70,9 +72,12 @@ class Files:
         # Not earlier: as long as it is known, nobody trusts a listing about its file.
         state.handles.remove(number)
         is_remembered = isinstance(handle.file, SmallFile) and handle.file.is_remembered
-        if not opened.handles and not is_remembered:
+        lease = handle.file.lease
+        is_leased = lease is not None
+        is_current = is_remembered or (lease is not None and lease.may_read)
+        if not opened.handles and not is_current:
+            # Nobody would have told of a change in the instant after the version was seen.
             state.blocks.discard_inode(opened.inode.number)
-        is_leased = handle.file.lease is not None
         if handle.gather is not None:
             await self._close_written(handle)
         else:
@@ -130,10 +135,11 @@ class Files:
             # The kernel appends where it thinks that the file ends; it does not.
             position = opened.end
             self._state.kernel.inode_changed(inode.number)
-        opened.end = max(opened.end, position + len(data))
+        end = position + len(data)
+        opened.end = max(opened.end, end)
         opened.version = None
         inode.shown_size = max(inode.shown_size, offset + len(data))
-        self._state.content_changed(inode, handle.inode_number)
+        self._state.content_changed(inode, handle.inode_number, start=position, end=end)
         self._state.spoil_names(inode)
         return await handle.gather.write(position, data)
 

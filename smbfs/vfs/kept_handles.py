@@ -100,11 +100,10 @@ class KeptHandles:
         lease = kept.file.lease if kept is not None else None
         return lease.key if lease is not None else None
 
-    def seen(self, inode: Inode, version: Version) -> None:
-        """The server has told what a file is now: close its handle if that is another version."""
+    def is_other(self, inode: Inode, version: Version) -> bool:
+        """Whether a handle of this file is kept that was opened on another version."""
         kept = self._kept.get(inode.number)
-        if kept is not None and kept.version != version:
-            self._close(kept)  # Changed on the server itself: that breaks no lease.
+        return kept is not None and kept.version != version
 
     def close(self, inode: Inode) -> None:
         """Close the handle of a file, because it will be changed by its path."""

@@ -19,6 +19,9 @@ class Version(NamedTuple):
     size: int
     time: int
     """FILETIME of the last change, as exactly as every answer of the server tells it."""
+    created: int
+    """FILETIME of its making if that is later, else 0: a tool that unpacks files sets the old time,
+    perhaps to one of the same size and with the id of a file that is gone."""
 
 
 LISTED_ENTRY_S = 0.001

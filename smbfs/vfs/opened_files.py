@@ -93,7 +93,8 @@ class OpenedFiles:
             state.kernel.attributes_changed(number)
         keep = state.policy.may_keep_pages(inode.version, version)
         if inode.version != version:
-            state.forget_content(inode)  # Somebody else has changed it.
+            inode.content_changes += 1  # What is under way may be of the version before.
+        state.blocks.believe(inode.number, version)
         inode.version = version
         state.handles.get(handle).opened.version = version
         return OpenedFile(handle, keep, state.policy.use_page_cache)

@@ -1,14 +1,11 @@
 """Reading one open file: blocks fetched ahead of a sequential reader, single reads for others.
 
 A sequential reader is met by whole blocks, several under way, in a window that doubles from one
-block to ``WINDOW_BLOCKS_MAX`` while the reader keeps its course. A reader that jumps is answered
-with exactly what it asks for. The kernel splits and slightly reorders what a program reads, so
-"on course" means near the last position, not at it.
+block to ``WINDOW_BLOCKS_MAX`` while the reader keeps its course (see ``courses``). A reader that
+jumps is answered with exactly what it asks for, and one that jumps in equal steps finds the next
+few answers under way.
 
 What was asked for before the content changed is handed to who asked, and not remembered.
-
-A block that was read to its end is dropped: the kernel has it now, and the buffer is reused while
-it is warm. Keeping blocks for longer waits for leases (``lease_policy``).
 """
 
 from __future__ import annotations
@@ -21,18 +18,21 @@ from smbfs.client.tree_connect import TreeConnect
 from smbfs.engine.leases import Lease
 from smbfs.errors import SmbfsError
 from smbfs.vfs.block_cache import Block, BlockCache
+from smbfs.vfs.courses import STEPS_AHEAD, Course, Courses
+from smbfs.vfs.lease_policy import Version
 from smbfs.wire.message import Buffer
-
-WINDOW_BLOCKS_MAX = 12
-"""Blocks requested ahead of a reader that keeps its course."""
 
 _PAGE_SIZE = 4096
 
 _ASK_UNIT = 65536
 """Bytes to which a request near the end of a file is rounded up: what one credit pays for."""
 
-_COURSE_TOLERANCE = 2
-"""Blocks by which a read may miss the expected position and still be on course."""
+_STEPS_MAX = 2 * STEPS_AHEAD
+"""Reads of the next steps that are kept until somebody wants them."""
+
+
+_STREAM_SHARE = 2
+"""A file larger than one of so many parts of the memory passes through without staying there."""
 
 
 class ReadableFile(Protocol):
@@ -50,19 +50,29 @@ class Content(Protocol):
 
     number: int
     content_changes: int
+    version: Version | None
 
 
 class _Fetch:
-    """A block under way. ``data`` is set when it arrived, ``error`` when it did not."""
+    """Bytes under way. ``data`` is set when they arrived, ``error`` when they did not."""
 
-    __slots__ = ("arrived", "content_changes", "data", "error")
+    __slots__ = ("arrived", "asked_s", "content_changes", "data", "error")
 
     def __init__(self, content_changes: int) -> None:
         self.content_changes = content_changes
         """How often the file had changed when this was asked for."""
+        self.asked_s = trio.current_time()
         self.arrived = trio.Event()
         self.data: memoryview | None = None
         self.error: SmbfsError | None = None
+
+    async def result(self) -> memoryview:
+        """Return the bytes once they are here, or raise what went wrong."""
+        await self.arrived.wait()
+        if self.error is not None:
+            raise self.error
+        assert self.data is not None
+        return self.data
 
 
 class FileReader:
@@ -88,9 +98,10 @@ class FileReader:
         self._nursery = nursery
         self._believe_s = believe_s
         self._block_size = cache.block_size
-        self._fetches: dict[int, _Fetch] = {}
-        self._window = 1
-        self._expected_offset = 0
+        self._courses = Courses(cache.block_size)
+        self._blocks: dict[int, _Fetch] = {}  # under way
+        self._steps: dict[tuple[int, int], _Fetch] = {}  # under way, or here for who asks next
+        self._is_closed = False
         # The block in which the file ended when last seen: nothing behind it is fetched ahead.
         self._end_index = (size - 1) // self._block_size
         self._known_end = size
@@ -102,75 +113,86 @@ class FileReader:
         """
         if length == 0:
             return b""
-        on_course = self._on_course(offset)
-        self._expected_offset = offset + length
-        if not on_course:
-            self._window = 1
-            return await self._read_exactly(offset, length)
+        course = self._courses.follow(offset, length)
+        if course is None:
+            return await self._read_elsewhere(offset, length)
         first, last = offset // self._block_size, (offset + length - 1) // self._block_size
-        self._read_ahead(first, last)
+        self._read_ahead(course, first, last)
         parts: list[memoryview] = []
         for index in range(first, last + 1):
             start = max(0, offset - index * self._block_size)
             end = min(self._block_size, offset + length - index * self._block_size)
             data = await self._block(index, end)
             parts.append(data[start:end])
-            if end == self._block_size:
-                self._cache.discard(self._inode.number, index)
+            if end >= len(data):
+                self._passed(index)
             if len(data) < self._block_size:
                 break
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _on_course(self, offset: int) -> bool:
-        distance = abs(offset - self._expected_offset)
-        return distance <= _COURSE_TOLERANCE * self._block_size
+    def _passed(self, index: int) -> None:
+        """The reader goes on: keep the block for the next one, unless the file is too large.
 
-    def _read_ahead(self, first: int, last: int) -> None:
+        Of a file that takes most of the memory, the blocks that come next would push out those
+        that the next reader begins with. And memory that is used again at once is warm.
+        """
+        if self._known_end > self._cache.limit // _STREAM_SHARE:
+            self._cache.discard(self._inode.number, index)
+        else:
+            self._cache.passed(self._inode.number, index)
+
+    def close(self) -> None:
+        """Remember nothing that is still under way: its inode may be gone when it arrives."""
+        self._is_closed = True
+
+    # ------------------------------------------------------------- blocks
+
+    def _read_ahead(self, course: Course, first: int, last: int) -> None:
         """Start fetching what is missing from ``first`` to the window's end."""
-        budget = max(1, self._cache.limit // (4 * self._block_size))
-        window = min(self._window, budget)
+        room = max(1, self._cache.limit // (4 * self._block_size))
+        window = min(course.window, self._courses.share(room))
+        oldest_s = self._oldest_s()
         for index in range(first, last + 1 + window):
             if index > max(self._end_index, last):
                 break
-            if self._under_way(index) is None and self._cached(index) is None:
+            is_here = self._cache.holds(self._inode.number, index, not_before_s=oldest_s)
+            if not is_here and self._under_way(index) is None:
                 self._start(index)
-        if self._expected_offset % self._block_size == 0:
-            self._window = min(2 * self._window, WINDOW_BLOCKS_MAX)
+        if course.expected % self._block_size == 0:
+            self._courses.passed_block(course)
 
-    def _cached(self, index: int) -> Block | None:
+    def _oldest_s(self) -> float:
+        """Return when something must have been asked for to be believed now."""
         lease = self._file.lease
         is_leased = lease is not None and lease.may_read
-        oldest_s = 0.0 if is_leased else trio.current_time() - self._believe_s
-        return self._cache.get(self._inode.number, index, not_before_s=oldest_s)
+        return 0.0 if is_leased else trio.current_time() - self._believe_s
+
+    def _cached(self, index: int) -> Block | None:
+        return self._cache.get(self._inode.number, index, not_before_s=self._oldest_s())
 
     def _under_way(self, index: int) -> _Fetch | None:
         """Return the fetch of a block, unless the file has changed since it was asked for."""
-        fetch = self._fetches.get(index)
+        fetch = self._blocks.get(index)
         if fetch is not None and fetch.content_changes != self._inode.content_changes:
             return None
         return fetch
 
     def _start(self, index: int) -> _Fetch:
-        fetch = self._fetches[index] = _Fetch(self._inode.content_changes)
-        self._nursery.start_soon(self._fetch, index, fetch)
+        fetch = self._blocks[index] = _Fetch(self._inode.content_changes)
+        self._nursery.start_soon(self._fetch_block, index, fetch)
         return fetch
 
-    async def _fetch(self, index: int, fetch: _Fetch) -> None:
-        asked_s = trio.current_time()
-        try:
-            data = await self._read_whole(index * self._block_size, self._block_size)
-        except SmbfsError as error:
-            fetch.error = error
-        else:
-            fetch.data = data
-            if len(data) < self._block_size:
-                self._end_index = index
-            if fetch.content_changes == self._inode.content_changes:
-                self._cache.put(self._inode.number, index, Block(data, asked_s))
-        finally:
-            if self._fetches.get(index) is fetch:
-                del self._fetches[index]
-            fetch.arrived.set()
+    async def _fetch_block(self, index: int, fetch: _Fetch) -> None:
+        await self._fetch(fetch, index * self._block_size, self._block_size)
+        if self._blocks.get(index) is fetch:
+            del self._blocks[index]
+        data, inode = fetch.data, self._inode
+        if data is None:
+            return
+        if len(data) < self._block_size:
+            self._end_index = index
+        if fetch.content_changes == inode.content_changes and not self._is_closed:
+            self._cache.put(inode.number, index, Block(data, fetch.asked_s), inode.version)
 
     async def _block(self, index: int, needed: int) -> memoryview:
         """Return a block with ``needed`` bytes, or fewer when the file really ends there."""
@@ -181,18 +203,46 @@ class FileReader:
             if block is not None and len(block.data) + _PAGE_SIZE > needed:
                 return block.data
             fetch = self._start(index)
-        await fetch.arrived.wait()
-        if fetch.error is not None:
-            raise fetch.error
-        assert fetch.data is not None
-        return fetch.data
+        return await fetch.result()
 
-    async def _read_exactly(self, offset: int, length: int) -> Buffer:
+    # ------------------------------------------------------------- single reads
+
+    async def _read_elsewhere(self, offset: int, length: int) -> Buffer:
+        """Read where nobody has gone on from."""
         index, start = divmod(offset, self._block_size)
         block = self._cached(index)
         if block is not None and start + length <= len(block.data):
             return block.data[start : start + length]
+        if self._courses.is_dense(index) and start + length <= self._block_size:
+            return (await self._block(index, start + length))[start : start + length]
+        self._start_steps(length)
+        step = self._steps.pop((offset, length), None)
+        if step is not None and self._is_believed(step):
+            return await step.result()
         return await self._read_whole(offset, length)
+
+    def _is_believed(self, fetch: _Fetch) -> bool:
+        is_same = fetch.content_changes == self._inode.content_changes
+        return is_same and fetch.asked_s >= self._oldest_s()
+
+    def _start_steps(self, length: int) -> None:
+        """Have the next reads of a reader under way that jumps in equal steps."""
+        for offset in self._courses.next_steps():
+            if (offset, length) not in self._steps and offset < self._known_end:
+                fetch = self._steps[offset, length] = _Fetch(self._inode.content_changes)
+                self._nursery.start_soon(self._fetch, fetch, offset, length)
+        while len(self._steps) > _STEPS_MAX:
+            del self._steps[next(iter(self._steps))]
+
+    # ------------------------------------------------------------- the server
+
+    async def _fetch(self, fetch: _Fetch, offset: int, length: int) -> None:
+        try:
+            fetch.data = await self._read_whole(offset, length)
+        except SmbfsError as error:
+            fetch.error = error
+        finally:
+            fetch.arrived.set()
 
     async def _read_whole(self, offset: int, length: int) -> memoryview:
         """Return ``length`` bytes from ``offset``, or fewer when the file ends there.

@@ -189,7 +189,10 @@ class Share:
         On Samba only the POSIX information tells the time of the last change of anything; CREATE
         and CLOSE tell that of the last write in its place.
         """
-        return Version(stat.size, stat.write_time if self.posix else stat.change_time)
+        changed = stat.write_time if self.posix else stat.change_time
+        # One that is not later may be an estimate of the server's, which reading changes.
+        created = stat.creation_time if stat.creation_time > changed else 0
+        return Version(stat.size, changed, created)
 
     # ------------------------------------------------------------- what a file is
 

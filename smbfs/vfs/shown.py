@@ -59,7 +59,9 @@ class Shown:
         opened = state.handles.opened(inode)
         version = state.share.version_of(description.stat)
         if opened is None:
-            state.kept.seen(inode, version)
+            if state.kept.is_other(inode, version):
+                state.kept.close(inode)
+                state.forget_content(inode)  # Changed on the server itself: that breaks no lease.
             return attributes
         if opened.version != version and opened.writable() is None:
             state.forget_content(inode)  # Changed on the server itself: that breaks no lease.
@@ -266,8 +268,7 @@ class Shown:
         self.attributes_lost(directory)
         for name, inode in list((directory.children or {}).items()):
             self.attributes_lost(inode)
-            if state.handles.opened(inode) is None:
-                state.blocks.discard_inode(inode.number)  # What we remember of having written it.
+            inode.written_tick = -1  # Somebody else may have written to it since.
             if state.handles.opened(inode) is not None:
                 # It has attributes whatever became of its name.
                 state.kernel.entry_changed(number, name)

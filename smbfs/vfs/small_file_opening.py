@@ -95,11 +95,11 @@ class SmallFileOpening:
         if not state.describer.is_open_question(stat):
             state.shown.told(inode, Description(stat), asked=asked)
         if is_current and len(contents) == stat.size:
-            state.blocks.put(inode.number, 0, Block(contents, asked_s))
+            state.blocks.put(inode.number, 0, Block(contents, asked_s), inode.version)
         return shown
 
     def _open_remembered(self, inode: Inode, number: int, flags: int) -> OpenedFile | None:
-        """Open a small file that we have written ourselves, without asking.
+        """Open a small file that we have written or read ourselves, without asking.
 
         The lease on its directory would have told if somebody else had written to it since.
         """
@@ -107,9 +107,12 @@ class SmallFileOpening:
         parent, now_s = inode.parent, trio.current_time()
         if parent is None or inode.links:
             return None
-        known, block = state.directories.of(parent.number), state.blocks.whole(inode.number)
-        version = inode.version
-        if block is None or version is None or not known.left_s(now_s):
+        known, version = state.directories.of(parent.number), inode.version
+        if version is None or not known.left_s(now_s):
+            return None
+        state.blocks.believe(inode.number, version)
+        block = state.blocks.whole(inode.number)
+        if block is None:
             return None
         description = known.description_of(inode.name, inode.file_id)
         if description is None or description.stat.link_count > 1:

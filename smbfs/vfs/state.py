@@ -57,6 +57,12 @@ _PARENT_GONE: Final = frozenset({NtStatus.STATUS_OBJECT_PATH_NOT_FOUND})
 _TRIES: Final = 4
 """Renames that may overtake one question."""
 
+MAX_SIZE: Final = 1 << 63
+"""More bytes than a file may have."""
+
+INODE_SIZE: Final = 400
+"""Bytes that an inode takes here, its name included."""
+
 WRITE_BUDGET_SHARE: Final = 2
 """The part of ``cache_size`` that unacknowledged writes may fill: one of this many."""
 
@@ -100,10 +106,10 @@ class MountState:
         fold = None if share.names.case_sensitive else folded
         self.inodes = InodeTable(S_IFDIR, fold=fold)
         self.handles = HandleTable(self.inodes)
-        self.kept = KeptHandles(self.inodes, nursery, on_closed=self._kept_closed)
         self.describer = Describer(share, mf_symlinks=options.mfsymlinks)
         self.attributes = AttributeCache()
         self.shown = Shown(self)
+        self.kept = KeptHandles(self.inodes, nursery, on_closed=self.shown.unleased)
         self.directories = KnownDirectories(
             fold,
             leased_s=self.policy.leased_s,
@@ -111,7 +117,10 @@ class MountState:
             on_lost=self.shown.lost,
         )
         self.blocks = BlockCache(options.cache_size)
-        self.budget = WriteBudget(limit=options.cache_size // WRITE_BUDGET_SHARE)
+        self.budget = WriteBudget(
+            limit=options.cache_size // WRITE_BUDGET_SHARE, on_change=self.blocks.reserve
+        )
+        self._inodes_charged = 0
         self.kernel: KernelCache = NoKernelCache()
         self.rename_gate = RenameGate()
 
@@ -191,12 +200,18 @@ class MountState:
             self.shown.attributes_lost(displaced)
         if inode is not before:
             self.attributes.discard(inode.number)  # Of another one, to which the number belonged.
+            self._charge_inodes()
         has_new_name = displaced is not inode and self._known_links(description) <= 1
         for directory, old_name in names:
             if has_new_name or self.inodes.child(directory, old_name) is not before:
                 # Somebody else may have moved it. Who opens the old name must not get this file.
                 self.kernel.entry_changed(directory.number, old_name)
         return inode
+
+    def _charge_inodes(self) -> None:
+        """What the kernel knows takes memory that is then not there for contents."""
+        self.blocks.reserve((len(self.inodes) - self._inodes_charged) * INODE_SIZE)
+        self._inodes_charged = len(self.inodes)
 
     def _was_moved(
         self, inode: Inode, parent: Inode, name: bytes, description: Description
@@ -231,17 +246,19 @@ class MountState:
         for parent, _ in list(inode.names()):
             self.directories.forget(parent.number)
 
-    def content_changed(self, inode: Inode, number: int) -> None:
-        """Note that the content of a file was changed through one of its numbers."""
-        self.forget_content(inode)
+    def content_changed(
+        self, inode: Inode, number: int, *, start: int = 0, end: int = MAX_SIZE
+    ) -> None:
+        """Note that bytes of a file were changed through one of its numbers."""
+        self.forget_content(inode, start=start, end=end)
         self.attributes.discard(inode.number)
         for other in self.inodes.numbers.others(inode, number):
             self.kernel.inode_changed(other)
 
-    def forget_content(self, inode: Inode) -> None:
-        """Remember nothing of a file's content that was asked for before now."""
+    def forget_content(self, inode: Inode, *, start: int = 0, end: int = MAX_SIZE) -> None:
+        """Remember nothing of these bytes of a file that was asked for before now."""
         inode.content_changes += 1
-        self.blocks.discard_inode(inode.number)
+        self.blocks.discard_range(inode.number, start, end)
 
     def changed(self, inode: Inode, *, told: tuple[Inode, bytes] | None = None) -> None:
         """Note that what the server says of an inode is another thing by now.
@@ -250,10 +267,6 @@ class MountState:
         """
         self.attributes.discard(inode.number)
         self.spoil_names(inode, told=told)
-
-    def _kept_closed(self, inode: Inode) -> None:
-        self.forget_content(inode)
-        self.shown.unleased(inode)
 
     def spoil_names(self, inode: Inode, *, told: tuple[Inode, bytes] | None = None) -> None:
         """Let no listing answer for an inode any more: it may be older than a change of ours."""

@@ -38,7 +38,14 @@ class WriteBudget:
     """Bytes of all handles of a mount that the server has not acknowledged."""
 
     limit: int
+    on_change: Callable[[int], None]
+    """Called with the bytes that were taken, negative when they are given back."""
     used: int = 0
+
+    def take(self, size: int) -> None:
+        """Count bytes that were taken from a program, or acknowledged if negative."""
+        self.used += size
+        self.on_change(size)
 
     @property
     def is_spent(self) -> bool:
@@ -102,7 +109,7 @@ class WriteGather:
         Raises: the error of an earlier write of this handle, which is then told.
         """
         self._raise_error()
-        self._budget.used += len(data)
+        self._budget.take(len(data))
         if not self._continues(offset, len(data)):
             self._send_gathered()
         if len(data) >= DIRECT_SIZE and not self._gathered:
@@ -221,6 +228,6 @@ class WriteGather:
             del self._in_flight[offset]
             self._unanswered.remove(number)
             self._on_written(offset, written)
-            self._budget.used -= len(data)
+            self._budget.take(-len(data))
             self._start_writes()
             self._settled.unpark_all()

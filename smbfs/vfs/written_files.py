@@ -15,7 +15,7 @@ from smbfs.vfs.descriptions import Description
 from smbfs.vfs.handles import OpenFile
 from smbfs.vfs.share import stat_of_open
 from smbfs.vfs.small_file import SMALL_FILE_SIZE_MAX
-from smbfs.vfs.state import MountState
+from smbfs.vfs.state import MAX_SIZE, MountState
 from smbfs.wire.close_flush import CloseResponse
 from smbfs.wire.create import CreateResponse
 from smbfs.wire.message import Buffer
@@ -23,7 +23,8 @@ from smbfs.wire.message import Buffer
 
 def written(state: MountState, opened: OpenFile, offset: int, data: Buffer) -> None:
     """The server has executed a write, or refused it: then ``data`` are empty."""
-    state.forget_content(opened.inode)
+    end = offset + len(data) if data else MAX_SIZE
+    state.forget_content(opened.inode, start=offset, end=end)
     is_whole = offset == 0 and 0 < len(data) == opened.end <= SMALL_FILE_SIZE_MAX
     opened.content = data if is_whole and not opened.is_dirty else None
 
@@ -64,4 +65,5 @@ def _remember(state: MountState, opened: OpenFile, asked: int) -> None:
         return
     known = state.directories.of(inode.parent.number)
     if known.left_s(now_s) and asked >= known.armed:
-        state.blocks.put(inode.number, 0, Block(memoryview(opened.content), now_s))
+        block = Block(memoryview(opened.content), now_s)
+        state.blocks.put(inode.number, 0, block, inode.version)

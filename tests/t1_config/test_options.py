@@ -94,7 +94,7 @@ SETTING: dict[str, dict[str, object]] = {
     "acdirmax=3,acregmax=60": {"actimeo_s": 3.0},
     "noac": {"actimeo_s": 0.0},
     "cache_size=64M": {"cache_size": 64 * MIB},
-    "cache_size=1GiB": {"cache_size": 1024 * MIB},
+    "cache_size=2GiB": {"cache_size": 2048 * MIB},
     "rsize=1048576": {"rsize": MIB},
     "wsize=64k": {"wsize": 65536},
     "nohandlecache": {"handle_cache": False},

@@ -43,6 +43,8 @@ class LateServer:
     change_time: int = 1
     handles: int = 0
     """Opens that nobody has closed."""
+    reads: list[tuple[int, int]] = field(default_factory=list)
+    """Offset and length of every READ."""
     tree: SimpleNamespace = field(
         default_factory=lambda: SimpleNamespace(
             max_read_size=1 << 20, max_write_size=1 << 20, grants_leases=False
@@ -79,7 +81,7 @@ class LateServer:
         return "\\".join(name.decode() for name in names)
 
     def version_of(self, stat: FileStat) -> Version:
-        return Version(stat.size, stat.change_time)
+        return Version(stat.size, stat.change_time, stat.creation_time)
 
     async def open(self, _path: str, _access: int, **_options: object) -> Open:
         await trio.sleep(DELAY_S)
@@ -107,6 +109,7 @@ class LateOpen(Open):
         server.handles += 1
 
     async def read(self, offset: int, length: int) -> memoryview:
+        self._server.reads.append((offset, length))
         data = bytes(self._server.contents[offset : offset + length])
         await trio.sleep(DELAY_S)
         return memoryview(data)

@@ -18,7 +18,7 @@ from smbfs.wire.lease import LeaseResponseV2, LeaseState
 from smbfs.wire.oplock_break import LeaseBreakNotification
 
 READ, READ_HANDLE = LeaseState.READ_CACHING, LeaseState(3)
-VERSION = Version(10, 1)
+VERSION = Version(10, 1, 0)
 
 
 @dataclass
@@ -125,10 +125,8 @@ async def test_a_broken_lease_closes_its_handle_and_no_other(nursery: trio.Nurse
     assert bed.kept.broken(other.lease) == []  # It still allows what it did.
 
 
-async def test_a_file_that_the_server_itself_changed_is_closed(nursery: trio.Nursery) -> None:
+async def test_another_version_is_told_from_that_of_a_kept_handle(nursery: trio.Nursery) -> None:
     bed = Bed(nursery)
-    inode, file = bed.keep(1)
-    bed.kept.seen(inode, VERSION)
-    assert bed.closed == []
-    bed.kept.seen(inode, VERSION._replace(time=2))
-    assert not file.is_open
+    inode, _ = bed.keep(1)
+    assert not bed.kept.is_other(inode, VERSION)
+    assert bed.kept.is_other(inode, VERSION._replace(time=2))

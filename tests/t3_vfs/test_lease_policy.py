@@ -16,12 +16,12 @@ def test_without_a_cache_nothing_is_believed() -> None:
     policy = lease_policy(MountOptions(cache="none", actimeo_s=60))
     assert policy.entry_timeout_s == policy.attribute_timeout_s == policy.negative_timeout_s == 0
     assert not policy.use_page_cache
-    assert not policy.may_keep_pages(Version(1, 2), Version(1, 2))
+    assert not policy.may_keep_pages(Version(1, 2, 0), Version(1, 2, 0))
 
 
 def test_pages_are_kept_only_of_the_same_version() -> None:
     policy = lease_policy(MountOptions())
-    assert policy.may_keep_pages(Version(1, 2), Version(1, 2))
-    assert not policy.may_keep_pages(None, Version(1, 2))
-    assert not policy.may_keep_pages(Version(1, 2), Version(2, 2))
-    assert not policy.may_keep_pages(Version(1, 2), Version(1, 3))
+    assert policy.may_keep_pages(Version(1, 2, 0), Version(1, 2, 0))
+    assert not policy.may_keep_pages(None, Version(1, 2, 0))
+    assert not policy.may_keep_pages(Version(1, 2, 0), Version(2, 2, 0))
+    assert not policy.may_keep_pages(Version(1, 2, 0), Version(1, 3, 0))

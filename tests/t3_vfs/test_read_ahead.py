@@ -11,7 +11,9 @@ import trio.testing
 
 from smbfs.client.open import Open
 from smbfs.vfs.block_cache import BlockCache
-from smbfs.vfs.read_ahead import WINDOW_BLOCKS_MAX, FileReader
+from smbfs.vfs.courses import WINDOW_BLOCKS_MAX
+from smbfs.vfs.lease_policy import Version
+from smbfs.vfs.read_ahead import FileReader
 from tests.t3_vfs.reordering_file import READ_SIZE_MAX, ReorderingFile
 
 BLOCK_SIZE = READ_SIZE_MAX
@@ -22,6 +24,7 @@ class FileContent:
 
     number = 1
     content_changes = 0
+    version: Version | None = None
 
 
 CONTENT = FileContent()

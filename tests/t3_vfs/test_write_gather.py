@@ -18,7 +18,7 @@ from tests.t3_vfs.reordering_file import WRITE_SIZE_MAX, ReorderingFile
 def gather_for(
     file: ReorderingFile, nursery: trio.Nursery, *, limit: int = 1 << 20
 ) -> tuple[WriteGather, WriteBudget]:
-    budget = WriteBudget(limit)
+    budget = WriteBudget(limit, on_change=lambda _size: None)
     gather = WriteGather(
         cast(Open, file), nursery=nursery, budget=budget, on_written=lambda _offset, _data: None
     )

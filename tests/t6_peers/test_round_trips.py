@@ -128,6 +128,33 @@ def test_a_large_file_is_read_in_large_pieces(
     assert frames["READ"] == 8
 
 
+def test_what_the_kernel_has_dropped_is_read_again_from_memory(
+    work: Path, on_server: Callable[[Path], Path], mount_share: MountShare
+) -> None:
+    """Also after the last handle is closed, and, if a listing vouches for it, without an open."""
+    mounted = mount_share("-o", "actimeo=60,nohandlecache")
+    (on_server(work) / "large").write_bytes(bytes(8 << 20))
+    (on_server(work) / "small").write_bytes(bytes(5000))
+    folder = mounted.path / work.name
+
+    def asked() -> Counter[str]:
+        frames = mounted.status()["io"]["round_trips"]
+        return Counter({command: frames.get(command, 0) for command in ("CREATE", "READ")})
+
+    def frames_of_reading(name: str) -> Counter[str]:
+        before = asked()
+        with (folder / name).open("rb", buffering=0) as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            assert set(file.readall()) == {0}
+        return asked() - before
+
+    os.listdir(folder)
+    assert frames_of_reading("large")["READ"] == 8
+    assert frames_of_reading("large") == {"CREATE": 1}
+    assert frames_of_reading("small") == {"CREATE": 1}
+    assert frames_of_reading("small") == {}
+
+
 def test_a_small_file_is_written_in_one_request(folder: Path, count: Count) -> None:
     def write() -> None:
         with (folder / "written").open("wb", buffering=0) as file:

@@ -1,0 +1,155 @@
+"""What was read stays for the next reader, whatever became of handle and inode, while it is right."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import trio
+import trio.testing
+
+from smbfs.vfs.block_cache import BLOCK_SIZE
+from smbfs.vfs.descriptions import Description
+from smbfs.vfs.kept_handles import KEEP_S
+from smbfs.vfs.share import stat_of_open
+from smbfs.vfs.state import INODE_SIZE
+from tests.t3_vfs.late_server import DELAY_S
+from tests.t3_vfs.leased_server import LeasedBed, leased_bed
+
+PIECE = 131072
+PAGE = 4096
+LARGE = b"a" * (2 * BLOCK_SIZE + 5000)
+OTHER = b"b" * len(LARGE)
+
+
+async def read_all(bed: LeasedBed) -> bytes:
+    opened = await bed.open(os.O_RDONLY)
+    parts = []
+    for offset in range(0, len(bed.server.contents), PIECE):
+        whole_pages = -(-(len(bed.server.contents) - offset) // PAGE) * PAGE  # as the kernel asks
+        parts.append(bytes(await bed.files.read(opened.handle, offset, min(PIECE, whole_pages))))
+    await bed.files.release(opened.handle)
+    return b"".join(parts)
+
+
+async def reads_of(bed: LeasedBed, contents: bytes) -> int:
+    """Read it all, see that it is right, and return how many READs that took."""
+    before = len(bed.server.reads)
+    assert await read_all(bed) == contents
+    return len(bed.server.reads) - before
+
+
+async def test_a_file_is_read_again_from_memory_when_its_handle_has_long_been_closed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with leased_bed(LARGE) as bed:
+        assert await reads_of(bed, LARGE) == 3
+        await trio.sleep(2 * KEEP_S)
+        assert bed.server.handles == 0
+        assert await reads_of(bed, LARGE) == 0
+
+
+async def test_also_when_the_kernel_had_forgotten_the_file(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with leased_bed(LARGE, handle_cache=False) as bed:
+        await read_all(bed)
+        inodes = bed.state.inodes
+        inodes.forget(bed.inode.number, 1)
+        assert inodes.numbers.get(bed.inode.number) is None
+        bed.inode = inodes.admit(
+            inodes.root, b"file", file_id=bed.server.file_id, file_type=bed.inode.file_type
+        )
+        inodes.remember(bed.inode)
+        assert await reads_of(bed, LARGE) == 0
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_what_changed_on_the_server_meanwhile_is_read_anew(
+    autojump_clock: trio.testing.MockClock, is_kept: bool
+) -> None:
+    async with leased_bed(LARGE, handle_cache=is_kept) as bed:
+        await read_all(bed)
+        await trio.sleep(2 * KEEP_S)
+        bed.server.change(OTHER)
+        assert await reads_of(bed, OTHER) == 3
+
+
+async def test_a_break_forgets_what_a_kept_handle_had_vouched_for(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with leased_bed(LARGE) as bed:
+        opened = await bed.open(os.O_RDONLY)
+        lease = bed.lease(opened)
+        await bed.files.release(opened.handle)
+        await read_all(bed)
+        bed.server.contents[:] = OTHER  # In the same instant, as far as clocks can tell.
+        assert bed.server.break_lease(lease)
+        assert await reads_of(bed, OTHER) == 3
+
+
+async def test_without_a_lease_nothing_is_kept_after_the_close(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with leased_bed(LARGE, leases=False) as bed:
+        await read_all(bed)
+        bed.server.contents[:] = OTHER
+        assert await reads_of(bed, OTHER) == 3
+
+
+async def test_what_arrives_after_the_close_is_not_kept(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Its inode may be gone by then, and the number another one's."""
+    async with leased_bed(LARGE, handle_cache=False) as bed:
+        opened = await bed.open(os.O_RDONLY)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bed.files.read, opened.handle, 0, PIECE)
+            await trio.sleep(DELAY_S / 2)
+            await bed.files.release(opened.handle)
+        await trio.sleep(1)
+        assert bed.state.blocks.size == 0
+
+
+async def test_a_write_forgets_no_more_than_it_has_changed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with leased_bed(LARGE) as bed:
+        opened = await bed.open(os.O_RDWR)
+        for offset in range(0, len(LARGE), PIECE):
+            await bed.files.read(opened.handle, offset, PIECE)
+        await bed.files.write(opened.handle, BLOCK_SIZE + 10, b"new")
+        await bed.files.flush(opened.handle)
+        bed.server.reads.clear()
+        assert bytes(await bed.files.read(opened.handle, 0, 4096)) == LARGE[:4096]
+        assert bed.server.reads == []
+        assert bytes(await bed.files.read(opened.handle, BLOCK_SIZE, 20))[10:13] == b"new"
+        await bed.files.release(opened.handle)
+
+
+async def test_a_file_that_grew_is_not_taken_for_as_short_as_it_was(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Written far behind its end: the block in which it ended is full now."""
+    async with leased_bed(LARGE) as bed:
+        opened = await bed.open(os.O_RDWR)
+        for offset in range(0, len(LARGE), PIECE):
+            await bed.files.read(opened.handle, offset, PIECE)
+        await bed.files.write(opened.handle, 5 * BLOCK_SIZE, b"far")
+        got = await bed.files.read(opened.handle, 2 * BLOCK_SIZE, PIECE)
+        assert bytes(got) == LARGE[2 * BLOCK_SIZE :].ljust(PIECE, b"\0")
+        await bed.files.release(opened.handle)
+
+
+async def test_what_the_kernel_knows_takes_memory_from_contents(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with leased_bed(LARGE) as bed:
+        state = bed.state
+        stat = stat_of_open(bed.server.created())
+        for number in range(100):
+            name = b"another %d" % number
+            state.admit(
+                state.inodes.root, name, Description(stat._replace(file_id=1000 + number))
+            )
+        assert state.blocks.reserved >= 100 * INODE_SIZE
