@@ -14,6 +14,7 @@ import trio
 
 from smbfs.errors import ServerStatusError
 from smbfs.vfs import changes
+from smbfs.vfs.attributes import Attributes
 from smbfs.vfs.changes import end_of_file_request, set_file_info
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.file_leases import FileLeases
@@ -95,8 +96,9 @@ class AttributeVerbs:
         opened = state.handles.opened(inode)
         if opened is not None:
             await opened.settle()
+        remembered = None
         if opened is not None and opened.is_remembered:
-            opened = None  # The server has not opened it.
+            remembered, opened = opened.as_opened, None  # The server has not opened it.
         known = state.shown.known(inode)
         if known is None and opened is None:
             if inode.file_type == S_IFDIR:
@@ -107,9 +109,20 @@ class AttributeVerbs:
         if known is not None:
             return known
         asked = state.directories.asking()
-        description = await self._describe(inode, opened)
-        state.check_same(inode, description)
+        try:
+            description = await self._describe(inode, opened)
+            state.check_same(inode, description)
+        except Refused as refused:
+            if refused.reason != Refusal.STALE or remembered is None:
+                raise
+            return self._gone(inode, remembered)
         return state.shown.told(inode, description, asked=asked)
+
+    def _gone(self, inode: Inode, remembered: Attributes) -> Entry:
+        """Show a file that somebody else has removed, and that is open here in memory alone."""
+        for parent, name in inode.names():
+            self._state.kernel.entry_changed(parent.number, name)
+        return Entry(inode.number, remembered._replace(link_count=0), 0.0, 0.0)
 
     async def _lease(self, inode: Inode) -> None:
         """Lease a directory: opening it tells what it is, and that is then known for longer."""

@@ -13,6 +13,7 @@ from typing import TypeVar
 import trio
 
 from smbfs.client.open import Open
+from smbfs.vfs.attributes import Attributes
 from smbfs.vfs.direct_reader import DirectReader
 from smbfs.vfs.inodes import Inode, InodeTable
 from smbfs.vfs.lease_policy import Version
@@ -50,6 +51,7 @@ class OpenFile:
     """A file that is open here, perhaps several times."""
 
     __slots__ = (
+        "as_opened",
         "content",
         "deleting",
         "end",
@@ -76,6 +78,8 @@ class OpenFile:
         """The whole of it, if that was just written at once and is small."""
         self.end = end
         """Where the file ends as far as we know, gathered writes included."""
+        self.as_opened: Attributes | None = None
+        """What it was when it was opened from memory alone."""
         self.version: Version | None = None
         """The file as the last open found it; None if we have written to it since."""
         self.keep_until_s = math.inf

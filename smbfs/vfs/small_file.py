@@ -5,8 +5,9 @@ reading only, another one that fits into one credit's worth of payload is read a
 the server keeps no handle. Its contents are believed for as long as any block that was read ahead;
 whoever reads later, or asks for more, opens the file for good.
 
-The price: a file that another client removes while it is open here can be read for a second, and is
-ESTALE after that, as on NFS. What is removed here goes on until its last close, as always.
+The price: a file that was asked for and that another client removes while it is open here can be
+read for a second, and is ESTALE after that, as on NFS; one that was opened from memory goes on from
+there. What is removed here goes on until its last close, as always.
 """
 
 from __future__ import annotations
@@ -90,7 +91,12 @@ class SmallFile:
         if self._file is None and self._is_believed and self._covers(offset, length):
             await trio.lowlevel.checkpoint()
             return self._contents[offset : offset + length]
-        file = await self.server_file()
+        try:
+            file = await self.server_file()
+        except Refused as refused:
+            if refused.reason != Refusal.STALE or not self._is_remembered:
+                raise
+            return self._contents[offset : offset + length]  # Removed by somebody else.
         return await file.read(offset, length)
 
     @property

@@ -9,6 +9,7 @@ import trio
 
 from smbfs.client.open import Open
 from smbfs.errors import ServerStatusError
+from smbfs.vfs.attributes import present
 from smbfs.vfs.block_cache import Block
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.file_leases import FileLeases
@@ -127,7 +128,9 @@ class SmallFileOpening:
             inode, block.data, version.size, now_s, inode.content_changes, is_remembered=True
         )
         handle = self._opened.add(inode, number, small, flags, version.size)
-        state.handles.get(handle).opened.version = version
+        opened = state.handles.get(handle).opened
+        opened.version = version
+        opened.as_opened = present(description.stat, state.rules)._replace(size=version.size)
         return OpenedFile(handle, keep_pages=True, use_pages=True)
 
     def _small_file(

@@ -1,4 +1,4 @@
-"""What was read stays for the next reader, whatever became of handle and inode, while it is right."""
+"""What was read stays for the next reader, whatever became of handle and inode."""
 
 from __future__ import annotations
 
@@ -149,7 +149,5 @@ async def test_what_the_kernel_knows_takes_memory_from_contents(
         stat = stat_of_open(bed.server.created())
         for number in range(100):
             name = b"another %d" % number
-            state.admit(
-                state.inodes.root, name, Description(stat._replace(file_id=1000 + number))
-            )
+            state.admit(state.inodes.root, name, Description(stat._replace(file_id=1000 + number)))
         assert state.blocks.reserved >= 100 * INODE_SIZE

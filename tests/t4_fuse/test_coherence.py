@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.t4_fuse.conftest import Mount, Place, wait_until
+from tests.t4_fuse.conftest import Mount, Place, only_posix, wait_until
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_a_change_of_the_same_size_is_seen_after_reopening(place: Place, theirs:
     file.write_bytes(b"old content")
     assert file.read_bytes() == b"old content"
     (theirs / "file").write_bytes(b"new content")
-    assert file.read_bytes() == b"new content"
+    wait_until(lambda: file.read_bytes() == b"new content")  # The server tells us meanwhile.
 
 
 def test_a_file_that_they_replaced(place: Place, theirs: Path) -> None:
@@ -47,6 +47,21 @@ def test_a_file_that_they_removed(place: Place, theirs: Path) -> None:
     assert not (place.served / "file").exists()  # Our kept handle does not keep it there.
     with pytest.raises(FileNotFoundError):
         file.open("rb")
+
+
+@only_posix
+def test_a_file_that_they_removed_while_it_is_open_here_from_memory(
+    place: Place, theirs: Path
+) -> None:
+    file = place.path / "file"
+    look_around(place.path)
+    file.write_bytes(b"what we wrote")
+    with file.open("rb", buffering=0) as reader:
+        (theirs / "file").unlink()
+        wait_until(lambda: not file.exists())
+        os.posix_fadvise(reader.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        assert os.fstat(reader.fileno()).st_size == len(b"what we wrote")
+        assert reader.readall() == b"what we wrote"
 
 
 def test_a_file_that_they_wrote_in_place(place: Place, theirs: Path) -> None:
