@@ -50,18 +50,24 @@ def test_a_file_that_they_removed(place: Place, theirs: Path) -> None:
 
 
 @only_posix
+@pytest.mark.parametrize("is_made_anew", [True, False])
 def test_a_file_that_they_removed_while_it_is_open_here_from_memory(
-    place: Place, theirs: Path
+    place: Place, theirs: Path, is_made_anew: bool
 ) -> None:
     file = place.path / "file"
     look_around(place.path)
     file.write_bytes(b"what we wrote")
     with file.open("rb", buffering=0) as reader:
+        (theirs / "new").write_bytes(b"another")  # Before: it shall not get the id that is freed.
         (theirs / "file").unlink()
-        wait_until(lambda: not file.exists())
+        if is_made_anew:
+            (theirs / "new").rename(theirs / "file")
         os.posix_fadvise(reader.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         assert os.fstat(reader.fileno()).st_size == len(b"what we wrote")
         assert reader.readall() == b"what we wrote"
+        wait_until(lambda: file.exists() == is_made_anew)
+        if is_made_anew:
+            wait_until(lambda: file.read_bytes() == b"another")
 
 
 def test_a_file_that_they_wrote_in_place(place: Place, theirs: Path) -> None:
