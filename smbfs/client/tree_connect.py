@@ -32,8 +32,11 @@ TRANSFER_SIZE = 1024 * 1024
 TRANSACT_SIZE = 1024 * 1024
 """Bytes of a directory listing or an ioctl answer that one request asks for."""
 
-LEASE_WANTED = LeaseState.READ_CACHING | LeaseState.HANDLE_CACHING
-"""What is asked for. Without write caching nobody has to wait until our data is there."""
+READ_LEASE = LeaseState.READ_CACHING | LeaseState.HANDLE_CACHING
+"""What readers ask for: nobody has to wait for them."""
+
+WRITE_LEASE = READ_LEASE | LeaseState.WRITE_CACHING
+"""What writers ask for: whoever opens the file has to wait until our data is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,11 @@ class TreeConnect:
         self.posix = False
         """SMB 3.1.1 POSIX extensions work on this share; set once a CREATE has proved it."""
         self.identity = Identity("", "", "")
-        self.on_break: Callable[[Lease], None] = lambda _lease: None
-        """Called when a lease was broken, before that is acknowledged. It must not raise."""
+        self.on_break: Callable[[Lease], bool] = lambda _lease: False
+        """Called when a lease was broken, before that is acknowledged. It must not raise.
+
+        It returns whether it takes care of :meth:`acknowledge`, once our data is there.
+        """
         connection.on_break = self._broken
         self.rsize = TRANSFER_SIZE
         self.wsize = TRANSFER_SIZE
@@ -133,6 +139,7 @@ class TreeConnect:
         request: CreateRequest,
         *,
         lease_key: bytes | None = None,
+        lease_wanted: LeaseState = READ_LEASE,
         parent_lease_key: bytes | None = None,
     ) -> Open:
         """Open or create a file, leased if there is a key.
@@ -141,7 +148,10 @@ class TreeConnect:
         Raises: ServerStatusError, TransportError.
         """
         file, _ = await self._create(
-            request, lease_key=lease_key, parent_lease_key=parent_lease_key
+            request,
+            lease_key=lease_key,
+            lease_wanted=lease_wanted,
+            parent_lease_key=parent_lease_key,
         )
         return file
 
@@ -204,12 +214,13 @@ class TreeConnect:
         request: CreateRequest,
         *related: Message,
         lease_key: bytes | None,
+        lease_wanted: LeaseState = READ_LEASE,
         parent_lease_key: bytes | None = None,
     ) -> tuple[Open, Exchange]:
         lease = self.leases.opening(lease_key) if lease_key is not None else None
         try:
             if lease is not None:
-                wanted = lease.request(LEASE_WANTED, parent_lease_key=parent_lease_key)
+                wanted = lease.request(lease_wanted, parent_lease_key=parent_lease_key)
                 contexts = (*request.contexts, wanted)
                 request = replace(request, oplock_level=OplockLevel.LEASE, contexts=contexts)
             exchange = await self.perform(request, *related)
@@ -281,6 +292,11 @@ class TreeConnect:
 
     def _broken(self, lease: Lease, must_acknowledge: bool) -> None:
         """Let go of what was taken back, then say so; closing the last open says it, too."""
-        self.on_break(lease)
-        if must_acknowledge and lease.opens:
+        is_taken_care_of = self.on_break(lease)
+        if must_acknowledge and not is_taken_care_of:
+            self.acknowledge(lease)
+
+    def acknowledge(self, lease: Lease) -> None:
+        """Tell the server that we hold no more of a lease than it has left us."""
+        if lease.opens:
             self.send(lease.acknowledgment())

@@ -20,6 +20,7 @@ LEASE_KEY_SIZE: Final = 16
 
 _EPOCHS: Final = 1 << 16
 _READ: Final = LeaseState.READ_CACHING.value
+_WRITE: Final = LeaseState.WRITE_CACHING.value
 _HANDLE: Final = LeaseState.HANDLE_CACHING.value
 _BREAK_IN_PROGRESS: Final = LeaseFlags.BREAK_IN_PROGRESS.value
 
@@ -53,6 +54,11 @@ class Lease:
     def may_keep_handle(self) -> bool:
         """Whether nobody waits for us to close a handle that we don't use."""
         return bool(self._state & _HANDLE)
+
+    @property
+    def may_write(self) -> bool:
+        """Whether whoever wants to look at the contents has to wait until we have sent ours."""
+        return bool(self._state & _WRITE)
 
     def request(
         self, wanted: LeaseState, *, parent_lease_key: bytes | None = None

@@ -205,7 +205,7 @@ class AttributeVerbs:
                 inode, lambda path: changes.set_size(state.share, path, size, keys=keys)
             )
         if opened is not None:
-            opened.end = size
+            opened.end = opened.server_end = size
         return stat
 
     async def _set_times(

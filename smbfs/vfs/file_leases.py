@@ -6,9 +6,11 @@ import secrets
 
 from smbfs.client.open import Open
 from smbfs.engine.leases import LEASE_KEY_SIZE, Lease
+from smbfs.vfs.handles import Handle
 from smbfs.vfs.inodes import Inode
 from smbfs.vfs.share import LeaseKeys
 from smbfs.vfs.state import MountState
+from smbfs.vfs.write_gather import WriteGather
 
 
 class FileLeases:
@@ -48,22 +50,43 @@ class FileLeases:
     def _key_in_use(self, inode: Inode) -> bytes | None:
         opened = self._state.handles.opened(inode)
         for handle in opened.handles if opened is not None else ():
-            if isinstance(handle.file, Open) and handle.file.lease is not None:
-                return handle.file.lease.key
+            lease = _lease_of(handle)
+            if lease is not None:
+                return lease.key
         return self._state.kept.lease_key(inode)
 
-    def _broken(self, lease: Lease) -> None:
-        """Believe no more than is left. Called before the break is acknowledged."""
+    def _broken(self, lease: Lease) -> bool:
+        """Believe no more than is left. Called before the break is acknowledged.
+
+        Return whether that is done here, because the server has to have our data before.
+        """
         self._state.directories.broken(lease)
         for inode in self._state.kept.broken(lease):
             self._content_lost(inode)
-        if lease.may_read:
-            return
+        handles = [] if lease.may_write else self._handles_of(lease)
+        if handles and not lease.may_read:
+            self._content_lost(handles[0].opened.inode)
+        writers = [each.gather for each in handles if each.gather is not None]
+        dirty = [gather for gather in writers if gather.dirty_end is not None]
+        if dirty:
+            self._state.nursery.start_soon(self._write_and_acknowledge, dirty, lease)
+        return bool(dirty)
+
+    async def _write_and_acknowledge(self, writers: list[WriteGather], lease: Lease) -> None:
+        """Let others look at the file when what was written to it is there.
+
+        What went wrong with that is told to who wrote it.
+        """
+        for gather in writers:
+            await gather.drain()
+        self._state.share.tree.acknowledge(lease)
+
+    def _handles_of(self, lease: Lease) -> list[Handle]:
         for opened in self._state.handles.files():
-            for handle in opened.handles:
-                if isinstance(handle.file, Open) and handle.file.lease is lease:
-                    self._content_lost(opened.inode)
-                    break
+            found = [each for each in opened.handles if _lease_of(each) is lease]
+            if found:
+                return found
+        return []
 
     def _content_lost(self, inode: Inode) -> None:
         """Forget what somebody else may change now, here and in the kernel."""
@@ -72,3 +95,7 @@ class FileLeases:
         state.changed(inode)
         for number in (inode.number, *state.inodes.numbers.others(inode, inode.number)):
             state.kernel.inode_changed(number)
+
+
+def _lease_of(handle: Handle) -> Lease | None:
+    return handle.file.lease if isinstance(handle.file, Open) else None

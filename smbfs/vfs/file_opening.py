@@ -6,6 +6,7 @@ import os
 from typing import Final
 
 from smbfs.client.open import Open
+from smbfs.client.tree_connect import READ_LEASE, WRITE_LEASE
 from smbfs.vfs.changes import end_of_file_request
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.file_leases import FileLeases
@@ -108,6 +109,7 @@ class FileOpening:
             disposition=disposition,
             mode=mode,
             lease_key=lease_key,
+            lease_wanted=WRITE_LEASE if writes(flags) else READ_LEASE,
             parent_lease_key=parent_lease_key,
         )
 

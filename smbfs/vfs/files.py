@@ -117,7 +117,7 @@ class Files:
         handle = self._state.handles.get(number)
         if handle.reader is None:
             raise Refused(Refusal.BAD_HANDLE, "not opened for reading")
-        if handle.opened.is_dirty:
+        if handle.opened.must_settle(offset, offset + length):
             await handle.opened.settle()
         return await handle.reader.read(offset, length)
 

@@ -61,6 +61,7 @@ class OpenFile:
         "is_all_ours",
         "is_watched",
         "keep_until_s",
+        "server_end",
         "since_s",
         "version",
     )
@@ -78,6 +79,8 @@ class OpenFile:
         """The whole of it, if that was just written at once and is small."""
         self.end = end
         """Where the file ends as far as we know, gathered writes included."""
+        self.server_end = end
+        """Where it ends on the server, as far as we know."""
         self.as_opened: Attributes | None = None
         """What it was when it was opened from memory alone."""
         self.version: Version | None = None
@@ -98,6 +101,16 @@ class OpenFile:
     def is_dirty(self) -> bool:
         """Whether the server lacks bytes that were written here."""
         return any(h.gather is not None and h.gather.dirty_end is not None for h in self.handles)
+
+    def must_settle(self, offset: int, end: int) -> bool:
+        """Whether what the server has between these offsets is not what a program shall read.
+
+        Behind the server's end of the file nothing would come, which is not what zeros are.
+        """
+        gathers = [handle.gather for handle in self.handles if handle.gather is not None]
+        if end > self.server_end and any(each.dirty_end is not None for each in gathers):
+            return True
+        return any(each.holds(offset, end) for each in gathers)
 
     @property
     def is_leased(self) -> bool:

@@ -24,6 +24,23 @@ class Version(NamedTuple):
     perhaps to one of the same size and with the id of a file that is gone."""
 
 
+class WriteRule(NamedTuple):
+    """How patient writes may be."""
+
+    wait_s: float
+    """Seconds that bytes may wait for company; 0: the program waits for the server."""
+    ranges_max: int
+    """Places in a file where they may wait at the same time."""
+
+
+WRITE_THROUGH: Final = WriteRule(0.0, 1)
+
+GATHER: Final = WriteRule(1.0, 1)
+"""Where others may look at any time: what is written in a row is sent together."""
+
+WRITE_BEHIND: Final = WriteRule(5.0, 256)
+"""Where others have to wait for our data before they can look."""
+
 LISTED_ENTRY_S = 0.001
 """Seconds that a program takes to look at one entry of a directory that it has listed."""
 
@@ -96,6 +113,15 @@ class LeasePolicy:
     def block_timeout_s(self) -> float:
         """Seconds for which a block that was read ahead may be handed out."""
         return max(self.timeout_s, 1.0)
+
+    def write_rule(self, *, is_ours: bool) -> WriteRule:
+        """Return how patient writes to a file may be.
+
+        ``is_ours``: a lease has others wait for our data.
+        """
+        if not self.use_page_cache:
+            return WRITE_THROUGH
+        return WRITE_BEHIND if is_ours else GATHER
 
     def may_keep_pages(self, before: Version | None, now: Version) -> bool:
         """Whether an open may use the pages that the kernel has from an earlier one."""

@@ -10,7 +10,7 @@ from smbfs.client.open import Open
 from smbfs.vfs.direct_reader import DirectReader
 from smbfs.vfs.handles import Handle, OpenFile
 from smbfs.vfs.inodes import Inode
-from smbfs.vfs.lease_policy import Version
+from smbfs.vfs.lease_policy import Version, WriteRule
 from smbfs.vfs.open_files_watch import OpenFilesWatch
 from smbfs.vfs.read_ahead import FileReader
 from smbfs.vfs.small_file import SmallFile
@@ -42,6 +42,7 @@ class OpenedFiles:
         state.kept.close(inode)  # While this open was under way, another one may have ended.
         opened = state.handles.opening(inode, size)
         self._watch.begin()
+        opened.server_end = size
         opened.end = max(opened.end, size) if opened.is_dirty else size
         reader: FileReader | DirectReader | None = None
         gather: WriteGather | None = None
@@ -53,6 +54,7 @@ class OpenedFiles:
                 file,
                 nursery=state.nursery,
                 budget=state.budget,
+                rule=partial(_write_rule, state, file),
                 on_written=partial(written, state, opened),
             )
         appends = bool(flags & os.O_APPEND)
@@ -77,7 +79,7 @@ class OpenedFiles:
         """The open has cut the file to nothing."""
         opened = self._state.handles.opened(inode)
         if opened is not None:
-            opened.end = 0
+            opened.end = opened.server_end = 0
             opened.is_all_ours = True
             opened.version = None
         inode.shown_size = 0
@@ -98,6 +100,10 @@ class OpenedFiles:
         inode.version = version
         state.handles.get(handle).opened.version = version
         return OpenedFile(handle, keep, state.policy.use_page_cache)
+
+
+def _write_rule(state: MountState, file: Open) -> WriteRule:
+    return state.policy.write_rule(is_ours=file.lease is not None and file.lease.may_write)
 
 
 def reads(flags: int) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from smbfs.client.open import Open
-from smbfs.client.tree_connect import TreeConnect
+from smbfs.client.tree_connect import READ_LEASE, TreeConnect
 from smbfs.errors import RemoteProtocolError, ServerStatusError
 from smbfs.vfs.lease_policy import Version
 from smbfs.vfs.names import Names
@@ -271,6 +271,7 @@ class Share:
         disposition: CreateDisposition = CreateDisposition.OPEN,
         mode: int = 0,
         lease_key: bytes | None = None,
+        lease_wanted: LeaseState = READ_LEASE,
         parent_lease_key: bytes | None = None,
     ) -> Open:
         """Open or make a file; :func:`stat_of_open` tells what it is without asking again."""
@@ -285,7 +286,10 @@ class Share:
         )
         try:
             return await self.tree.create(
-                request, lease_key=lease_key, parent_lease_key=parent_lease_key
+                request,
+                lease_key=lease_key,
+                lease_wanted=lease_wanted,
+                parent_lease_key=parent_lease_key,
             )
         except ServerStatusError as error:
             if lease_key is None or error.status != NtStatus.STATUS_INVALID_PARAMETER:

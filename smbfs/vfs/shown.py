@@ -72,6 +72,8 @@ class Shown:
             # To the server it still has its hidden name.
             attributes = attributes._replace(link_count=max(0, attributes.link_count - 1))
         opened.end = attributes.size
+        if not opened.is_dirty:
+            opened.server_end = opened.end
         return attributes
 
     def new(

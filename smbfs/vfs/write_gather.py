@@ -1,36 +1,35 @@
-"""Writing one open file: adjacent small writes become large ones, several under way.
+"""Writing one open file: small writes become large ones, and programs don't wait for the server.
 
 A write is acknowledged to the program once it is gathered; ``flush`` (called for fsync and close)
 returns only when the server has answered for every byte, and raises the first error since the
-last flush, once. Gathered bytes wait at most ``GATHER_S`` for company.
+last flush, once. For how long gathered bytes may wait, and in how many places, follows from the
+lease (``lease_policy``): as long as nobody else can look, nobody can tell.
 
-INVARIANT: no two writes under way overlap: the server may execute them in any order.
+INVARIANT: what is gathered is newer than what is sent.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import trio
 
 from smbfs.client.open import Open
-from smbfs.errors import SmbfsError
+from smbfs.vfs.dirty_ranges import DirtyRange, DirtyRanges
+from smbfs.vfs.lease_policy import GATHER, WriteRule
+from smbfs.vfs.write_queue import WriteQueue
 from smbfs.wire.message import Buffer
 
 CHUNK_SIZE = 1024 * 1024
-"""Bytes gathered before they are sent; less where the server's largest WRITE is smaller."""
+"""Bytes that are sent as soon as they make one range; less where the server's largest WRITE is
+smaller."""
+
+GATHERED_MAX = 8 * 1024 * 1024
+"""Bytes in all ranges of a handle: when somebody else wants the file, they must be sent in time."""
 
 DIRECT_SIZE = 256 * 1024
 """A write of this size is sent as it is, without being copied into the gathered bytes."""
-
-IN_FLIGHT_MAX = 8
-"""WRITEs of one handle under way."""
-
-GATHER_S = 1.0
-"""Seconds after which gathered bytes are sent although nobody asked."""
 
 
 @dataclass(slots=True)
@@ -53,17 +52,6 @@ class WriteBudget:
         return self.used >= self.limit
 
 
-class _Piece(NamedTuple):
-    """Bytes on their way."""
-
-    offset: int
-    data: Buffer
-
-    @property
-    def end(self) -> int:
-        return self.offset + len(self.data)
-
-
 class WriteGather:
     """Writes of one handle. What it sends runs in ``nursery``, which outlives the handle."""
 
@@ -73,34 +61,28 @@ class WriteGather:
         *,
         nursery: trio.Nursery,
         budget: WriteBudget,
+        rule: Callable[[], WriteRule],
         on_written: Callable[[int, Buffer], None],
     ) -> None:
-        """``on_written`` is called with offset and data whenever the server has executed a write.
+        """``rule`` says how patient we may be now.
 
+        ``on_written`` is called with offset and data whenever the server has executed a write.
         When it refused one, perhaps after a part of it, the data are empty.
         """
         self._file = file
         self._nursery = nursery
         self._budget = budget
+        self._rule = rule
         self._on_written = on_written
-        self._gathered = bytearray()
-        self._gathered_offset = 0
-        self._gathered_due_s = 0.0
+        self._gathered = DirtyRanges()
+        self._due_s = 0.0
         self._timer_runs = False
-        self._queue: deque[_Piece] = deque()  # waits for room, in order
-        self._in_flight: dict[int, int] = {}  # offset -> end
-        self._sent = 0  # writes that left the gathered bytes, so far
-        self._unanswered: deque[int] = deque()  # their numbers, ascending
-        self._settled = trio.lowlevel.ParkingLot()
-        self._error: SmbfsError | None = None
+        self._queue = WriteQueue(file, nursery=nursery, on_answered=self._answered)
 
     @property
     def dirty_end(self) -> int | None:
         """Offset behind the last byte that the server may not have yet; None when it has all."""
-        ends = list(self._in_flight.values())
-        ends += [piece.end for piece in self._queue]
-        if self._gathered:
-            ends.append(self._gathered_offset + len(self._gathered))
+        ends = [end for end in (self._gathered.end, self._queue.end) if end is not None]
         return max(ends, default=None)
 
     async def write(self, offset: int, data: Buffer) -> int:
@@ -108,20 +90,19 @@ class WriteGather:
 
         Raises: the error of an earlier write of this handle, which is then told.
         """
-        self._raise_error()
+        self._queue.raise_error()
+        rule = self._rule()
         self._budget.take(len(data))
-        if not self._continues(offset, len(data)):
-            self._send_gathered()
-        if len(data) >= DIRECT_SIZE and not self._gathered:
-            self._send(_Piece(offset, data))
+        self._make_room(offset, len(data), rule)
+        if len(data) >= DIRECT_SIZE and not self._gathered.joined(offset, len(data)):
+            self._queue.send(DirtyRange(offset, data))
         else:
-            self._gather(offset, data)
-            if len(self._gathered) >= self._chunk_size:
-                self._send_gathered()
+            self._gather(offset, data, rule)
+        if not rule.wait_s:
+            await self.flush()
         if self._budget.is_spent:
             await self.drain()
-        while self._queue:
-            await self._settled.park()
+        await self._queue.room()
         return len(data)
 
     async def drain(self) -> None:
@@ -130,104 +111,58 @@ class WriteGather:
         Writes that come while it waits are not waited for, or a busy writer would hold it up.
         """
         self._send_gathered()
-        last = self._sent
-        while self._unanswered and self._unanswered[0] <= last:
-            await self._settled.park()
+        await self._queue.drain()
 
     def holds(self, offset: int, end: int) -> bool:
         """Whether bytes between these offsets may not have reached the server yet."""
-        gathered_end = self._gathered_offset + len(self._gathered)
-        return (
-            self._overlaps(offset, end)
-            or any(piece.offset < end and offset < piece.end for piece in self._queue)
-            or (self._gathered_offset < end and offset < gathered_end)
-        )
+        return self._gathered.holds(offset, end) or self._queue.holds(offset, end)
 
     async def flush(self) -> None:
         """Return when the server has every byte written so far.
 
         Raises: the first error of the writes since the last flush.
         """
-        self._send_gathered()
         await self.drain()
-        self._raise_error()
-
-    def _raise_error(self) -> None:
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
+        self._queue.raise_error()
 
     @property
     def _chunk_size(self) -> int:
         return min(CHUNK_SIZE, self._file.tree.max_write_size)
 
-    def _continues(self, offset: int, length: int) -> bool:
-        return (
-            not self._gathered or offset == self._gathered_offset + len(self._gathered)
-        ) and len(self._gathered) + length <= self._chunk_size
+    def _make_room(self, offset: int, length: int, rule: WriteRule) -> None:
+        """Send what these bytes can't be gathered with."""
+        joined = self._gathered.joined(offset, length)
+        is_full = len(self._gathered) >= rule.ranges_max and not joined
+        if is_full or joined > self._chunk_size:
+            self._send_gathered()
 
-    def _gather(self, offset: int, data: Buffer) -> None:
+    def _gather(self, offset: int, data: Buffer, rule: WriteRule) -> None:
         if not self._gathered:
-            self._gathered_offset = offset
-            self._gathered_due_s = trio.current_time() + GATHER_S
-        self._gathered += data
-        if not self._timer_runs:
+            self._due_s = trio.current_time() + rule.wait_s
+        before = self._gathered.size
+        length = self._gathered.put(offset, data)
+        # Bytes over bytes are there once.
+        self._budget.take(self._gathered.size - before - len(data))
+        if length >= self._chunk_size:
+            self._queue.send(self._gathered.take(offset))
+        elif self._gathered.size >= GATHERED_MAX:
+            self._send_gathered()
+        if self._gathered and not self._timer_runs:
             self._timer_runs = True
             self._nursery.start_soon(self._send_when_old)
 
     async def _send_when_old(self) -> None:
         while self._gathered:
-            if trio.current_time() >= self._gathered_due_s:
+            if trio.current_time() >= self._due_s:
                 self._send_gathered()
-            else:
-                await trio.sleep_until(self._gathered_due_s)
+            else:  # It may be due earlier meanwhile.
+                await trio.sleep_until(min(self._due_s, trio.current_time() + GATHER.wait_s))
         self._timer_runs = False
 
     def _send_gathered(self) -> None:
-        if self._gathered:
-            data, self._gathered = self._gathered, bytearray()
-            self._send(_Piece(self._gathered_offset, data))
+        for piece in self._gathered.take_all():
+            self._queue.send(piece)
 
-    def _send(self, piece: _Piece) -> None:
-        self._sent += 1
-        self._unanswered.append(self._sent)
-        self._queue.append(piece)
-        self._start_writes()
-
-    def _start_writes(self) -> None:
-        """Start queued WRITEs, in order, while there is room and none overlaps one under way."""
-        while self._queue and len(self._in_flight) < IN_FLIGHT_MAX:
-            piece = self._queue[0]
-            if self._overlaps(piece.offset, piece.end):
-                return
-            self._queue.popleft()
-            self._in_flight[piece.offset] = piece.end
-            number = self._sent - len(self._queue)
-            self._nursery.start_soon(self._write_whole, number, piece)
-
-    def _overlaps(self, offset: int, end: int) -> bool:
-        return any(o < end and offset < e for o, e in self._in_flight.items())
-
-    async def _write_whole(self, number: int, piece: _Piece) -> None:
-        offset, data = piece.offset, piece.data
-        written: Buffer = b""
-        try:
-            limit = self._file.tree.max_write_size
-            rest = memoryview(data)
-            position = offset
-            while rest:
-                count = await self._file.write(position, rest[:limit])
-                if count == 0:
-                    raise SmbfsError("the server took no byte of a WRITE")
-                position += count
-                rest = rest[count:]
-            written = data
-        except SmbfsError as error:
-            self._error = self._error or error
-        finally:
-            del self._in_flight[offset]
-            self._unanswered.remove(number)
-            self._on_written(offset, written)
-            self._budget.take(-len(data))
-            self._start_writes()
-            self._settled.unpark_all()
+    def _answered(self, piece: DirtyRange, executed: Buffer) -> None:
+        self._on_written(piece.offset, executed)
+        self._budget.take(-len(piece.data))

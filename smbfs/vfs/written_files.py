@@ -25,6 +25,7 @@ def written(state: MountState, opened: OpenFile, offset: int, data: Buffer) -> N
     """The server has executed a write, or refused it: then ``data`` are empty."""
     end = offset + len(data) if data else MAX_SIZE
     state.forget_content(opened.inode, start=offset, end=end)
+    opened.server_end = max(opened.server_end, offset + len(data))
     is_whole = offset == 0 and 0 < len(data) == opened.end <= SMALL_FILE_SIZE_MAX
     opened.content = data if is_whole and not opened.is_dirty else None
 

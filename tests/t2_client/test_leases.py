@@ -8,6 +8,7 @@ import trio
 import trio.testing
 
 from smbfs.client.tree_connect import TreeConnect
+from smbfs.engine.leases import Lease
 from smbfs.wire.create import CreateRequest, CreateResponse
 from smbfs.wire.create_contexts import LeaseResponseV2, LeaseState
 from smbfs.wire.header import Command, Header
@@ -65,7 +66,12 @@ async def test_a_break_is_acknowledged_after_it_was_told(
         assert file.lease is not None
         assert file.lease.state == READ_HANDLE
         told: list[tuple[LeaseState, int]] = []
-        tree.on_break = lambda lease: told.append((lease.state, len(acknowledged)))
+
+        def note(lease: Lease) -> bool:
+            told.append((lease.state, len(acknowledged)))
+            return False
+
+        tree.on_break = note
         await break_lease(bed, READ)
         assert told == [(READ, 0)]
         assert acknowledged == [READ]
@@ -90,11 +96,37 @@ async def test_who_closes_the_file_need_not_acknowledge(
     async with signed_on() as bed:
         tree = leasing_tree(bed, acknowledged)
         file = await tree.create(FILE, lease_key=KEY)
-        tree.on_break = lambda _lease: file.close_unwaited()
+
+        def close(_lease: Lease) -> bool:
+            file.close_unwaited()
+            return False
+
+        tree.on_break = close
         await break_lease(bed, LeaseState.NONE)
         assert bed.commands()[-1] == Command.CLOSE
         assert acknowledged == []
         assert len(tree.leases) == 0
+
+
+async def test_who_has_something_to_write_first_acknowledges_when_that_is_done(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    acknowledged: list[LeaseState] = []
+    async with signed_on() as bed:
+        tree = leasing_tree(bed, acknowledged)
+        file = await tree.create(FILE, lease_key=KEY)
+        tree.on_break = lambda _lease: True
+        await break_lease(bed, READ)
+        assert acknowledged == []
+        assert file.lease is not None
+        tree.acknowledge(file.lease)
+        await trio.testing.wait_all_tasks_blocked()
+        assert acknowledged == [READ]
+        lease = file.lease
+        file.close_unwaited()
+        tree.acknowledge(lease)  # The CLOSE has said it.
+        await trio.testing.wait_all_tasks_blocked()
+        assert acknowledged == [READ]
 
 
 async def test_a_break_concerns_an_open_that_is_under_way(

@@ -43,8 +43,14 @@ class LeasedServer(LateServer):
 
     def __post_init__(self) -> None:
         self.leases = LeaseTable()
+        self.acknowledged: list[tuple[LeaseState, bytes]] = []
+        """What was left of each broken lease, and the contents in that instant."""
         self.tree.grants_leases = True
         self.tree.leases = self.leases
+        self.tree.acknowledge = self._acknowledge
+
+    def _acknowledge(self, lease: Lease) -> None:
+        self.acknowledged.append((lease.state, bytes(self.contents)))
 
     def stat_query(self, *_: object) -> None:
         return None
@@ -58,14 +64,17 @@ class LeasedServer(LateServer):
         file = LeasedOpen(self, _access, lease)
         await trio.sleep(DELAY_S)
         if lease is not None:
-            lease.granted(LeaseResponseV2(lease.key, READ_HANDLE, None, 1))
+            wanted = cast(LeaseState, options["lease_wanted"])
+            lease.granted(LeaseResponseV2(lease.key, wanted, None, 1))
         return file
 
     async def open_and_read(
         self, path: str, length: int, *, lease_key: bytes
     ) -> tuple[Open, memoryview, FileStat]:
         data, stat = bytes(self.contents[:length]), stat_of_open(self.created())
-        file = await self.open(path, AccessMask.READ_DATA, lease_key=lease_key)
+        file = await self.open(
+            path, AccessMask.READ_DATA, lease_key=lease_key, lease_wanted=READ_HANDLE
+        )
         return file, memoryview(data), stat
 
     def break_lease(self, lease: Lease, left: LeaseState = LeaseState.NONE) -> bool:
@@ -73,7 +82,8 @@ class LeasedServer(LateServer):
         found = self.leases.broken(LeaseBreakNotification(lease.key, READ_HANDLE, left, 2))
         if found is None:
             return False
-        self.tree.on_break(found)
+        if not self.tree.on_break(found):
+            self._acknowledge(found)
         return True
 
 
@@ -146,7 +156,7 @@ class LeasedBed:
 
 
 @asynccontextmanager
-async def leased_bed(contents: bytes, **options: bool) -> AsyncIterator[LeasedBed]:
+async def leased_bed(contents: bytes, **options: bool | str) -> AsyncIterator[LeasedBed]:
     async with trio.open_nursery() as nursery:
         server = LeasedServer(bytearray(contents))
         share = cast(Share, server)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import cast
 
@@ -11,30 +12,43 @@ import trio.testing
 
 from smbfs.client.open import Open
 from smbfs.errors import ServerStatusError
-from smbfs.vfs.write_gather import GATHER_S, IN_FLIGHT_MAX, WriteBudget, WriteGather
+from smbfs.vfs.lease_policy import GATHER, WRITE_BEHIND, WRITE_THROUGH, WriteRule
+from smbfs.vfs.write_gather import WriteBudget, WriteGather
+from smbfs.vfs.write_queue import IN_FLIGHT_MAX
 from tests.t3_vfs.reordering_file import WRITE_SIZE_MAX, ReorderingFile
 
 
 def gather_for(
-    file: ReorderingFile, nursery: trio.Nursery, *, limit: int = 1 << 20
+    file: ReorderingFile,
+    nursery: trio.Nursery,
+    *,
+    limit: int = 1 << 20,
+    rule: Callable[[], WriteRule] = lambda: GATHER,
 ) -> tuple[WriteGather, WriteBudget]:
     budget = WriteBudget(limit, on_change=lambda _size: None)
     gather = WriteGather(
-        cast(Open, file), nursery=nursery, budget=budget, on_written=lambda _offset, _data: None
+        cast(Open, file),
+        nursery=nursery,
+        budget=budget,
+        rule=rule,
+        on_written=lambda _offset, _data: None,
     )
     return gather, budget
 
 
 @pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("rule", [WRITE_THROUGH, GATHER, WRITE_BEHIND, WriteRule(5.0, 3)])
 async def test_random_writes_end_as_the_model_says(
-    seed: int, autojump_clock: trio.testing.MockClock
+    rule: WriteRule, seed: int, autojump_clock: trio.testing.MockClock
 ) -> None:
     """Overlaps, gaps, short answers and any order of execution: the contents are the model's."""
     random = Random(seed)
     file = ReorderingFile(Random(seed + 1000))
     model = bytearray()
     async with trio.open_nursery() as nursery:
-        gather, budget = gather_for(file, nursery, limit=random.choice([1, 5000, 1 << 20]))
+        gather, budget = gather_for(
+            file, nursery, limit=random.choice([1, 5000, 1 << 20]), rule=lambda: rule
+        )
         for _ in range(60):
             if random.random() < 0.1:
                 await gather.flush()
@@ -74,7 +88,7 @@ async def test_what_is_gathered_leaves_after_a_while(
         await gather.write(0, b"x")
         assert gather.dirty_end == 1
         assert not file.writes
-        await trio.sleep(GATHER_S + 2)
+        await trio.sleep(GATHER.wait_s + 2)
         assert file.contents == b"x"
         assert gather.dirty_end is None
 
@@ -102,7 +116,7 @@ async def test_an_error_in_the_background_is_told_by_the_next_write(
     async with trio.open_nursery() as nursery:
         gather, _ = gather_for(file, nursery)
         await gather.write(0, b"x")
-        await trio.sleep(GATHER_S + 2)
+        await trio.sleep(GATHER.wait_s + 2)
         with pytest.raises(ServerStatusError):
             await gather.write(1, b"y")
         await gather.flush()
@@ -156,3 +170,78 @@ async def test_what_may_not_have_arrived_is_held(autojump_clock: trio.testing.Mo
         assert not gather.holds(0, 100)
         await gather.drain()
         assert not gather.holds(150, 151)
+
+
+async def test_written_through_means_that_the_server_has_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    file = ReorderingFile(Random(1), fail_at=500)
+    async with trio.open_nursery() as nursery:
+        gather, _ = gather_for(file, nursery, rule=lambda: WRITE_THROUGH)
+        await gather.write(0, b"x")
+        assert file.contents == b"x"
+        assert gather.dirty_end is None
+        with pytest.raises(ServerStatusError):
+            await gather.write(500, b"y")
+
+
+async def test_what_nobody_can_look_at_is_sent_once_however_often_it_is_written(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A database changes its pages here and there, and again."""
+    file = ReorderingFile(Random(1))
+    random = Random(2)
+    async with trio.open_nursery() as nursery:
+        gather, budget = gather_for(file, nursery, rule=lambda: WRITE_BEHIND)
+        for round_ in range(20):
+            for page in random.sample(range(0, 40, 2), 20):
+                await gather.write(page * 100, bytes([round_]) * 100)
+        assert file.writes == []
+        assert budget.used == 20 * 100
+        await gather.flush()
+    assert len({offset for offset, _ in file.writes if offset % 200 == 0}) == 20
+    assert sum(length for _, length in file.writes) == 20 * 100
+    assert file.contents[200:300] == bytes([19]) * 100
+
+
+async def test_write_behind_leaves_after_a_while(autojump_clock: trio.testing.MockClock) -> None:
+    file = ReorderingFile(Random(1))
+    async with trio.open_nursery() as nursery:
+        gather, _ = gather_for(file, nursery, rule=lambda: WRITE_BEHIND)
+        await gather.write(0, b"x")
+        await gather.write(100, b"y")
+        await trio.sleep(WRITE_BEHIND.wait_s - 0.1)
+        assert file.writes == []
+        await trio.sleep(2.1)
+        assert file.contents == b"x" + bytes(99) + b"y"
+
+
+async def test_who_may_look_again_does_not_wait_for_as_long(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The lease was broken in between; the timer still runs for what was gathered before."""
+    file = ReorderingFile(Random(1))
+    rules = [WRITE_BEHIND]
+    async with trio.open_nursery() as nursery:
+        gather, _ = gather_for(file, nursery, rule=lambda: rules[-1])
+        await gather.write(0, b"x")
+        await gather.drain()
+        rules.append(GATHER)
+        await gather.write(100, b"y")
+        await trio.sleep(2 * GATHER.wait_s + 1.1)
+        assert len(file.contents) == 101
+
+
+async def test_too_many_places_are_too_many(autojump_clock: trio.testing.MockClock) -> None:
+    file = ReorderingFile(Random(1))
+    async with trio.open_nursery() as nursery:
+        gather, _ = gather_for(file, nursery, rule=lambda: WRITE_BEHIND)
+        for place in range(WRITE_BEHIND.ranges_max):
+            await gather.write(place * 10, b"x")
+        assert file.writes == []
+        assert gather.dirty_end is not None
+        await gather.write(100_000, b"x")
+        await trio.testing.wait_all_tasks_blocked()
+        assert gather.holds(100_000, 100_001)
+        await gather.drain()
+    assert len(file.contents) == 100_001

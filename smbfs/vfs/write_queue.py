@@ -1,0 +1,119 @@
+"""WRITEs of one open file on their way: several at once, in order where they overlap.
+
+INVARIANT: no two writes under way overlap: the server may execute them in any order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from smbfs.client.open import Open
+from smbfs.errors import SmbfsError
+from smbfs.vfs.dirty_ranges import DirtyRange
+from smbfs.wire.message import Buffer
+
+IN_FLIGHT_MAX = 8
+"""WRITEs of one handle under way."""
+
+
+class WriteQueue:
+    """What one handle has sent, or is about to. It runs in ``nursery``, which outlives the handle.
+
+    ``on_answered`` is called with offset, taken bytes and the bytes that the server has executed:
+    all of them, or none when it refused, perhaps after a part.
+    """
+
+    def __init__(
+        self,
+        file: Open,
+        *,
+        nursery: trio.Nursery,
+        on_answered: Callable[[DirtyRange, Buffer], None],
+    ) -> None:
+        self._file = file
+        self._nursery = nursery
+        self._on_answered = on_answered
+        self._queue: deque[DirtyRange] = deque()  # waits for room, in order
+        self._in_flight: dict[int, int] = {}  # offset -> end
+        self._sent = 0  # so far
+        self._unanswered: deque[int] = deque()  # their numbers, ascending
+        self._settled = trio.lowlevel.ParkingLot()
+        self._error: SmbfsError | None = None
+
+    @property
+    def end(self) -> int | None:
+        """Offset behind the last byte that has not been answered for; None if there is none."""
+        ends = [*self._in_flight.values(), *(piece.end for piece in self._queue)]
+        return max(ends, default=None)
+
+    def holds(self, offset: int, end: int) -> bool:
+        """Whether bytes between these offsets may not have reached the server yet."""
+        return self._overlaps(offset, end) or any(
+            piece.offset < end and offset < piece.end for piece in self._queue
+        )
+
+    def send(self, piece: DirtyRange) -> None:
+        """Have bytes written, after what they overlap."""
+        self._sent += 1
+        self._unanswered.append(self._sent)
+        self._queue.append(piece)
+        self._start_writes()
+
+    async def drain(self) -> None:
+        """Return when the server has executed, or refused, what was sent so far.
+
+        What is sent meanwhile is not waited for, or a busy writer would hold it up.
+        """
+        last = self._sent
+        while self._unanswered and self._unanswered[0] <= last:
+            await self._settled.park()
+
+    async def room(self) -> None:
+        """Return when nothing waits for its turn."""
+        while self._queue:
+            await self._settled.park()
+
+    def raise_error(self) -> None:
+        """Raise the first error since the last call, if there was one."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _start_writes(self) -> None:
+        """Start queued WRITEs, in order, while there is room and none overlaps one under way."""
+        while self._queue and len(self._in_flight) < IN_FLIGHT_MAX:
+            piece = self._queue[0]
+            if self._overlaps(piece.offset, piece.end):
+                return
+            self._queue.popleft()
+            self._in_flight[piece.offset] = piece.end
+            number = self._sent - len(self._queue)
+            self._nursery.start_soon(self._write_whole, number, piece)
+
+    def _overlaps(self, offset: int, end: int) -> bool:
+        return any(o < end and offset < e for o, e in self._in_flight.items())
+
+    async def _write_whole(self, number: int, piece: DirtyRange) -> None:
+        executed: Buffer = b""
+        try:
+            limit = self._file.tree.max_write_size
+            rest = memoryview(piece.data)
+            position = piece.offset
+            while rest:
+                count = await self._file.write(position, rest[:limit])
+                if count == 0:
+                    raise SmbfsError("the server took no byte of a WRITE")
+                position += count
+                rest = rest[count:]
+            executed = piece.data
+        except SmbfsError as error:
+            self._error = self._error or error
+        finally:
+            del self._in_flight[piece.offset]
+            self._unanswered.remove(number)
+            self._on_answered(piece, executed)
+            self._start_writes()
+            self._settled.unpark_all()
