@@ -137,6 +137,11 @@ class BlockCache:
             return None
         return self.get(inode, 0, not_before_s=0.0)
 
+    def has_whole(self, inode: int, version: Version) -> bool:
+        """Whether :meth:`whole` would find a file of this version."""
+        file = self._files.get(inode)
+        return file is not None and file.version == version and file.indexes == {0}
+
     # ------------------------------------------------------------- what is here
 
     def believe(self, inode: int, version: Version) -> None:

@@ -16,6 +16,7 @@ from smbfs.vfs.opened_files import OpenedFile, OpenedFiles, reads, writes
 from smbfs.vfs.share import stat_of_open
 from smbfs.vfs.shown import Entry
 from smbfs.vfs.small_file_opening import SmallFileOpening
+from smbfs.vfs.small_files_ahead import SmallFilesAhead
 from smbfs.vfs.state import MountState
 from smbfs.wire.create import AccessMask, CreateAction, CreateDisposition
 
@@ -31,6 +32,7 @@ class FileOpening:
         self._leases = leases
         self._opened = OpenedFiles(state)
         self._small_files = SmallFileOpening(state, leases, self._opened)
+        self._ahead = SmallFilesAhead(state, leases)
 
     async def open(self, number: int, flags: int) -> OpenedFile:
         """Give out a handle of a known file, for reading or writing as ``flags`` say."""
@@ -43,6 +45,9 @@ class FileOpening:
         elif writes(flags):
             state.kept.close(inode)
         else:
+            if self._small_files.is_small(inode):
+                self._ahead.opened(inode)
+            await state.kept.arrived(inode)
             kept = state.kept.take(inode)
             if kept is not None:
                 return self._reopened(kept, number, flags)
@@ -53,11 +58,8 @@ class FileOpening:
 
     def _reopened(self, kept: Kept, number: int, flags: int) -> OpenedFile:
         handle = self._opened.add(kept.inode, number, kept.file, flags, kept.size)
-        opened = self._state.handles.get(handle).opened
-        opened.version, opened.keep_until_s = kept.version, kept.until_s
-        keep_pages = self._state.policy.may_keep_pages(kept.inode.version, kept.version)
-        kept.inode.version = kept.version
-        return OpenedFile(handle, keep_pages, self._state.policy.use_page_cache)
+        self._state.handles.get(handle).opened.keep_until_s = kept.until_s
+        return self._opened.shown(kept.inode, number, handle, kept.version)
 
     async def _open_large(
         self, inode: Inode, number: int, flags: int, *, truncate: bool

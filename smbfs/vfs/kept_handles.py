@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Final
 
 import trio
@@ -51,6 +52,16 @@ class Kept:
     until_s: float = math.inf
 
 
+@dataclass(slots=True)
+class Expected:
+    """A handle that is being opened although nobody has asked for it yet."""
+
+    lease_key: bytes
+    is_wanted: bool = True
+    """Whether the file was left alone since."""
+    is_over: trio.Event = field(default_factory=trio.Event)
+
+
 class KeptHandles:
     """The kept handles of a mount, oldest first."""
 
@@ -66,10 +77,33 @@ class KeptHandles:
         self._nursery = nursery
         self._on_closed = on_closed
         self._kept: OrderedDict[int, Kept] = OrderedDict()
+        self._expected: dict[int, Expected] = {}
         self._expires = False
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    def has(self, inode: Inode) -> bool:
+        """Whether a handle of this file is kept, or expected."""
+        return inode.number in self._kept or inode.number in self._expected
+
+    @contextmanager
+    def expecting(self, inode: Inode, lease_key: bytes) -> Iterator[Expected]:
+        """A handle of this file is being opened, to be kept. The inode is pinned meanwhile."""
+        expected = self._expected[inode.number] = Expected(lease_key)
+        self._inodes.pin(inode)
+        try:
+            yield expected
+        finally:
+            del self._expected[inode.number]
+            self._inodes.unpin(inode)
+            expected.is_over.set()
+
+    async def arrived(self, inode: Inode) -> None:
+        """Return when no handle of this file is expected."""
+        expected = self._expected.get(inode.number)
+        if expected is not None:
+            await expected.is_over.wait()
 
     def keep(self, kept: Kept) -> None:
         """Keep a handle, in place of another one of the same file."""
@@ -96,6 +130,9 @@ class KeptHandles:
 
     def lease_key(self, inode: Inode) -> bytes | None:
         """Return the key of the lease under which a handle of this file is kept."""
+        expected = self._expected.get(inode.number)
+        if expected is not None:
+            return expected.lease_key
         kept = self._kept.get(inode.number)
         lease = kept.file.lease if kept is not None else None
         return lease.key if lease is not None else None
@@ -107,12 +144,17 @@ class KeptHandles:
 
     def close(self, inode: Inode) -> None:
         """Close the handle of a file, because it will be changed by its path."""
+        expected = self._expected.get(inode.number)
+        if expected is not None:
+            expected.is_wanted = False
         kept = self._kept.get(inode.number)
         if kept is not None:
             self._close(kept)
 
     def close_all(self) -> None:
         """Close every handle: a directory moves, or the mount ends."""
+        for expected in self._expected.values():
+            expected.is_wanted = False
         for kept in list(self._kept.values()):
             self._close(kept)
 

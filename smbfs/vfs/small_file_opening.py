@@ -10,13 +10,13 @@ import trio
 from smbfs.client.open import Open
 from smbfs.errors import ServerStatusError
 from smbfs.vfs.attributes import present
-from smbfs.vfs.block_cache import Block
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.file_leases import FileLeases
 from smbfs.vfs.inodes import Inode
 from smbfs.vfs.opened_files import OpenedFile, OpenedFiles
 from smbfs.vfs.share import stat_of_open
 from smbfs.vfs.small_file import SMALL_FILE_SIZE_MAX, SmallFile
+from smbfs.vfs.small_file_reading import read_leased
 from smbfs.vfs.state import MountState
 from smbfs.wire.create import AccessMask
 from smbfs.wire.fscc import FileStat
@@ -35,14 +35,15 @@ class SmallFileOpening:
 
     async def open(self, inode: Inode, number: int, flags: int) -> OpenedFile | None:
         """Open a file for reading; None if it must be opened as any other."""
-        if not self._is_small(inode):
+        if not self.is_small(inode):
             return None
         remembered = self._open_remembered(inode, number, flags)
         if remembered is not None:
             return remembered
         return await self._read(inode, number, flags)
 
-    def _is_small(self, inode: Inode) -> bool:
+    def is_small(self, inode: Inode) -> bool:
+        """Whether the kernel believes that a file is small."""
         return (
             self._state.policy.use_page_cache
             and inode.file_type == S_IFREG
@@ -71,32 +72,19 @@ class SmallFileOpening:
     ) -> OpenedFile | None:
         """Open and read a file in one round trip, and keep both for as long as the lease lets us.
 
-        None if the server finds fault with the key: then the file has another name, too.
+        None if the server finds fault with the key.
         """
         state = self._state
-        content_changes, asked_s = inode.content_changes, trio.current_time()
-        asked = state.directories.asking()
-        try:
-            file, contents, stat = await state.at(
-                inode,
-                lambda path: state.share.open_and_read(path, SMALL_FILE_SIZE_MAX, lease_key=key),
-            )
-        except ServerStatusError as error:
-            if error.status != NtStatus.STATUS_INVALID_PARAMETER:
-                raise
+        read = await read_leased(state, inode, key)
+        if read is None:
             return None
-        try:
-            state.check_same(inode, Description(stat))
-        except BaseException:
-            file.close_unwaited()
-            raise
-        is_current = content_changes == inode.content_changes
-        handle = self._opened.add(inode, number, file, flags, stat.size)
-        shown = self._opened.shown(inode, number, handle, state.share.version_of(stat))
-        if not state.describer.is_open_question(stat):
-            state.shown.told(inode, Description(stat), asked=asked)
-        if is_current and len(contents) == stat.size:
-            state.blocks.put(inode.number, 0, Block(contents, asked_s), inode.version)
+        is_current = read.content_changes == inode.content_changes
+        handle = self._opened.add(inode, number, read.file, flags, read.stat.size)
+        shown = self._opened.shown(inode, number, handle, state.share.version_of(read.stat))
+        if not state.describer.is_open_question(read.stat):
+            state.shown.told(inode, Description(read.stat), asked=read.asked)
+        if is_current and read.is_whole:
+            state.blocks.put(inode.number, 0, read.block, inode.version)
         return shown
 
     def _open_remembered(self, inode: Inode, number: int, flags: int) -> OpenedFile | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from stat import S_IFDIR, S_IFREG
 from typing import cast
 
+import pytest
 import trio
 import trio.testing
 
@@ -44,11 +45,14 @@ class Bed:
         self.inodes = InodeTable(S_IFDIR)
         self.kept = KeptHandles(self.inodes, self.nursery, on_closed=self.closed.append)
 
-    def keep(self, number: int, *, until_s: float | None = None) -> tuple[Inode, OpenFile]:
+    def inode(self, number: int) -> Inode:
         name = b"file-%d" % number
-        inode = self.inodes.admit(
+        return self.inodes.admit(
             self.inodes.root, name, file_id=100 + number, file_type=S_IFREG, link_count=1
         )
+
+    def keep(self, number: int, *, until_s: float | None = None) -> tuple[Inode, OpenFile]:
+        inode = self.inode(number)
         key = number.to_bytes(16, "little")
         lease = Lease(key)
         lease.granted(LeaseResponseV2(key, READ_HANDLE, None, 1))
@@ -130,3 +134,40 @@ async def test_another_version_is_told_from_that_of_a_kept_handle(nursery: trio.
     inode, _ = bed.keep(1)
     assert not bed.kept.is_other(inode, VERSION)
     assert bed.kept.is_other(inode, VERSION._replace(time=2))
+
+
+async def test_who_opens_an_expected_file_waits_for_its_handle(nursery: trio.Nursery) -> None:
+    bed = Bed(nursery)
+    inode = bed.inode(1)
+    order: list[str] = []
+
+    async def wait() -> None:
+        await bed.kept.arrived(inode)
+        order.append("waited")
+
+    with bed.kept.expecting(inode, b"k" * 16) as expected:
+        assert bed.kept.has(inode)
+        assert bed.kept.lease_key(inode) == b"k" * 16
+        assert inode.pins == 1
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        order.append("arrived")
+    await trio.testing.wait_all_tasks_blocked()
+    assert order == ["arrived", "waited"]
+    assert expected.is_wanted
+    assert not bed.kept.has(inode)
+    await bed.kept.arrived(inode)
+
+
+@pytest.mark.parametrize("everything", [True, False])
+async def test_what_is_changed_by_its_path_is_not_wanted_any_more(
+    nursery: trio.Nursery, everything: bool
+) -> None:
+    bed = Bed(nursery)
+    inode = bed.inode(1)
+    with bed.kept.expecting(inode, b"k" * 16) as expected:
+        if everything:
+            bed.kept.close_all()
+        else:
+            bed.kept.close(inode)
+        assert not expected.is_wanted
