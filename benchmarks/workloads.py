@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.bench import Bench
+from benchmarks.bench import Bench, drop_caches
 from benchmarks.clients import MountedShare, Smbclient
 from benchmarks.data import BLOCK
 from tests.beds.guardian import BedError
@@ -23,6 +23,8 @@ MB = 1_000_000
 _SMALL_SIZE = 4096
 _RANDOM_SIZE = 4096
 _RANDOM_SEED = 4
+_AGAIN_SIZE = 256 * 1024 * 1024
+_TURN_OF_DAEMON = 2
 
 Results = dict[str, float]
 """Measured values by the key of their :class:`Measure`."""
@@ -40,17 +42,21 @@ class Measure:
 
 MEASURES = (
     Measure("read", "sequential read, cold", "MB/s"),
+    Measure("read_again", "sequential read, again after reopening", "MB/s"),
+    Measure("read_dropped", "sequential read, when the kernel has dropped it", "MB/s"),
     Measure("write", "sequential write with fsync", "MB/s"),
     Measure("random_read", "random 4 KiB reads, cold", "reads/s"),
     Measure("create", "small files: create", "files/s"),
     Measure("read_small", "small files: read", "files/s"),
     Measure("unlink", "small files: unlink", "files/s"),
     Measure("list", "ls -l of a large directory, cold", "entries/s"),
+    Measure("list_again", "ls -l of it, again", "entries/s"),
     Measure("tar_extract", "tar x of a source tree", "files/s"),
     Measure("tar_create", "tar c of it, cold", "files/s"),
     Measure("rss_mounted", "memory after mounting", "MB", higher_is_better=False),
     Measure("rss_read", "memory at most, reading", "MB", higher_is_better=False),
     Measure("rss_write", "memory at most, writing", "MB", higher_is_better=False),
+    Measure("rss_file", "memory per known file", "bytes", higher_is_better=False),
     Measure("cpu_read", "CPU of the daemon, reading", "s/GB", higher_is_better=False),
     Measure("cpu_write", "CPU of the daemon, writing", "s/GB", higher_is_better=False),
 )
@@ -105,6 +111,29 @@ def _read(bench: Bench, mounted: MountedShare) -> Results:
         "cpu_read": (cost.cpu_s - before.cpu_s) / (size / 1e9),
         "rss_read": cost.peak_bytes / MB,
         "rss_mounted": before.rss_bytes / MB,
+    }
+
+
+def _read_again(bench: Bench, mounted: MountedShare) -> Results:
+    """Read a file of a moderate size three times; the kernel forgets it before the last."""
+    size = min(bench.scale.size, _AGAIN_SIZE)
+    on_server = bench.on_server("share") / "again"
+    bench.pattern.write(on_server, size)
+    bench.give(on_server)
+    watches = []
+    for turn in range(3):
+        if turn == _TURN_OF_DAEMON:
+            drop_caches()
+        buffer = memoryview(bytearray(BLOCK))
+        with timed() as watch, (mounted.path / "again").open("rb", buffering=0) as file:
+            for index in range(size // BLOCK):
+                _fill(file.fileno(), buffer)
+                bench.pattern.check_stamp(buffer, index)
+        watches.append(watch)
+    on_server.unlink()
+    return {
+        "read_again": watches[1].rate(size) / MB,
+        "read_dropped": watches[_TURN_OF_DAEMON].rate(size) / MB,
     }
 
 
@@ -204,14 +233,22 @@ def _small_files(bench: Bench, mounted: MountedShare) -> Results:
 
 
 def _list(bench: Bench, mounted: MountedShare) -> Results:
-    with timed() as watch:
-        done = subprocess.run(
-            ["ls", "-l", str(mounted.path / "listed")], capture_output=True, check=True
-        )
-    lines = done.stdout.count(b"\n") - 1  # less the one with the total
-    if lines != bench.scale.entries:
-        raise BedError(f"ls -l shows {lines} of {bench.scale.entries} entries")
-    return {"list": watch.rate(lines)}
+    before = mounted.cost()
+    watches, lines = [], bench.scale.entries
+    for _ in range(2):
+        with timed() as watch:
+            done = subprocess.run(
+                ["ls", "-l", str(mounted.path / "listed")], capture_output=True, check=True
+            )
+        watches.append(watch)
+        lines = done.stdout.count(b"\n") - 1  # less the one with the total
+        if lines != bench.scale.entries:
+            raise BedError(f"ls -l shows {lines} of {bench.scale.entries} entries")
+    return {
+        "list": watches[0].rate(lines),
+        "list_again": watches[1].rate(lines),
+        "rss_file": (mounted.cost().rss_bytes - before.rss_bytes) / lines,
+    }
 
 
 def _tar_extract(bench: Bench, mounted: MountedShare) -> Results:
@@ -254,6 +291,7 @@ def _compare_with_archive(bench: Bench, folder: Path) -> None:
 
 WORKLOADS = (
     Workload("read", _read, _get),
+    Workload("again", _read_again),
     Workload("write", _write, _put),
     Workload("random", _random_read),
     Workload("small", _small_files),

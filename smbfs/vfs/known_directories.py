@@ -33,7 +33,10 @@ DIRECTORIES_MAX: Final = 4096
 """Directories that are known; servers have a handle open for each that is leased."""
 
 ALL_ENTRIES_MAX: Final = 65_536
-"""Entries of all known directories; one takes about 700 bytes."""
+"""Entries of all known directories."""
+
+ENTRY_SIZE: Final = 700
+"""Bytes that an entry takes here, its name and attributes included."""
 
 
 @dataclass(slots=True)
@@ -72,6 +75,8 @@ class KnownDirectories:
         self._tick = 0
         self.changes = 0
         """Changes of ours so far."""
+        self.entries = 0
+        """Entries of all directories when the last listing was complete."""
 
     @property
     def leased(self) -> int:
@@ -203,10 +208,10 @@ class KnownDirectories:
             return None
         known.reading = None
         known.is_whole, known.tells_absence = is_whole, tells_absence
-        entries = sum(len(each.entries) for each in self._known.values())
-        while entries > ALL_ENTRIES_MAX and len(self._known) > 1:
+        self.entries = sum(len(each.entries) for each in self._known.values())
+        while self.entries > ALL_ENTRIES_MAX and len(self._known) > 1:
             directory, oldest = next(iter(self._known.items()))
-            entries -= len(oldest.entries)
+            self.entries -= len(oldest.entries)
             self.forget(directory)
         if not known.is_leased:
             known.is_hopeless = not self.unleased_s

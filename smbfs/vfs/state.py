@@ -28,7 +28,7 @@ from smbfs.vfs.descriptions import Describer, Description
 from smbfs.vfs.handles import HandleTable
 from smbfs.vfs.inodes import Inode, InodeTable
 from smbfs.vfs.kept_handles import KeptHandles
-from smbfs.vfs.known_directories import Change, KnownDirectories
+from smbfs.vfs.known_directories import ENTRY_SIZE, Change, KnownDirectories
 from smbfs.vfs.lease_policy import LeasePolicy, lease_policy
 from smbfs.vfs.names import folded
 from smbfs.vfs.refusals import Refusal, Refused
@@ -120,7 +120,7 @@ class MountState:
         self.budget = WriteBudget(
             limit=options.cache_size // WRITE_BUDGET_SHARE, on_change=self.blocks.reserve
         )
-        self._inodes_charged = 0
+        self._charged = 0
         self.kernel: KernelCache = NoKernelCache()
         self.rename_gate = RenameGate()
 
@@ -200,7 +200,7 @@ class MountState:
             self.shown.attributes_lost(displaced)
         if inode is not before:
             self.attributes.discard(inode.number)  # Of another one, to which the number belonged.
-            self._charge_inodes()
+            self._charge_names()
         has_new_name = displaced is not inode and self._known_links(description) <= 1
         for directory, old_name in names:
             if has_new_name or self.inodes.child(directory, old_name) is not before:
@@ -208,10 +208,11 @@ class MountState:
                 self.kernel.entry_changed(directory.number, old_name)
         return inode
 
-    def _charge_inodes(self) -> None:
-        """What the kernel knows takes memory that is then not there for contents."""
-        self.blocks.reserve((len(self.inodes) - self._inodes_charged) * INODE_SIZE)
-        self._inodes_charged = len(self.inodes)
+    def _charge_names(self) -> None:
+        """What is known of names takes memory that is then not there for contents."""
+        size = len(self.inodes) * INODE_SIZE + self.directories.entries * ENTRY_SIZE
+        self.blocks.reserve(size - self._charged)
+        self._charged = size
 
     def _was_moved(
         self, inode: Inode, parent: Inode, name: bytes, description: Description

@@ -54,8 +54,10 @@ def test_a_quick_run(tmp_path: Path) -> None:
     measured = {key: set(each["candidates"]) for key, each in document["measures"].items()}
     assert measured["read"] == measured["write"] == {"smbfs", SEALED, "smbclient"}
     assert {"create", "unlink", "list", "tar_extract", "tar_create"} <= set(measured)
-    for each in document["measures"].values():
-        assert all(candidate["median"] >= 0 for candidate in each["candidates"].values())
+    assert {"read_again", "read_dropped", "list_again", "rss_file"} <= set(measured)
+    for key, each in document["measures"].items():
+        for candidate in each["candidates"].values():
+            assert candidate["median"] >= 0 or key == "rss_file"  # Of so few it may be noise.
     assert ET.parse(chart).getroot().tag.endswith("svg")  # noqa: S314 - a file of our own
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from smbfs.config.model import MIB
 from tests.beds.mounted import Mounted
+from tests.beds.samba import SambaServer
 from tests.t6_peers.conftest import MountShare
 
 AFTER_MOUNTING = 80_000_000
@@ -21,6 +23,7 @@ BLOCK = MIB
 GIB = 1024 * MIB
 VOLUMES = [512 * MIB, pytest.param(4 * GIB, marks=pytest.mark.long)]
 FILE_SIZE = 128 * MIB
+PER_DIRECTORY = 1000
 
 
 def memory(pid: int, label: str) -> int:
@@ -51,6 +54,37 @@ def test_bounded_by_the_cache(mount_share: MountShare, volume: int) -> None:
         assert memory(mounted.pid, "VmHWM") <= CACHE_SIZE + BEYOND_CACHE
     for path in paths:
         path.unlink()
+
+
+@pytest.mark.parametrize("directories", [20, pytest.param(1000, marks=pytest.mark.long)])
+def test_bounded_by_the_cache_whatever_the_kernel_knows(
+    mount_share: MountShare, samba: SambaServer, directories: int
+) -> None:
+    """Fill the cache, then show the kernel as many files as it wants to know.
+
+    With a small cache the bound is for fewer of them: what the kernel knows must be known here.
+    """
+    cache_size = 1024 * MIB if directories > 100 else 64 * MIB
+    folder = samba.share_path() / f"known-{directories}"
+    folder.mkdir()
+    data = [f"data-{number}" for number in range(cache_size // (16 * MIB) + 1)]
+    for name in data:
+        (folder / name).write_bytes(bytes(16 * MIB))
+    for number in range(directories):
+        inner = folder / f"directory-{number}"
+        inner.mkdir()
+        for index in range(PER_DIRECTORY):
+            os.close(os.open(inner / f"file-{index}", os.O_CREAT | os.O_WRONLY, 0o644))
+    mounted = mount_share("-o", f"cache_size={cache_size}")
+    for name in data:
+        assert len((mounted.path / folder.name / name).read_bytes()) == 16 * MIB
+    assert mounted.status()["cache"]["bytes"] > 0.9 * cache_size
+    seen = 0
+    for above, _, names in os.walk(mounted.path / folder.name):
+        seen += sum(os.lstat(f"{above}/{name}").st_nlink for name in names)
+    assert seen == directories * PER_DIRECTORY + len(data)
+    assert memory(mounted.pid, "VmHWM") <= cache_size + BEYOND_CACHE
+    shutil.rmtree(folder)
 
 
 def write(path: Path, number: int) -> None:
