@@ -20,6 +20,7 @@ from typing import Final
 from smbfs.auth.credential_sources import CredentialRequest, find_credentials
 from smbfs.auth.credentials import Credentials
 from smbfs.auth.guest import guest_permitted, guest_refused
+from smbfs.cli.cache_folder import prepare_cache_folder
 from smbfs.cli.errors import CommandError, ExitCode
 from smbfs.cli.mount_table import FILE_SYSTEM_TYPE, absolute_path, find_mount
 from smbfs.config.files import POLICY_PATH, ConfigFile, read_config_file, user_config_path
@@ -97,6 +98,8 @@ def prepare_mount(request: MountRequest, environment: Mapping[str, str]) -> Moun
         )
     check_fuse(options)
     mountpoint = check_mountpoint(request.mountpoint, nonempty=options.nonempty)
+    if options.cache_dir is not None:
+        prepare_cache_folder(options.cache_dir, mountpoint)
     if options.guest and not guest_permitted(options):
         raise guest_refused(str(unc), asked=True)
     credentials = find_credentials(_credential_request(unc, options, environment))

@@ -42,6 +42,7 @@ from smbfs.client.connect import open_share
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.errors import SecurityViolation
 from smbfs.fuse.mount import serve
+from smbfs.vfs.disk_cache import open_disk_cache
 from smbfs.vfs.filesystem import FileSystem, open_filesystem
 
 _ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -116,7 +117,10 @@ class _Session:
         self.audit.write(CredentialUsed(str(unc), credentials.qualified_name, credentials.source))
         async with (
             open_share(unc, options, credentials, make_authenticator) as tree,
-            open_filesystem(tree, options, unc.path) as filesystem,
+            open_disk_cache(
+                options.cache_dir, _identity(tree), limit=options.disk_cache_size
+            ) as disk,
+            open_filesystem(tree, options, unc.path, disk=disk) as filesystem,
         ):
             try:
                 await self._serve_kernel(tree, filesystem, stop)
@@ -180,6 +184,13 @@ class _Session:
         self.audit.write(Disconnected(unc, str(failure)))
 
 
+def _identity(tree: TreeConnect) -> str:
+    """Return what tells the share, and who sees it, from every other."""
+    status = tree.connection_status()
+    parts = (status.server_guid, status.server_name, str(status.port), tree.share_name, status.user)
+    return "\n".join(parts)
+
+
 def _count(filesystem: FileSystem) -> FileSystemCounts:
     """Pick what ``status`` shows out of the file system's state."""
     state = filesystem.state
@@ -192,6 +203,7 @@ def _count(filesystem: FileSystem) -> FileSystemCounts:
         cache_bytes=state.blocks.size,
         cache_hits=state.blocks.hits,
         cache_misses=state.blocks.misses,
+        disk_bytes=state.disk.size if state.disk is not None else 0,
     )
 
 

@@ -39,6 +39,9 @@ class FileSystemCounts:
     cache_misses: int = 0
     """Blocks that had to be read."""
 
+    disk_bytes: int = 0
+    """Bytes of file data on disk."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountFacts:
@@ -91,7 +94,7 @@ def build_status(
             "limit": facts.cache_limit,
             "hits": counts.cache_hits,
             "misses": counts.cache_misses,
-            "disk_bytes": 0,
+            "disk_bytes": counts.disk_bytes,
         },
         "io": {
             "read_bytes": connection.read_bytes,

@@ -168,6 +168,9 @@ class MountOptions:
     cache_dir: Path | None = None
     """Directory of a cache on disk that outlives the mount."""
 
+    disk_cache_size: int = 10 * 1024 * MIB
+    """Most bytes of file data kept there, for each share and user."""
+
     rsize: int | None = None
     """Most bytes per READ; None: what the server offers."""
 

@@ -17,6 +17,7 @@ from smbfs.client.tree_connect import TreeConnect
 from smbfs.config.model import MountOptions
 from smbfs.vfs.attribute_verbs import AttributeVerbs
 from smbfs.vfs.directories import Directories
+from smbfs.vfs.disk_cache import DiskCache
 from smbfs.vfs.file_leases import FileLeases
 from smbfs.vfs.file_opening import FileOpening
 from smbfs.vfs.files import Files
@@ -61,7 +62,7 @@ class FileSystem:
 
 @asynccontextmanager
 async def open_filesystem(
-    tree: TreeConnect, options: MountOptions, root: str = ""
+    tree: TreeConnect, options: MountOptions, root: str = "", *, disk: DiskCache | None = None
 ) -> AsyncIterator[FileSystem]:
     """Serve a share, or the folder ``root`` (``a/b``) of it, for the length of the block.
 
@@ -70,7 +71,7 @@ async def open_filesystem(
     names: Names = PosixNames() if tree.posix else WindowsNames()
     share = Share(tree, names=names, root=tuple(part.encode() for part in root.split("/") if part))
     async with background_tasks() as nursery:
-        filesystem = FileSystem(MountState(share, options, nursery))
+        filesystem = FileSystem(MountState(share, options, nursery, disk))
         try:
             await _enter_root(filesystem.state)
             yield filesystem

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 from smbfs.client.open import Open
 from smbfs.vfs.direct_reader import DirectReader
+from smbfs.vfs.disk_cache import CachedFile
 from smbfs.vfs.handles import Handle, OpenFile
 from smbfs.vfs.inodes import Inode
 from smbfs.vfs.lease_policy import Version, WriteRule
 from smbfs.vfs.open_files_watch import OpenFilesWatch
 from smbfs.vfs.read_ahead import FileReader
-from smbfs.vfs.small_file import SmallFile
+from smbfs.vfs.small_file import SMALL_FILE_SIZE_MAX, SmallFile
 from smbfs.vfs.state import MountState
 from smbfs.vfs.write_gather import WriteGather
 from smbfs.vfs.written_files import written
@@ -73,7 +74,16 @@ class OpenedFiles:
             size=opened.end,
             nursery=state.nursery,
             believe_s=state.policy.block_timeout_s,
+            disk=self._on_disk(opened, file),
         )
+
+    def _on_disk(self, opened: OpenFile, file: Open | SmallFile) -> CachedFile | None:
+        """Return what is on disk of a file. Small ones come with the open."""
+        disk, file_id = self._state.disk, opened.inode.file_id
+        is_large = opened.end > SMALL_FILE_SIZE_MAX
+        if disk is None or not file_id or not is_large or not isinstance(file, Open):
+            return None
+        return CachedFile(disk, self._state.share, file, file_id, lambda: opened.version)
 
     def truncated(self, inode: Inode, number: int) -> None:
         """The open has cut the file to nothing."""

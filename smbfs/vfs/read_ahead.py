@@ -19,6 +19,7 @@ from smbfs.engine.leases import Lease
 from smbfs.errors import SmbfsError
 from smbfs.vfs.block_cache import Block, BlockCache
 from smbfs.vfs.courses import STEPS_AHEAD, Course, Courses
+from smbfs.vfs.disk_cache import CachedFile
 from smbfs.vfs.lease_policy import Version
 from smbfs.wire.message import Buffer
 
@@ -56,7 +57,7 @@ class Content(Protocol):
 class _Fetch:
     """Bytes under way. ``data`` is set when they arrived, ``error`` when they did not."""
 
-    __slots__ = ("arrived", "asked_s", "content_changes", "data", "error")
+    __slots__ = ("arrived", "asked_s", "content_changes", "data", "error", "is_from_disk")
 
     def __init__(self, content_changes: int) -> None:
         self.content_changes = content_changes
@@ -65,6 +66,7 @@ class _Fetch:
         self.arrived = trio.Event()
         self.data: memoryview | None = None
         self.error: SmbfsError | None = None
+        self.is_from_disk = False
 
     async def result(self) -> memoryview:
         """Return the bytes once they are here, or raise what went wrong."""
@@ -87,16 +89,19 @@ class FileReader:
         size: int,
         nursery: trio.Nursery,
         believe_s: float,
+        disk: CachedFile | None = None,
     ) -> None:
         """``size``: bytes of the file now, as far as we know.
 
         ``believe_s``: seconds for which a block may be served after it was read, without a lease.
+        ``disk``: where to look before the server is asked.
         """
         self._file = file
         self._cache = cache
         self._inode = inode
         self._nursery = nursery
         self._believe_s = believe_s
+        self._disk = disk
         self._block_size = cache.block_size
         self._courses = Courses(cache.block_size)
         self._blocks: dict[int, _Fetch] = {}  # under way
@@ -183,7 +188,7 @@ class FileReader:
         return fetch
 
     async def _fetch_block(self, index: int, fetch: _Fetch) -> None:
-        await self._fetch(fetch, index * self._block_size, self._block_size)
+        await self._fetch(fetch, index * self._block_size, self._block_size, block=index)
         if self._blocks.get(index) is fetch:
             del self._blocks[index]
         data, inode = fetch.data, self._inode
@@ -193,6 +198,8 @@ class FileReader:
             self._end_index = index
         if fetch.content_changes == inode.content_changes and not self._is_closed:
             self._cache.put(inode.number, index, Block(data, fetch.asked_s), inode.version)
+            if self._disk is not None and not fetch.is_from_disk:
+                self._disk.put(index, data)
 
     async def _block(self, index: int, needed: int) -> memoryview:
         """Return a block with ``needed`` bytes, or fewer when the file really ends there."""
@@ -236,9 +243,15 @@ class FileReader:
 
     # ------------------------------------------------------------- the server
 
-    async def _fetch(self, fetch: _Fetch, offset: int, length: int) -> None:
+    async def _fetch(
+        self, fetch: _Fetch, offset: int, length: int, *, block: int | None = None
+    ) -> None:
         try:
-            fetch.data = await self._read_whole(offset, length)
+            if self._disk is not None and block is not None:
+                fetch.data = await self._disk.get(block)
+            fetch.is_from_disk = fetch.data is not None
+            if fetch.data is None:
+                fetch.data = await self._read_whole(offset, length)
         except SmbfsError as error:
             fetch.error = error
         finally:

@@ -25,6 +25,7 @@ from smbfs.vfs.attributes import (
 )
 from smbfs.vfs.block_cache import BlockCache
 from smbfs.vfs.descriptions import Describer, Description
+from smbfs.vfs.disk_cache import DiskCache
 from smbfs.vfs.handles import HandleTable
 from smbfs.vfs.inodes import Inode, InodeTable
 from smbfs.vfs.kept_handles import KeptHandles
@@ -96,11 +97,18 @@ class NoKernelCache:
 class MountState:
     """The state of one mount; verbs change it, each in its own task."""
 
-    def __init__(self, share: Share, options: MountOptions, nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        share: Share,
+        options: MountOptions,
+        nursery: trio.Nursery,
+        disk: DiskCache | None = None,
+    ) -> None:
         """``nursery``: where reads ahead and gathered writes run."""
         self.share = share
         self.options = options
         self.nursery = nursery
+        self.disk = disk
         self.rules: AttributeRules = attribute_rules(options)
         self.policy: LeasePolicy = lease_policy(options, leases_granted=share.tree.grants_leases)
         fold = None if share.names.case_sensitive else folded

@@ -95,6 +95,8 @@ SETTING: dict[str, dict[str, object]] = {
     "noac": {"actimeo_s": 0.0},
     "cache_size=64M": {"cache_size": 64 * MIB},
     "cache_size=2GiB": {"cache_size": 2048 * MIB},
+    "cache_dir=/var/cache/smbfs": {"cache_dir": Path("/var/cache/smbfs")},
+    "disk_cache_size=20G": {"disk_cache_size": 20 * 1024 * MIB},
     "rsize=1048576": {"rsize": MIB},
     "wsize=64k": {"wsize": 65536},
     "nohandlecache": {"handle_cache": False},
@@ -134,7 +136,7 @@ x-systemd.automount x-systemd.requires=network-online.target X-mount.mkdir comme
 
 WARNED = [
     "nocase", "ignorecase", "hard", "multichannel", "max_channels=4", "compress", "fsc",
-    "cache_dir=/var/cache/smbfs", "quic_ca=/etc/ca.pem", "mapchars", "nomapchars",
+    "quic_ca=/etc/ca.pem", "mapchars", "nomapchars",
     "kdc_proxy=https://kdc.example/KdcProxy",
     "noforceuid", "cruid=1000", "srcaddr=10.0.0.1", "quic_pin=sha256:" + "AB:" * 31 + "AB",
 ]  # fmt: skip

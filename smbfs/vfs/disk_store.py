@@ -1,0 +1,215 @@
+"""Blocks of files on disk, in one SQLite file per share and user.
+
+SQLite's journal makes of a power cut what never happened or has happened whole. Every call blocks,
+and none may overlap another.
+
+INVARIANT: ``size`` is the sum of all blocks' lengths, at most ``limit`` after every call.
+INVARIANT: every block belongs to a file that is in the table, and is of the version there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+_FORMAT: Final = 1
+_PAGE_SIZE: Final = 65536
+"""SQLite's largest: a block is a chain of few pages."""
+
+_EVICTED_AT_ONCE: Final = 64
+
+_TABLES: Final = """
+CREATE TABLE files (
+    id INTEGER PRIMARY KEY, size INTEGER, change_time INTEGER, write_time INTEGER,
+    creation_time INTEGER, used INTEGER
+);
+CREATE INDEX by_use ON files (used);
+CREATE TABLE blocks (file INTEGER, position INTEGER, length INTEGER, data BLOB);
+CREATE UNIQUE INDEX by_position ON blocks (file, position);
+CREATE INDEX by_length ON blocks (length);
+"""
+
+_log = logging.getLogger(__name__)
+
+
+class FileVersion(NamedTuple):
+    """What must agree before a block is taken for what the server has. Times are FILETIMEs."""
+
+    size: int
+    change_time: int
+    write_time: int
+    creation_time: int
+
+
+class StoredBlock(NamedTuple):
+    """One block to keep."""
+
+    file_id: int
+    version: FileVersion
+    position: int
+    """Which block of the file it is."""
+    data: memoryview
+
+
+class DiskStore:
+    """The blocks of one share on disk."""
+
+    def __init__(self, path: Path, limit: int) -> None:
+        """Open or make the file. ``limit``: bytes of file contents in it.
+
+        Raises: OSError, sqlite3.Error if another mount uses it, or it can't be written.
+        """
+        self.limit = limit
+        self._path = path
+        self._database = _opened(path)
+        (size,) = self._database.execute("SELECT ifnull(sum(length), 0) FROM blocks").fetchone()
+        self.size: int = size
+        with self._transaction():
+            self._evict()
+
+    def get(self, file_id: int, version: FileVersion, position: int) -> bytes | None:
+        """Return a block of this version of a file."""
+        key = _signed(file_id)
+        found = self._database.execute(
+            "SELECT data FROM blocks JOIN files ON file = id WHERE file = ? AND position = ?"
+            " AND (size, change_time, write_time, creation_time) = (?, ?, ?, ?)",
+            (key, position, *version),
+        ).fetchone()
+        return None if found is None else found[0]
+
+    def put(self, blocks: Iterable[StoredBlock]) -> None:
+        """Keep blocks, all or none; those of files that were used least recently make room."""
+        with self._transaction():
+            for block in blocks:
+                self._put(block)
+            self._evict()
+
+    def _put(self, block: StoredBlock) -> None:
+        key, execute = _signed(block.file_id), self._database.execute
+        known = execute(
+            "SELECT size, change_time, write_time, creation_time FROM files WHERE id = ?", (key,)
+        ).fetchone()
+        if known is not None and known != block.version:
+            self._delete("file = ?", key)
+        execute(
+            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)",
+            (key, *block.version, time.time_ns()),
+        )
+        self._delete("file = ? AND position = ?", key, block.position)
+        execute(
+            "INSERT INTO blocks VALUES (?, ?, ?, ?)",
+            (key, block.position, len(block.data), block.data),
+        )
+        self.size += len(block.data)
+
+    def used(self, file_id: int) -> None:
+        """A file is used again: it shall stay longer."""
+        self._database.execute(
+            "UPDATE files SET used = ? WHERE id = ?", (time.time_ns(), _signed(file_id))
+        )
+
+    def _evict(self) -> None:
+        if self.size <= self.limit:
+            return
+        while self.size > self.limit:
+            oldest = self._database.execute(
+                "SELECT blocks.rowid FROM files JOIN blocks ON file = id"
+                " ORDER BY used, blocks.rowid LIMIT ?",
+                (_EVICTED_AT_ONCE,),
+            ).fetchall()
+            for (row,) in oldest:
+                if self.size > self.limit:
+                    self._delete("rowid = ?", row)
+        self._database.execute("DELETE FROM files WHERE id NOT IN (SELECT file FROM blocks)")
+
+    def _delete(self, which: str, *values: int) -> None:
+        rows = self._database.execute(
+            f"DELETE FROM blocks WHERE {which} RETURNING length",
+            values,
+        ).fetchall()
+        self.size -= sum(length for (length,) in rows)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        before = self.size
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self.size = before
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._database.close()
+
+    def discard(self) -> None:
+        """It is broken: the next mount shall begin anew."""
+        _remove(self._path)
+
+    def check_invariants(self) -> None:
+        """Raise ``AssertionError`` when the books are wrong. Called by tests."""
+        lengths = self._database.execute("SELECT length, length(data) FROM blocks").fetchall()
+        assert all(told == real for told, real in lengths)
+        assert self.size == sum(told for told, _ in lengths) <= self.limit
+        strays = "SELECT count(*) FROM blocks WHERE file NOT IN (SELECT id FROM files)"
+        assert self._database.execute(strays).fetchone() == (0,)
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """Open the file, as a new one if it is not ours or broken."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    try:
+        return _connected(path)
+    except sqlite3.OperationalError:
+        raise  # In use, or not to be written.
+    except sqlite3.DatabaseError as error:
+        _log.warning("the cache in %s is broken (%s): beginning anew", path, error)
+    _remove(path)
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    return _connected(path)
+
+
+def _remove(path: Path) -> None:
+    for each in (path, *(path.with_name(path.name + tail) for tail in ("-wal", "-shm"))):
+        each.unlink(missing_ok=True)
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        for setting in (
+            f"page_size = {_PAGE_SIZE}",
+            "locking_mode = EXCLUSIVE",
+            "journal_mode = WAL",
+            "synchronous = NORMAL",
+        ):
+            database.execute(f"PRAGMA {setting}").fetchall()
+        (found,) = database.execute("PRAGMA user_version").fetchone()
+        if found != _FORMAT:
+            database.execute("BEGIN IMMEDIATE")
+            for (name,) in database.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table'"
+            ).fetchall():
+                database.execute(f'DROP TABLE "{name}"')
+            for statement in filter(str.strip, _TABLES.split(";")):
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version = {_FORMAT}")
+            database.execute("COMMIT")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _signed(number: int) -> int:
+    """Return a 64-bit number as SQLite can hold it."""
+    return number - (1 << 64) if number >= 1 << 63 else number
