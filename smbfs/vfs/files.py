@@ -74,7 +74,8 @@ class Files:
         is_remembered = isinstance(handle.file, SmallFile) and handle.file.is_remembered
         lease = handle.file.lease
         is_leased = lease is not None
-        is_current = is_remembered or (lease is not None and lease.may_read)
+        is_told = lease is not None and lease.may_read
+        is_current = is_remembered or is_told or state.policy.is_loose
         if not opened.handles and not is_current:
             # Nobody would have told of a change in the instant after the version was seen.
             state.blocks.discard_inode(opened.inode.number)

@@ -7,6 +7,7 @@ but not for ever: what programs change on the server itself breaks no lease.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -66,6 +67,9 @@ class LeasePolicy:
     """Whether to ask for leases."""
     lease_directories: bool = False
     """Whether the server grants leases on directories: then nothing is believed without one."""
+    is_loose: bool = False
+    """Whether contents are believed, and written behind, without a lease, too: the user says that
+    nobody else changes these files."""
     keep_handles: bool = False
     """Whether a handle may outlive its last close, where a lease allows it."""
 
@@ -86,7 +90,7 @@ class LeasePolicy:
 
     @property
     def _unleased_s(self) -> float:
-        return 0.0 if self.lease_directories else self.timeout_s
+        return 0.0 if self.lease_directories and not self.is_loose else self.timeout_s
 
     @property
     def leased_s(self) -> float:
@@ -111,8 +115,8 @@ class LeasePolicy:
 
     @property
     def block_timeout_s(self) -> float:
-        """Seconds for which a block that was read ahead may be handed out."""
-        return max(self.timeout_s, 1.0)
+        """Seconds for which a block may be handed out that no lease vouches for."""
+        return math.inf if self.is_loose else max(self.timeout_s, 1.0)
 
     def write_rule(self, *, is_ours: bool) -> WriteRule:
         """Return how patient writes to a file may be.
@@ -121,7 +125,7 @@ class LeasePolicy:
         """
         if not self.use_page_cache:
             return WRITE_THROUGH
-        return WRITE_BEHIND if is_ours else GATHER
+        return WRITE_BEHIND if is_ours or self.is_loose else GATHER
 
     def may_keep_pages(self, before: Version | None, now: Version) -> bool:
         """Whether an open may use the pages that the kernel has from an earlier one."""
@@ -140,5 +144,6 @@ def lease_policy(options: MountOptions, *, leases_granted: bool = False) -> Leas
         use_page_cache=True,
         use_leases=options.leases,
         lease_directories=options.leases and leases_granted and options.actimeo_s > 0,
+        is_loose=options.cache == "loose",
         keep_handles=options.handle_cache,
     )

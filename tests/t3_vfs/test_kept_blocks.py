@@ -97,6 +97,17 @@ async def test_without_a_lease_nothing_is_kept_after_the_close(
         assert await reads_of(bed, OTHER) == 3
 
 
+async def test_a_loose_cache_keeps_them_without_a_lease(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with leased_bed(LARGE, leases=False, cache="loose") as bed:
+        assert await reads_of(bed, LARGE) == 3
+        await trio.sleep(100)
+        assert await reads_of(bed, LARGE) == 0
+        bed.server.change(OTHER)
+        assert await reads_of(bed, OTHER) == 3
+
+
 async def test_what_arrives_after_the_close_is_not_kept(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

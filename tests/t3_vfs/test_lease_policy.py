@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 from smbfs.config.model import MountOptions
-from smbfs.vfs.lease_policy import Version, lease_policy
+from smbfs.vfs.lease_policy import (
+    GATHER,
+    WRITE_BEHIND,
+    WRITE_THROUGH,
+    Version,
+    lease_policy,
+)
 
 
 def test_actimeo_is_how_long_names_and_attributes_are_believed() -> None:
@@ -25,3 +33,17 @@ def test_pages_are_kept_only_of_the_same_version() -> None:
     assert not policy.may_keep_pages(None, Version(1, 2, 0))
     assert not policy.may_keep_pages(Version(1, 2, 0), Version(2, 2, 0))
     assert not policy.may_keep_pages(Version(1, 2, 0), Version(1, 3, 0))
+
+
+def test_a_loose_cache_needs_no_lease() -> None:
+    policy = lease_policy(MountOptions(cache="loose"), leases_granted=True)
+    assert policy.block_timeout_s == math.inf
+    assert policy.write_rule(is_ours=False) == WRITE_BEHIND
+    assert policy.attribute_timeout_s == 1.0
+
+
+def test_writes_are_as_patient_as_nobody_can_look() -> None:
+    policy = lease_policy(MountOptions())
+    assert policy.write_rule(is_ours=True) == WRITE_BEHIND
+    assert policy.write_rule(is_ours=False) == GATHER
+    assert lease_policy(MountOptions(cache="none")).write_rule(is_ours=True) == WRITE_THROUGH
