@@ -177,6 +177,20 @@ class KnownDirectories:
         known.is_told = known.is_told or is_leased
         known.until_s = now_s + (self._leased_s if is_leased else self.unleased_s)
 
+    def watched(self, directory: int, handle: Open) -> bool:
+        """From now on it is told what changes in a directory that was listed.
+
+        Return whether the handle is kept, whose lease stands for that: what is listed by it is as
+        good as leased.
+        """
+        known = self.of(directory)
+        if known.reading is not None or known.handle is not None or not known.until_s:
+            return False
+        self._tick += 1
+        known.armed = self._tick
+        known.lease, known.handle, known.is_watched = handle.lease, handle, True
+        return True
+
     def add(self, directory: int, reading: Reading, listed: list[Listed]) -> bool:
         """Take note of entries; return whether it is worth going on."""
         known = self._reading(directory, reading)
@@ -268,6 +282,7 @@ class KnownDirectories:
     def _lose(self, directory: int, known: KnownDirectory) -> None:
         is_told, known.is_told = known.is_told, False
         known.lease = known.reading = None
+        known.is_watched = False
         known.clear()
         known.give_back()
         if is_told:

@@ -66,6 +66,8 @@ class KnownDirectory:
     """The lease under which the entries were listed, as long as it was not broken."""
     handle: Open | None = None
     """The directory, kept open for its lease."""
+    is_watched: bool = False
+    """Whether the lease stands for being told, a moment later, what has changed."""
     armed: int = 0
     """The tick at which the lease was granted: what was asked before may be older."""
     touched: int = 0

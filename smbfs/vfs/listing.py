@@ -150,7 +150,9 @@ class Listing:
             is_whole=is_whole,
             tells_absence=is_whole and self._is_faithful,
         )
-        self._is_kept = known is not None
+        self._is_kept = known is not None or (
+            is_whole and state.watches.begin(self._inode, self._directory)
+        )
         told = self._told
         if known is not None and told is not None and known.touched <= reading.began:
             state.shown.told(self._inode, Description(told), asked=known.armed)

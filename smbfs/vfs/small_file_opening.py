@@ -97,7 +97,7 @@ class SmallFileOpening:
         if parent is None or inode.links:
             return None
         known, version = state.directories.of(parent.number), inode.version
-        if version is None or not known.left_s(now_s):
+        if version is None or known.is_watched or not known.left_s(now_s):
             return None
         state.blocks.believe(inode.number, version)
         block = state.blocks.whole(inode.number)

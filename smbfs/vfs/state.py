@@ -25,6 +25,7 @@ from smbfs.vfs.attributes import (
 )
 from smbfs.vfs.block_cache import BlockCache
 from smbfs.vfs.descriptions import Describer, Description
+from smbfs.vfs.directory_watches import DirectoryWatches
 from smbfs.vfs.disk_cache import DiskCache
 from smbfs.vfs.handles import HandleTable
 from smbfs.vfs.inodes import Inode, InodeTable
@@ -131,6 +132,7 @@ class MountState:
         self._charged = 0
         self.kernel: KernelCache = NoKernelCache()
         self.rename_gate = RenameGate()
+        self.watches = DirectoryWatches(self)
 
     # ------------------------------------------------------------- paths
 
