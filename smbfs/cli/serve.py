@@ -39,6 +39,7 @@ from smbfs.cli.status_report import (
     describe_protection,
 )
 from smbfs.client.connect import open_share
+from smbfs.client.share_status import connection_status
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.errors import SecurityViolation
 from smbfs.fuse.mount import serve
@@ -154,10 +155,10 @@ class _Session:
             cache_limit=self.plan.options.cache_size,
             log=str(self.place.log or ""),
         )
-        return lambda: build_status(facts, tree.connection_status(), _count(filesystem))
+        return lambda: build_status(facts, connection_status(tree), _count(filesystem))
 
     def _ready(self, tree: TreeConnect) -> None:
-        status = tree.connection_status()
+        status = connection_status(tree)
         mounted = find_mount(self.plan.mountpoint)
         if mounted is not None:
             self.guard.watch(mounted.device)
@@ -186,7 +187,7 @@ class _Session:
 
 def _identity(tree: TreeConnect) -> str:
     """Return what tells the share, and who sees it, from every other."""
-    status = tree.connection_status()
+    status = connection_status(tree)
     parts = (status.server_guid, status.server_name, str(status.port), tree.share_name, status.user)
     return "\n".join(parts)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from smbfs.client.answers import SUCCESS, answer
 from smbfs.client.connection import Connection
 from smbfs.client.open import READ_STATUSES, Open, listed
-from smbfs.client.status import ConnectionStatus, Identity
+from smbfs.client.status import Identity
 from smbfs.engine.exchange import Exchange, Response, exchange_of
 from smbfs.engine.leases import Lease, LeaseTable
 from smbfs.engine.negotiate import SINGLE_CREDIT_SIZE, Negotiated
@@ -82,57 +82,29 @@ class TreeConnect:
     @property
     def max_read_size(self) -> int:
         """Bytes that one READ may ask for now."""
-        return self._limit(self.rsize, self._negotiated.max_read_size)
+        return self._limit(self.rsize, self.negotiated.max_read_size)
 
     @property
     def max_write_size(self) -> int:
         """Bytes that one WRITE may carry now."""
-        return self._limit(self.wsize, self._negotiated.max_write_size)
+        return self._limit(self.wsize, self.negotiated.max_write_size)
 
     @property
     def max_transact_size(self) -> int:
         """Bytes that the answer to a listing, query or ioctl may have."""
-        return self._limit(TRANSACT_SIZE, self._negotiated.max_transact_size)
+        return self._limit(TRANSACT_SIZE, self.negotiated.max_transact_size)
 
     def _limit(self, wanted: int, server: int) -> int:
-        if not self._negotiated.supports_multi_credit:
+        if not self.negotiated.supports_multi_credit:
             return min(wanted, server, SINGLE_CREDIT_SIZE)
         return min(wanted, server, self.connection.engine.payload_limit)
 
     @property
-    def _negotiated(self) -> Negotiated:
+    def negotiated(self) -> Negotiated:
+        """What was agreed upon with the server."""
         negotiated = self.connection.engine.negotiated
         assert negotiated is not None
         return negotiated
-
-    def connection_status(self) -> ConnectionStatus:
-        """Return a picture of the connection that this share lives on."""
-        connection, negotiated = self.connection, self._negotiated
-        counters = connection.counters
-        address, port = connection.stream.peer
-        sealed = self.session.encrypt_data or self.encrypt_data
-        return ConnectionStatus(
-            state="connected" if connection.is_alive else "offline",
-            transport="tcp",
-            server_name=self.identity.server_name,
-            address=address,
-            port=port,
-            server_guid=str(negotiated.server_guid),
-            dialect=negotiated.dialect.label,
-            signing_required=self.session.signing_required,
-            signing_algorithm=negotiated.signing_algorithm.label,
-            encryption=negotiated.cipher.label if sealed and negotiated.cipher else None,
-            user=self.identity.user,
-            auth=self.identity.auth,
-            credits=connection.engine.credits,
-            requests=counters.requests,
-            round_trips=dict(counters.round_trips),
-            read_bytes=counters.read_bytes,
-            written_bytes=counters.written_bytes,
-            breaks=counters.breaks,
-            reconnects=0,
-            errors=dict(counters.errors),
-        )
 
     async def create(
         self,
@@ -288,7 +260,7 @@ class TreeConnect:
     @property
     def grants_leases(self) -> bool:
         """Whether the server knows leases of the kind that we ask for."""
-        return self._negotiated.grants_leases
+        return self.negotiated.grants_leases
 
     def _broken(self, lease: Lease, must_acknowledge: bool) -> None:
         """Let go of what was taken back, then say so; closing the last open says it, too."""

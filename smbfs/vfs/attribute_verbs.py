@@ -142,7 +142,7 @@ class AttributeVerbs:
         opened = state.handles.opened(inode)
         if opened is not None:
             await opened.settle()
-        state.kept.close(inode)
+        await state.kept.let_go(inode)
         state.changed(inode)
         if wanted.mode is not None or wanted.uid is not None or wanted.gid is not None:
             state.forget_content(inode)  # The server may let us read it no more.

@@ -8,6 +8,7 @@ from smbfs.client.open import Open
 from smbfs.engine.leases import LEASE_KEY_SIZE, Lease
 from smbfs.vfs.handles import Handle
 from smbfs.vfs.inodes import Inode
+from smbfs.vfs.known_directory import lease_key
 from smbfs.vfs.share import LeaseKeys
 from smbfs.vfs.state import MountState
 from smbfs.vfs.write_gather import WriteGather
@@ -36,7 +37,9 @@ class FileLeases:
 
     def parent_key(self, directory: Inode | None) -> bytes | None:
         """Return the key of the lease on a directory, which a change of ours shall not break."""
-        return None if directory is None else self._state.directories.lease_key(directory.number)
+        if directory is None:
+            return None
+        return lease_key(self._state.directories.of(directory.number))
 
     def keys(self, directory: Inode | None, inode: Inode | None) -> LeaseKeys | None:
         """Return the keys for an open that changes what is in a directory, None if it needs none.

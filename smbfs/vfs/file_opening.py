@@ -43,7 +43,7 @@ class FileOpening:
         if opened is not None:
             await opened.settle()
         elif writes(flags):
-            state.kept.close(inode)
+            await state.kept.let_go(inode)
         else:
             if self._small_files.is_small(inode):
                 self._ahead.opened(inode)
@@ -125,7 +125,7 @@ class FileOpening:
         parent = state.inodes.get(parent_number)
         before = state.inodes.child(parent, name)
         if before is not None:
-            state.kept.close(before)
+            await state.kept.let_go(before)
         disposition = _disposition(flags)
         key = self._leases.key_for(before)
         with state.directories.changing(parent.number, name) as change:

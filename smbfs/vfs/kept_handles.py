@@ -78,6 +78,7 @@ class KeptHandles:
         self._on_closed = on_closed
         self._kept: OrderedDict[int, Kept] = OrderedDict()
         self._expected: dict[int, Expected] = {}
+        self._pauses = 0
         self._expires = False
 
     def __len__(self) -> int:
@@ -104,6 +105,31 @@ class KeptHandles:
         expected = self._expected.get(inode.number)
         if expected is not None:
             await expected.is_over.wait()
+
+    async def let_go(self, inode: Inode) -> None:
+        """Return when the server has been told to close what is kept, or expected, of a file."""
+        self.close(inode)
+        await self.arrived(inode)
+
+    async def let_go_of_all(self) -> None:
+        """Return when the server has been told to close everything that is kept or expected."""
+        self.close_all()
+        for expected in list(self._expected.values()):
+            await expected.is_over.wait()
+
+    @contextmanager
+    def expecting_nothing(self) -> Iterator[None]:
+        """Let nothing be opened ahead during the block: it could be in the way."""
+        self._pauses += 1
+        try:
+            yield
+        finally:
+            self._pauses -= 1
+
+    @property
+    def may_expect(self) -> bool:
+        """Whether handles may be opened that nobody has asked for yet."""
+        return not self._pauses
 
     def keep(self, kept: Kept) -> None:
         """Keep a handle, in place of another one of the same file."""

@@ -24,7 +24,14 @@ from smbfs.client.open import Open
 from smbfs.engine.leases import Lease
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.directory_stream import Listed
-from smbfs.vfs.known_directory import ENTRIES_MAX, IN_FLIGHT, Fold, KnownDirectory, Reading
+from smbfs.vfs.known_directory import (
+    ENTRIES_MAX,
+    IN_FLIGHT,
+    Fold,
+    KnownDirectory,
+    Reading,
+    lease_key,
+)
 
 QUESTIONS_BEFORE_LISTING: Final = 6
 """Questions about one directory, within the time that answers are believed, that are one by one."""
@@ -91,13 +98,6 @@ class KnownDirectories:
         self._known.move_to_end(directory)
         return known
 
-    def lease_key(self, directory: int) -> bytes | None:
-        """Return the key of the lease on a directory: our own changes shall not break that."""
-        known = self.of(directory)
-        if known.lease is not None and known.lease.may_read:
-            return known.lease.key
-        return known.reading.lease_key if known.reading is not None else None
-
     # ------------------------------------------------------------- questions and changes
 
     def asking(self) -> int:
@@ -159,7 +159,7 @@ class KnownDirectories:
         handle = None
         if known.is_leased:
             handle, known.handle = known.handle, None
-        key = self.lease_key(directory) if new_key is not None else None
+        key = lease_key(known) if new_key is not None else None
         known.clear()
         known.reading = Reading(key or new_key, self._tick, handle, known.is_told)
         return known.reading

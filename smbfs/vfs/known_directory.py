@@ -221,3 +221,10 @@ class KnownDirectory:
     def key(self, name: bytes) -> bytes:
         """Return what is the same for all spellings of a name."""
         return name if self.fold is None else self.fold(name)
+
+
+def lease_key(known: KnownDirectory) -> bytes | None:
+    """Return the key of the lease on a directory: our own changes shall not break that."""
+    if known.lease is not None and known.lease.may_read:
+        return known.lease.key
+    return known.reading.lease_key if known.reading is not None else None

@@ -126,9 +126,9 @@ class Namespace:
         parent = state.inodes.get(parent_number)
         found = state.inodes.find(parent, name)
         inode = found[0] if found is not None else None
-        opened = state.handles.opened(inode) if inode is not None else None
         if inode is not None:
-            state.kept.close(inode)
+            await state.kept.let_go(inode)
+        opened = state.handles.opened(inode) if inode is not None else None
         # A link to a directory may be a directory to the server.
         is_file = inode is not None and inode.file_type == S_IFREG
         kind = CreateOptions.NON_DIRECTORY_FILE if is_file else None
@@ -161,7 +161,7 @@ class Namespace:
         opened = state.handles.opened(inode)
         if opened is not None:
             await opened.settle()
-        state.kept.close(inode)
+        await state.kept.let_go(inode)
         reparse = await reparse_point_of(state, inode)
         new_path = state.path_in(parent, name)
         keys = self._leases.keys(parent, inode)

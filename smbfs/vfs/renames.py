@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from stat import S_IFDIR
-from typing import Final
+from typing import Final, NamedTuple
 
 from smbfs.errors import ServerStatusError, SmbfsError
 from smbfs.vfs import changes
@@ -38,6 +38,14 @@ _TARGET_IN_THE_WAY: Final = frozenset(
 _log = logging.getLogger(__name__)
 
 
+class _Place(NamedTuple):
+    """A name, and what is known to be there."""
+
+    parent: Inode
+    name: bytes
+    inode: Inode | None
+
+
 class Renames:
     """The verb ``rename``. May raise ServerStatusError, Refused, InvalidName."""
 
@@ -59,50 +67,56 @@ class Renames:
         parent = state.inodes.get(parent_number)
         new_parent = state.inodes.get(new_parent_number)
         found = state.inodes.find(parent, name)
-        target = state.inodes.child(new_parent, new_name)
-        reparse = await reparse_point_of(state, found[0]) if found is not None else None
-        moving = found[0] if found is not None else None
-        self._close_kept(moving, target)
+        old = _Place(parent, name, found[0] if found is not None else None)
+        new = _Place(new_parent, new_name, state.inodes.child(new_parent, new_name))
+        with state.kept.expecting_nothing():
+            await self._let_go(old.inode, new.inode)
+            await self._rename(old, new, flags)
+
+    async def _rename(self, old: _Place, new: _Place, flags: int) -> None:
+        state = self._state
+        moving, target = old.inode, new.inode
+        reparse = await reparse_point_of(state, moving) if moving is not None else None
         replaced = state.handles.opened(target) if target is not None else None
         if replaced is not None:
             await replaced.have_opened()
-        keys = self._leases.keys(parent, moving)
+        keys = self._leases.keys(old.parent, moving)
         with (
             state.rename_gate.renaming(),
-            state.directories.changing(parent.number, name) as left,
-            state.directories.changing(new_parent.number, new_name) as arrived,
+            state.directories.changing(old.parent.number, old.name) as left,
+            state.directories.changing(new.parent.number, new.name) as arrived,
         ):
-            old_path = state.path_in(parent, name)
-            new_path = state.path_in(new_parent, new_name)
+            old_path = state.path_in(old.parent, old.name)
+            new_path = state.path_in(new.parent, new.name)
             if flags & RENAME_NOREPLACE:
                 stat = await changes.rename(
                     state.share, old_path, new_path, replace=False, keys=keys
                 )
             else:
                 stat = await self._replace(old_path, new_path, target, keys)
-            moved = state.inodes.move(parent, name, new_parent, new_name)
+            moved = state.inodes.move(old.parent, old.name, new.parent, new.name)
             left.is_gone = True
             await repair_reparse_point(state, new_path, reparse)
             if stat is not None and reparse is None and not state.describer.is_open_question(stat):
                 arrived.description = Description(stat)
-        for inode in (parent, new_parent, moved, target):
+        for inode in (old.parent, new.parent, moved, target):
             if inode is not None:
-                state.changed(inode, told=(new_parent, new_name))
+                state.changed(inode, told=(new.parent, new.name))
 
-    def _close_kept(self, moving: Inode | None, target: Inode | None) -> None:
+    async def _let_go(self, moving: Inode | None, target: Inode | None) -> None:
         """Let no handle that nobody uses be in the way."""
         state = self._state
         if moving is None or moving.file_type == S_IFDIR:
             # Servers don't move a directory in which something is open.
-            state.kept.close_all()
+            await state.kept.let_go_of_all()
             find = state.inodes.numbers.get
             state.directories.forget_where(
                 lambda number: moving is None or is_at_or_above(moving, find(number))
             )
             return
-        state.kept.close(moving)
+        await state.kept.let_go(moving)
         if target is not None:
-            state.kept.close(target)
+            await state.kept.let_go(target)
 
     async def _replace(
         self, old_path: str, new_path: str, target: Inode | None, keys: LeaseKeys | None

@@ -46,7 +46,8 @@ class SmallFilesAhead:
     def _is_wanted(self) -> bool:
         """Whether the server lets us keep what nobody has asked for yet."""
         policy = self._state.policy
-        return self._leases.are_wanted and policy.keep_handles and policy.use_page_cache
+        is_allowed = self._leases.are_wanted and policy.keep_handles and policy.use_page_cache
+        return is_allowed and self._state.kept.may_expect
 
     def opened(self, inode: Inode) -> None:
         """A small file is opened for reading: read those that follow."""
@@ -95,7 +96,7 @@ class SmallFilesAhead:
 
     async def _fetch(self, inode: Inode, key: bytes) -> None:
         state = self._state
-        if state.kept.has(inode):
+        if state.kept.has(inode) or not state.kept.may_expect:
             return
         with state.kept.expecting(inode, key) as expected:
             try:

@@ -103,7 +103,7 @@ class ExtendedAttributes:
     async def _write(self, number: int, attribute: ExtendedAttribute) -> None:
         state = self._state
         inode = state.inodes.get(number)
-        state.kept.close(inode)
+        await state.kept.let_go(inode)
         await state.at(
             inode,
             lambda path: changes.set_extended_attribute(state.share, path, attribute),

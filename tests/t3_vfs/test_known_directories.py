@@ -17,7 +17,7 @@ from smbfs.vfs.known_directories import (
     QUESTIONS_BEFORE_LISTING,
     KnownDirectories,
 )
-from smbfs.vfs.known_directory import ENTRIES_MAX, Answer, Fold, KnownDirectory, Reading
+from smbfs.vfs.known_directory import ENTRIES_MAX, Answer, Fold, KnownDirectory, Reading, lease_key
 from smbfs.wire.lease import LeaseResponseV2, LeaseState
 from smbfs.wire.oplock_break import LeaseBreakNotification
 from tests.t3_vfs.file_stats import told
@@ -178,7 +178,7 @@ def test_under_a_lease_everything_is_known() -> None:
     assert bed.known.listing(10.0) == [Listed(b"here", HERE)]
     assert bed.known.believed_s(b"here", HERE, 10.0) == 20.0
     assert bed.known.believed_s(b"here", description(1), 10.0) == 0.0  # Told by somebody else.
-    assert bed.all.lease_key(DIRECTORY) == KEY
+    assert lease_key(bed.all.of(DIRECTORY)) == KEY
     assert bed.all.leased == 1
     assert handle.is_open
 
