@@ -70,8 +70,8 @@ class TreeConnect:
         self.posix = False
         """SMB 3.1.1 POSIX extensions work on this share; set once a CREATE has proved it."""
         self.identity = Identity("", "", "")
-        self.on_break: Callable[[Lease], bool] = lambda _lease: False
-        """Called when a lease was broken, before that is acknowledged. It must not raise.
+        self.on_break: Callable[[Lease, bool], bool] = lambda _lease, _must_acknowledge: False
+        """Called when a lease was broken, and whether to acknowledge that. It must not raise.
 
         It returns whether it takes care of :meth:`acknowledge`, once our data is there.
         """
@@ -264,7 +264,7 @@ class TreeConnect:
 
     def _broken(self, lease: Lease, must_acknowledge: bool) -> None:
         """Let go of what was taken back, then say so; closing the last open says it, too."""
-        is_taken_care_of = self.on_break(lease)
+        is_taken_care_of = self.on_break(lease, must_acknowledge)
         if must_acknowledge and not is_taken_care_of:
             self.acknowledge(lease)
 

@@ -185,7 +185,8 @@ class AttributeVerbs:
     async def _describe(self, inode: Inode, opened: OpenFile | None) -> Description:
         state = self._state
         if opened is not None and opened.handles:
-            return Description(await state.share.stat_open(await opened.handles[0].server_file()))
+            file = await opened.best_handle().server_file()
+            return Description(await state.share.stat_open(file))
         return await state.at(inode, state.describer.describe)
 
     # ------------------------------------------------------------- one attribute each
@@ -206,6 +207,7 @@ class AttributeVerbs:
             )
         if opened is not None:
             opened.end = opened.server_end = size
+            opened.content = None
         return stat
 
     async def _set_times(

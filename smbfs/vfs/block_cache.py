@@ -60,6 +60,8 @@ class _File:
 
     version: Version | None
     indexes: set[int] = field(default_factory=set)
+    short: int | None = None
+    """The index of the block in which it ends, if that is here."""
 
 
 _Key = tuple[int, int]
@@ -83,16 +85,17 @@ class BlockCache:
         self._proven_size = 0
         self._files: dict[int, _File] = {}
 
+    @property
+    def room(self) -> int:
+        """Bytes that blocks may take now, all of them together."""
+        return max(0, self.limit - self.reserved)
+
     # ------------------------------------------------------------- reading
 
     def get(self, inode: int, index: int, *, not_before_s: float) -> Block | None:
         """Return the block when it arrived at ``not_before_s`` or later."""
         key = inode, index
-        slot = self._proven.get(key)
-        if slot is not None:
-            self._proven.move_to_end(key)
-        else:
-            slot = self._recent.get(key)
+        slot = self._slot(key)
         if slot is not None and slot.block.arrived_s < not_before_s:
             self.discard(inode, index)
             slot = None
@@ -100,7 +103,9 @@ class BlockCache:
             self.misses += 1
             return None
         self.hits += 1
-        if key in self._recent:
+        if key in self._proven:
+            self._proven.move_to_end(key)
+        else:
             self._used_recent(key, slot)
         return slot.block
 
@@ -130,17 +135,13 @@ class BlockCache:
         if slot is not None:
             slot.was_passed = True
 
-    def whole(self, inode: int) -> Block | None:
-        """Return the block of a file of which the first one is all that is here."""
+    def whole(self, inode: int, version: Version) -> Block | None:
+        """Return all of a small file of this version; who uses it is not counted."""
         file = self._files.get(inode)
-        if file is None or file.indexes != {0}:
+        slot = self._slot((inode, 0))
+        if file is None or slot is None or file.version != version:
             return None
-        return self.get(inode, 0, not_before_s=0.0)
-
-    def has_whole(self, inode: int, version: Version) -> bool:
-        """Whether :meth:`whole` would find a file of this version."""
-        file = self._files.get(inode)
-        return file is not None and file.version == version and file.indexes == {0}
+        return slot.block if len(slot.block.data) == version.size else None
 
     # ------------------------------------------------------------- what is here
 
@@ -161,6 +162,8 @@ class BlockCache:
         if file is None:
             file = self._files[inode] = _File(version)
         file.indexes.add(index)
+        if len(block.data) < self.block_size:
+            file.short = index
         self._recent[inode, index] = slot
         self.size += slot.size
         self._make_room()
@@ -186,6 +189,8 @@ class BlockCache:
         self.size -= slot.size
         file = self._files[inode]
         file.indexes.discard(index)
+        if file.short == index:
+            file.short = None
         if not file.indexes:
             del self._files[inode]
 
@@ -195,12 +200,17 @@ class BlockCache:
         That in which the file ended before them is forgotten, too: it has become longer.
         """
         file = self._files.get(inode)
+        if file is None:
+            return
         first, last = start // self.block_size, max(start, end - 1) // self.block_size
-        for index in tuple(file.indexes) if file is not None else ():
-            slot = self._slot((inode, index))
-            is_short = slot is not None and len(slot.block.data) < self.block_size
-            if first <= index <= last or (index < first and is_short):
-                self.discard(inode, index)
+        if file.short is not None and file.short < first:
+            self.discard(inode, file.short)
+        if last - first < len(file.indexes):
+            changed = [index for index in range(first, last + 1) if index in file.indexes]
+        else:
+            changed = [index for index in file.indexes if first <= index <= last]
+        for index in changed:
+            self.discard(inode, index)
 
     def discard_inode(self, inode: int) -> None:
         """Forget everything of one file."""

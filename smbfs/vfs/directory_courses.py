@@ -17,6 +17,9 @@ RUN_MIN: Final = 3
 AHEAD: Final = 16
 """Names that are told ahead of a program."""
 
+NUMBERED_MAX: Final = 4096
+"""Names up to which it pays to sort by number, which takes long."""
+
 LEFT_OUT_MAX: Final = 4
 """Names that may be left out between two of them."""
 
@@ -44,10 +47,10 @@ class _Order:
             is_next = 0 < place - self.last <= 1 + LEFT_OUT_MAX
             self.run = self.run + 1 if is_next and self.run else 1
         self.last = place
+        if self.run == 1:
+            self.told = place  # It may begin anew.
 
     def next_names(self) -> list[bytes]:
-        if self.run == 1:
-            self.told = self.last  # It may begin anew.
         if self.run < RUN_MIN or self.told - self.last > AHEAD // 2:
             return []
         first = max(self.told, self.last) + 1
@@ -63,9 +66,11 @@ class DirectoryCourse:
         """``names``: as they are listed. ``built_s``: when, on the caller's clock."""
         self.built_s = built_s
         listed = list(names)
+        orders = [listed, sorted(listed)]
+        if len(listed) <= NUMBERED_MAX:
+            orders.append(sorted(listed, key=_with_numbers))
         self._orders = [
-            _Order(each, {name: place for place, name in enumerate(each)})
-            for each in (listed, sorted(listed), sorted(listed, key=_with_numbers))
+            _Order(each, {name: place for place, name in enumerate(each)}) for each in orders
         ]
 
     def knows(self, name: bytes) -> bool:

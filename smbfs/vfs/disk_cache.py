@@ -23,18 +23,14 @@ from smbfs.client.background import background_tasks
 from smbfs.client.open import Open
 from smbfs.errors import SmbfsError
 from smbfs.vfs.disk_store import DiskStore, FileVersion, StoredBlock
-from smbfs.vfs.lease_policy import Version
+from smbfs.vfs.lease_policy import Version, is_young
 from smbfs.vfs.share import Share
-from smbfs.wire.filetime import ns_to_filetime
 
 PENDING_MAX: Final = 32 * 1024 * 1024
 """Bytes that wait for the disk; what comes beyond that is not kept."""
 
 BATCH_MAX: Final = 16
 """Blocks that are written together."""
-
-FRESH_S: Final = 5.0
-"""Seconds after a change in which another one may get the same time: not kept until then."""
 
 CLOSE_S: Final = 5.0
 """Seconds for writing what waits when the mount ends."""
@@ -149,8 +145,8 @@ class CachedFile:
         version, told = self._trusted(), self._told
         if version is None or told is None or self._asked_for != version:
             return
-        age_s = (ns_to_filetime(time.time_ns()) - max(told.change_time, told.write_time)) / 1e7
-        if age_s > FRESH_S:
+        last = version._replace(time=max(told.change_time, told.write_time))
+        if not is_young(last, time.time_ns()):
             self._cache.put(StoredBlock(self._file_id, told, index, data))
 
     def _trusted(self) -> Version | None:

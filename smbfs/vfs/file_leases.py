@@ -58,7 +58,7 @@ class FileLeases:
                 return lease.key
         return self._state.kept.lease_key(inode)
 
-    def _broken(self, lease: Lease) -> bool:
+    def _broken(self, lease: Lease, must_acknowledge: bool) -> bool:
         """Believe no more than is left. Called before the break is acknowledged.
 
         Return whether that is done here, because the server has to have our data before.
@@ -71,15 +71,22 @@ class FileLeases:
             self._content_lost(handles[0].opened.inode)
         writers = [each.gather for each in handles if each.gather is not None]
         dirty = [gather for gather in writers if gather.dirty_end is not None]
-        if dirty:
+        if dirty and must_acknowledge:
             self._state.nursery.start_soon(self._write_and_acknowledge, dirty, lease)
-        return bool(dirty)
+            return True
+        return False
+
+    def close(self) -> None:
+        """The mount ends: there is nothing left to give back."""
+        self._state.share.tree.on_break = lambda _lease, _must_acknowledge: False
 
     async def _write_and_acknowledge(self, writers: list[WriteGather], lease: Lease) -> None:
         """Let others look at the file when what was written to it is there.
 
         What went wrong with that is told to who wrote it.
         """
+        for gather in writers:
+            gather.send()
         for gather in writers:
             await gather.drain()
         self._state.share.tree.acknowledge(lease)
@@ -94,7 +101,7 @@ class FileLeases:
     def _content_lost(self, inode: Inode) -> None:
         """Forget what somebody else may change now, here and in the kernel."""
         state = self._state
-        state.forget_content(inode)
+        state.forget_foreign(inode)
         state.changed(inode)
         for number in (inode.number, *state.inodes.numbers.others(inode, inode.number)):
             state.kernel.inode_changed(number)

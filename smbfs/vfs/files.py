@@ -1,17 +1,20 @@
 """Open files: reading, writing, flushing, closing.
 
 Reads go through the handle's :class:`FileReader`, writes through its :class:`WriteGather`. What one
-handle has gathered is sent before another one reads, and every change drops what was read ahead.
+handle has gathered is sent before another one reads it, and every change drops the blocks that it
+concerns.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 
 from smbfs.client.open import Open
 from smbfs.errors import SmbfsError
-from smbfs.vfs.handles import Handle
+from smbfs.vfs.handles import Handle, OpenFile
 from smbfs.vfs.kept_handles import Kept
+from smbfs.vfs.lease_policy import is_young
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.removal import Removal
 from smbfs.vfs.small_file import SmallFile
@@ -35,8 +38,6 @@ class Files:
     async def release(self, number: int) -> None:
         """Close a handle, or keep it. Errors of its writes were told by the flush before."""
         handle = self._state.handles.get(number)
-        if handle.reader is not None:
-            handle.reader.close()
         is_kept = False
         try:
             if handle.gather is not None:
@@ -71,13 +72,14 @@ class Files:
         state, opened = self._state, handle.opened
         # Not earlier: as long as it is known, nobody trusts a listing about its file.
         state.handles.remove(number)
+        if handle.reader is not None:
+            handle.reader.close()
         is_remembered = isinstance(handle.file, SmallFile) and handle.file.is_remembered
         lease = handle.file.lease
         is_leased = lease is not None
-        is_told = lease is not None and lease.may_read
+        is_told = lease is not None and lease.may_read and not _is_young(opened)
         is_current = is_remembered or is_told or state.policy.is_loose
         if not opened.handles and not is_current:
-            # Nobody would have told of a change in the instant after the version was seen.
             state.blocks.discard_inode(opened.inode.number)
         if handle.gather is not None:
             await self._close_written(handle)
@@ -104,6 +106,10 @@ class Files:
 
     async def close_all(self) -> None:
         """Close what is still open when the mount ends; what fails is only logged."""
+        for number in self._state.handles:
+            gather = self._state.handles.get(number).gather
+            if gather is not None:
+                gather.send()  # All at once: there is not much time.
         for number in self._state.handles:
             try:
                 await self.release(number)
@@ -165,3 +171,8 @@ def _overlapping(handle: Handle, offset: int, length: int) -> WriteGather | None
         if gather is not None and gather.holds(offset, offset + length):
             return gather
     return None
+
+
+def _is_young(opened: OpenFile) -> bool:
+    """Whether nobody would tell of a change in the instant after the version was seen."""
+    return opened.version is None or is_young(opened.version, time.time_ns())

@@ -42,7 +42,7 @@ class FileSystem:
     def __init__(self, state: MountState) -> None:
         removal = Removal(state.share)
         self.state = state
-        leases = FileLeases(state)
+        leases = self._leases = FileLeases(state)
         listings = Listings(state, removal, leases)
         self.names = Namespace(state, removal, leases, listings)
         self.renames = Renames(state, removal, leases)
@@ -58,6 +58,7 @@ class FileSystem:
         await self.files.close_all()
         await self.directories.close_all()
         self.state.directories.forget_where(lambda _number: True)
+        self._leases.close()
 
 
 @asynccontextmanager

@@ -138,6 +138,10 @@ class OpenFile:
             if handle.gather is not None:
                 await handle.gather.drain()
 
+    def best_handle(self) -> Handle:
+        """Return a handle to ask about the file: one that the server has, if there is one."""
+        return next((h for h in self.handles if isinstance(h.file, Open)), self.handles[0])
+
     def writable(self, preferred: Handle | None = None) -> Handle | None:
         """Return a handle that may write, ``preferred`` if it may."""
         if preferred is not None and preferred.gather is not None:

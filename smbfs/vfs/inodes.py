@@ -71,7 +71,8 @@ class Inode:
         """Changes of its content, ours and those that we learned of: what was asked for before
         the last one is not to be remembered."""
         self.version: Version | None = None
-        """The version of the content that the kernel's pages are from."""
+        """The version of the content that the kernel's pages, and ours, are from; None if nobody
+        knows."""
         self.written_tick = -1
         """The tick at which its content was written that is remembered, if it is."""
 

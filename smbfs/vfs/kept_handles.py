@@ -1,4 +1,4 @@
-"""Handles that outlive their last close, because somebody may open the file again.
+"""Handles that nobody uses: somebody may open the file again, or soon for the first time.
 
 The server lets us keep a handle while we hold handle caching on its lease: whoever needs it closed
 makes the server break that, and then we close it at once. After ``KEEP_S`` a handle is closed as
@@ -56,6 +56,8 @@ class Kept:
 class Expected:
     """A handle that is being opened although nobody has asked for it yet."""
 
+    inode: Inode
+    """It is pinned meanwhile."""
     lease_key: bytes
     is_wanted: bool = True
     """Whether the file was left alone since."""
@@ -88,17 +90,17 @@ class KeptHandles:
         """Whether a handle of this file is kept, or expected."""
         return inode.number in self._kept or inode.number in self._expected
 
-    @contextmanager
-    def expecting(self, inode: Inode, lease_key: bytes) -> Iterator[Expected]:
-        """A handle of this file is being opened, to be kept. The inode is pinned meanwhile."""
-        expected = self._expected[inode.number] = Expected(lease_key)
+    def expect(self, inode: Inode, lease_key: bytes) -> Expected:
+        """A handle of this file is about to be opened, to be kept. Follow it with :meth:`over`."""
+        expected = self._expected[inode.number] = Expected(inode, lease_key)
         self._inodes.pin(inode)
-        try:
-            yield expected
-        finally:
-            del self._expected[inode.number]
-            self._inodes.unpin(inode)
-            expected.is_over.set()
+        return expected
+
+    def over(self, expected: Expected) -> None:
+        """A handle that was expected is kept now, or there is none."""
+        del self._expected[expected.inode.number]
+        self._inodes.unpin(expected.inode)
+        expected.is_over.set()
 
     async def arrived(self, inode: Inode) -> None:
         """Return when no handle of this file is expected."""

@@ -270,6 +270,7 @@ class KnownDirectories:
         for directory, known in list(self._known.items()):
             if known.reading is None and now_s >= max(known.until_s, known.questions_until_s):
                 self.forget(directory)
+        self.entries = sum(len(each.entries) for each in self._known.values())
         return bool(self._known)
 
     def _use(self, directory: int) -> KnownDirectory:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from smbfs.config.model import MountOptions
+from smbfs.wire.filetime import filetime_to_ns
 
 
 class Version(NamedTuple):
@@ -23,6 +24,18 @@ class Version(NamedTuple):
     created: int
     """FILETIME of its making if that is later, else 0: a tool that unpacks files sets the old time,
     perhaps to one of the same size and with the id of a file that is gone."""
+
+
+YOUNG_S: Final = 2.0
+"""Seconds after a change in which another one may get the same time."""
+
+
+def is_young(version: Version, seen_ns: int) -> bool:
+    """Whether a file was seen so soon after it had changed that it may change unnoticed.
+
+    ``seen_ns``: when that was, in nanoseconds of the Unix epoch.
+    """
+    return seen_ns < filetime_to_ns(version.time) + int(YOUNG_S * 1e9)
 
 
 class WriteRule(NamedTuple):

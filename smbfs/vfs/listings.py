@@ -142,4 +142,5 @@ class Listings:
         while is_left:
             await trio.sleep(SWEEP_S)
             is_left = self._state.directories.expire(trio.current_time())
+            self._state.charge_names()
         self._sweeps = False

@@ -91,6 +91,7 @@ class OpenedFiles:
         if opened is not None:
             opened.end = opened.server_end = 0
             opened.is_all_ours = True
+            opened.content = None
             opened.version = None
         inode.shown_size = 0
         self._state.content_changed(inode, number)

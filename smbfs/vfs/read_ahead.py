@@ -32,6 +32,9 @@ _STEPS_MAX = 2 * STEPS_AHEAD
 """Reads of the next steps that are kept until somebody wants them."""
 
 
+_HELD_MAX = 4
+"""Blocks that a reader holds itself, when there is no room for them in the cache."""
+
 _STREAM_SHARE = 2
 """A file larger than one of so many parts of the memory passes through without staying there."""
 
@@ -105,6 +108,7 @@ class FileReader:
         self._block_size = cache.block_size
         self._courses = Courses(cache.block_size)
         self._blocks: dict[int, _Fetch] = {}  # under way
+        self._held: dict[int, _Fetch] = {}  # here, and without a place in the cache
         self._steps: dict[tuple[int, int], _Fetch] = {}  # under way, or here for who asks next
         self._is_closed = False
         # The block in which the file ended when last seen: nothing behind it is fetched ahead.
@@ -141,6 +145,7 @@ class FileReader:
         Of a file that takes most of the memory, the blocks that come next would push out those
         that the next reader begins with. And memory that is used again at once is warm.
         """
+        self._held.pop(index, None)
         if self._known_end > self._cache.limit // _STREAM_SHARE:
             self._cache.discard(self._inode.number, index)
         else:
@@ -149,12 +154,13 @@ class FileReader:
     def close(self) -> None:
         """Remember nothing that is still under way: its inode may be gone when it arrives."""
         self._is_closed = True
+        self._held.clear()
 
     # ------------------------------------------------------------- blocks
 
     def _read_ahead(self, course: Course, first: int, last: int) -> None:
         """Start fetching what is missing from ``first`` to the window's end."""
-        room = max(1, self._cache.limit // (4 * self._block_size))
+        room = max(1, self._cache.room // (4 * self._block_size))
         window = min(course.window, self._courses.share(room))
         oldest_s = self._oldest_s()
         for index in range(first, last + 1 + window):
@@ -178,9 +184,10 @@ class FileReader:
     def _under_way(self, index: int) -> _Fetch | None:
         """Return the fetch of a block, unless the file has changed since it was asked for."""
         fetch = self._blocks.get(index)
-        if fetch is not None and fetch.content_changes != self._inode.content_changes:
-            return None
-        return fetch
+        if fetch is not None:
+            return fetch if fetch.content_changes == self._inode.content_changes else None
+        held = self._held.get(index)
+        return held if held is not None and self._is_believed(held) else None
 
     def _start(self, index: int) -> _Fetch:
         fetch = self._blocks[index] = _Fetch(self._inode.content_changes)
@@ -198,17 +205,25 @@ class FileReader:
             self._end_index = index
         if fetch.content_changes == inode.content_changes and not self._is_closed:
             self._cache.put(inode.number, index, Block(data, fetch.asked_s), inode.version)
+            if not self._cache.holds(inode.number, index, not_before_s=fetch.asked_s):
+                self._hold(index, fetch)
             if self._disk is not None and not fetch.is_from_disk:
                 self._disk.put(index, data)
+
+    def _hold(self, index: int, fetch: _Fetch) -> None:
+        """Keep a block until the reader has passed it: it would be fetched again and again."""
+        self._held[index] = fetch
+        if len(self._held) > _HELD_MAX:
+            del self._held[next(iter(self._held))]
 
     async def _block(self, index: int, needed: int) -> memoryview:
         """Return a block with ``needed`` bytes, or fewer when the file really ends there."""
         fetch = self._under_way(index)
         if fetch is None:
             block = self._cached(index)
-            # A reader asks for whole pages; one who asks for more knows that the file has grown.
-            if block is not None and len(block.data) + _PAGE_SIZE > needed:
+            if block is not None and _reaches(block.data, needed):
                 return block.data
+        if fetch is None or (fetch.data is not None and not _reaches(fetch.data, needed)):
             fetch = self._start(index)
         return await fetch.result()
 
@@ -275,3 +290,11 @@ class FileReader:
             if not data or (len(data) < wanted and offset + got >= self._known_end):
                 break
         return parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
+
+
+def _reaches(data: memoryview, needed: int) -> bool:
+    """Whether a block is as long as a reader has reason to think.
+
+    A reader asks for whole pages; one who asks for more knows that the file has grown.
+    """
+    return len(data) + _PAGE_SIZE > needed

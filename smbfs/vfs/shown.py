@@ -61,10 +61,10 @@ class Shown:
         if opened is None:
             if state.kept.is_other(inode, version):
                 state.kept.close(inode)
-                state.forget_content(inode)  # Changed on the server itself: that breaks no lease.
+                state.forget_foreign(inode)  # Changed on the server itself: that breaks no lease.
             return attributes
         if opened.version != version and opened.writable() is None:
-            state.forget_content(inode)  # Changed on the server itself: that breaks no lease.
+            state.forget_foreign(inode)  # Changed on the server itself: that breaks no lease.
             opened.version = version
         if opened.is_dirty or _may_be_older(inode, opened):
             attributes = attributes._replace(size=max(attributes.size, opened.end))
@@ -270,6 +270,8 @@ class Shown:
         self.attributes_lost(directory)
         for name, inode in list((directory.children or {}).items()):
             self.attributes_lost(inode)
+            if state.handles.opened(inode) is None:
+                state.forget_young(inode)
             inode.written_tick = -1  # Somebody else may have written to it since.
             if state.handles.opened(inode) is not None:
                 # It has attributes whatever became of its name.

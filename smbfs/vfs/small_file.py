@@ -1,9 +1,9 @@
 """Small files, read with one round trip: CREATE, READ and CLOSE in one frame.
 
-A file that we have just written is opened without any, while its directory is leased. Opened for
-reading only, another one that fits into one credit's worth of payload is read at once, and
-the server keeps no handle. Its contents are believed for as long as any block that was read ahead;
-whoever reads later, or asks for more, opens the file for good.
+A file that we have just written or read is opened without any, while its directory is leased.
+Opened for reading only, another one that fits into one credit's worth of payload is read at once,
+and the server keeps no handle. Its contents are believed for as long as any block that was read
+ahead; whoever reads later, or asks for more, opens the file for good.
 
 The price: a file that was asked for and that another client removes while it is open here can be
 read for a second, and is ESTALE after that, as on NFS; one that was opened from memory goes on from
@@ -94,7 +94,8 @@ class SmallFile:
         try:
             file = await self.server_file()
         except Refused as refused:
-            if refused.reason != Refusal.STALE or not self._is_remembered:
+            is_same = self.content_changes == self._inode.content_changes
+            if refused.reason != Refusal.STALE or not (self._is_remembered and is_same):
                 raise
             return self._contents[offset : offset + length]  # Removed by somebody else.
         return await file.read(offset, length)

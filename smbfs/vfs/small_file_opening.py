@@ -13,6 +13,7 @@ from smbfs.vfs.attributes import present
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.file_leases import FileLeases
 from smbfs.vfs.inodes import Inode
+from smbfs.vfs.kept_handles import KEEP_S
 from smbfs.vfs.opened_files import OpenedFile, OpenedFiles
 from smbfs.vfs.share import stat_of_open
 from smbfs.vfs.small_file import SMALL_FILE_SIZE_MAX, SmallFile
@@ -99,10 +100,12 @@ class SmallFileOpening:
         known, version = state.directories.of(parent.number), inode.version
         if version is None or known.is_watched or not known.left_s(now_s):
             return None
-        state.blocks.believe(inode.number, version)
-        block = state.blocks.whole(inode.number)
+        block = state.blocks.whole(inode.number, version)
         if block is None:
             return None
+        is_ours = inode.written_tick != -1
+        if not is_ours and now_s > block.arrived_s + KEEP_S:
+            return None  # Somebody may write to it and not have closed it yet.
         description = known.description_of(inode.name, inode.file_id)
         if description is None or description.stat.link_count > 1:
             return None
@@ -110,8 +113,6 @@ class SmallFileOpening:
             answer = known.find(inode.name, now_s)
             if answer is None or state.share.version_of(description.stat) != version:
                 return None
-        if len(block.data) != version.size:
-            return None
         small = self._small_file(
             inode, block.data, version.size, now_s, inode.content_changes, is_remembered=True
         )
@@ -134,7 +135,10 @@ class SmallFileOpening:
         state = self._state
 
         async def reopen() -> Open:
-            file = await state.at(inode, lambda path: state.share.open(path, _READ_ACCESS))
+            key = self._leases.key_for(inode)  # Or it would break the lease of a writer of ours.
+            file = await state.at(
+                inode, lambda path: state.share.open(path, _READ_ACCESS, lease_key=key)
+            )
             try:
                 state.check_same(inode, Description(stat_of_open(file.created)))
             except BaseException:

@@ -19,7 +19,7 @@ from smbfs.errors import SmbfsError
 from smbfs.vfs.directory_courses import DirectoryCourse
 from smbfs.vfs.file_leases import FileLeases
 from smbfs.vfs.inodes import Inode
-from smbfs.vfs.kept_handles import Kept
+from smbfs.vfs.kept_handles import Expected, Kept
 from smbfs.vfs.known_directory import KnownDirectory
 from smbfs.vfs.small_file import SMALL_FILE_SIZE_MAX
 from smbfs.vfs.small_file_reading import ReadFile, read_leased
@@ -65,7 +65,7 @@ class SmallFilesAhead:
         course = self._courses.get(directory.number)
         is_old = course is not None and now_s > course.built_s + _REBUILD_S
         if course is None or (is_old and not course.knows(name)):
-            names = (listed.name for listed in known.entries.values())
+            names = [listed.name for listed in known.entries.values()]
             course = self._courses[directory.number] = DirectoryCourse(names, built_s=now_s)
             if len(self._courses) > DIRECTORIES_MAX:
                 self._courses.popitem(last=False)
@@ -84,26 +84,29 @@ class SmallFilesAhead:
         if not is_small or not is_plain or state.describer.is_open_question(description.stat):
             return
         inode = state.inodes.child(directory, name)
+        if inode is not None and (
+            self._is_here(inode) or inode.file_id != description.stat.file_id
+        ):
+            return
         if inode is None:
             inode = state.admit(directory, name, description)
-        version = state.share.version_of(description.stat)
-        is_here = state.kept.has(inode) or state.blocks.has_whole(inode.number, version)
-        if is_here or state.handles.opened(inode) is not None:
-            return
         key = self._leases.key_for(inode)
         assert key is not None
-        state.nursery.start_soon(self._fetch, inode, key)
+        state.nursery.start_soon(self._fetch, state.kept.expect(inode, key))
 
-    async def _fetch(self, inode: Inode, key: bytes) -> None:
+    def _is_here(self, inode: Inode) -> bool:
+        """Whether who opens a file need not wait for it."""
         state = self._state
-        if state.kept.has(inode) or not state.kept.may_expect:
-            return
-        with state.kept.expecting(inode, key) as expected:
-            try:
-                read = await read_leased(state, inode, key)
-            except SmbfsError as error:
-                _log.debug("reading a small file ahead: %s", error)
-                return
+        if state.kept.has(inode) or state.handles.opened(inode) is not None:
+            return True
+        if inode.written_tick == -1 or inode.version is None:
+            return False
+        return state.blocks.whole(inode.number, inode.version) is not None
+
+    async def _fetch(self, expected: Expected) -> None:
+        state, inode = self._state, expected.inode
+        try:
+            read = await read_leased(state, inode, expected.lease_key)
             if read is None:
                 return
             lease = read.file.lease
@@ -114,6 +117,10 @@ class SmallFilesAhead:
                 self._keep(inode, read)
             else:
                 read.file.close_unwaited()
+        except SmbfsError as error:
+            _log.debug("reading a small file ahead: %s", error)
+        finally:
+            state.kept.over(expected)
 
     def _keep(self, inode: Inode, read: ReadFile) -> None:
         state, version = self._state, self._state.share.version_of(read.stat)

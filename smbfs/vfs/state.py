@@ -9,6 +9,7 @@ INVARIANT: between an answer of the server and what is noted of it here, there i
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from stat import S_IFDIR
@@ -31,7 +32,7 @@ from smbfs.vfs.handles import HandleTable
 from smbfs.vfs.inodes import Inode, InodeTable
 from smbfs.vfs.kept_handles import KeptHandles
 from smbfs.vfs.known_directories import ENTRY_SIZE, Change, KnownDirectories
-from smbfs.vfs.lease_policy import LeasePolicy, lease_policy
+from smbfs.vfs.lease_policy import LeasePolicy, is_young, lease_policy
 from smbfs.vfs.names import folded
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.rename_gate import RenameGate
@@ -65,7 +66,7 @@ MAX_SIZE: Final = 1 << 63
 INODE_SIZE: Final = 400
 """Bytes that an inode takes here, its name included."""
 
-WRITE_BUDGET_SHARE: Final = 2
+WRITE_BUDGET_SHARE: Final = 4
 """The part of ``cache_size`` that unacknowledged writes may fill: one of this many."""
 
 
@@ -194,7 +195,7 @@ class MountState:
         if before is not None and self._was_moved(before, parent, name, description):
             # Who uses the old name, which the kernel still believes in, must not get this file.
             self.kept.close(before)
-            self.forget_content(before)
+            self.forget_foreign(before)
             self.shown.attributes_lost(before)
             self.inodes.disown(before)
         names = list(before.names()) if before is not None else []
@@ -210,7 +211,7 @@ class MountState:
             self.shown.attributes_lost(displaced)
         if inode is not before:
             self.attributes.discard(inode.number)  # Of another one, to which the number belonged.
-            self._charge_names()
+            self.charge_names()
         has_new_name = displaced is not inode and self._known_links(description) <= 1
         for directory, old_name in names:
             if has_new_name or self.inodes.child(directory, old_name) is not before:
@@ -218,9 +219,13 @@ class MountState:
                 self.kernel.entry_changed(directory.number, old_name)
         return inode
 
-    def _charge_names(self) -> None:
-        """What is known of names takes memory that is then not there for contents."""
+    def charge_names(self) -> None:
+        """What is known of names takes memory that is then not there for contents.
+
+        Half of it is left for these: what the kernel knows must be known here in any case.
+        """
         size = len(self.inodes) * INODE_SIZE + self.directories.entries * ENTRY_SIZE
+        size = min(size, self.blocks.limit // 2)
         self.blocks.reserve(size - self._charged)
         self._charged = size
 
@@ -270,6 +275,21 @@ class MountState:
         """Remember nothing of these bytes of a file that was asked for before now."""
         inode.content_changes += 1
         self.blocks.discard_range(inode.number, start, end)
+
+    def forget_young(self, inode: Inode) -> None:
+        """A lease is gone: forget what may have changed since without getting another time."""
+        version = inode.version
+        block = self.blocks.whole(inode.number, version) if version is not None else None
+        if version is None or block is None:
+            return
+        age_ns = int((trio.current_time() - block.arrived_s) * 1e9)
+        if inode.written_tick != -1 or is_young(version, time.time_ns() - age_ns):
+            self.forget_foreign(inode)
+
+    def forget_foreign(self, inode: Inode) -> None:
+        """Somebody else has changed a file: what is read from now on is of no version we know."""
+        self.forget_content(inode)
+        inode.version = None
 
     def changed(self, inode: Inode, *, told: tuple[Inode, bytes] | None = None) -> None:
         """Note that what the server says of an inode is another thing by now.

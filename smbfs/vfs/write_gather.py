@@ -110,7 +110,7 @@ class WriteGather:
 
         Writes that come while it waits are not waited for, or a busy writer would hold it up.
         """
-        self._send_gathered()
+        self.send()
         await self._queue.drain()
 
     def holds(self, offset: int, end: int) -> bool:
@@ -134,7 +134,7 @@ class WriteGather:
         joined = self._gathered.joined(offset, length)
         is_full = len(self._gathered) >= rule.ranges_max and not joined
         if is_full or joined > self._chunk_size:
-            self._send_gathered()
+            self.send()
 
     def _gather(self, offset: int, data: Buffer, rule: WriteRule) -> None:
         if not self._gathered:
@@ -146,7 +146,7 @@ class WriteGather:
         if length >= self._chunk_size:
             self._queue.send(self._gathered.take(offset))
         elif self._gathered.size >= GATHERED_MAX:
-            self._send_gathered()
+            self.send()
         if self._gathered and not self._timer_runs:
             self._timer_runs = True
             self._nursery.start_soon(self._send_when_old)
@@ -154,12 +154,13 @@ class WriteGather:
     async def _send_when_old(self) -> None:
         while self._gathered:
             if trio.current_time() >= self._due_s:
-                self._send_gathered()
+                self.send()
             else:  # It may be due earlier meanwhile.
                 await trio.sleep_until(min(self._due_s, trio.current_time() + GATHER.wait_s))
         self._timer_runs = False
 
-    def _send_gathered(self) -> None:
+    def send(self) -> None:
+        """Have what is gathered on its way."""
         for piece in self._gathered.take_all():
             self._queue.send(piece)
 

@@ -67,7 +67,7 @@ async def test_a_break_is_acknowledged_after_it_was_told(
         assert file.lease.state == READ_HANDLE
         told: list[tuple[LeaseState, int]] = []
 
-        def note(lease: Lease) -> bool:
+        def note(lease: Lease, _must_acknowledge: bool) -> bool:
             told.append((lease.state, len(acknowledged)))
             return False
 
@@ -97,7 +97,7 @@ async def test_who_closes_the_file_need_not_acknowledge(
         tree = leasing_tree(bed, acknowledged)
         file = await tree.create(FILE, lease_key=KEY)
 
-        def close(_lease: Lease) -> bool:
+        def close(_lease: Lease, _must_acknowledge: bool) -> bool:
             file.close_unwaited()
             return False
 
@@ -115,7 +115,7 @@ async def test_who_has_something_to_write_first_acknowledges_when_that_is_done(
     async with signed_on() as bed:
         tree = leasing_tree(bed, acknowledged)
         file = await tree.create(FILE, lease_key=KEY)
-        tree.on_break = lambda _lease: True
+        tree.on_break = lambda _lease, _must_acknowledge: True
         await break_lease(bed, READ)
         assert acknowledged == []
         assert file.lease is not None

@@ -82,7 +82,7 @@ class LeasedServer(LateServer):
         found = self.leases.broken(LeaseBreakNotification(lease.key, READ_HANDLE, left, 2))
         if found is None:
             return False
-        if not self.tree.on_break(found):
+        if not self.tree.on_break(found, True):
             self._acknowledge(found)
         return True
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 import trio
 import trio.testing
 
-from smbfs.vfs.block_cache import BLOCK_SIZE
+from smbfs.vfs.block_cache import BLOCK_SIZE, Block
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.kept_handles import KEEP_S
+from smbfs.vfs.lease_policy import Version
 from smbfs.vfs.share import stat_of_open
 from smbfs.vfs.state import INODE_SIZE
+from smbfs.wire.filetime import ns_to_filetime
 from tests.t3_vfs.late_server import DELAY_S
 from tests.t3_vfs.leased_server import LeasedBed, leased_bed
 
@@ -162,3 +165,46 @@ async def test_what_the_kernel_knows_takes_memory_from_contents(
             name = b"another %d" % number
             state.admit(state.inodes.root, name, Description(stat._replace(file_id=1000 + number)))
         assert state.blocks.reserved >= 100 * INODE_SIZE
+
+
+async def test_what_was_read_after_a_foreign_change_is_not_taken_for_what_was_before(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The file is put back later, its times included."""
+    async with leased_bed(LARGE, handle_cache=False) as bed:
+        opened = await bed.open(os.O_RDONLY)
+        bed.server.change(OTHER)
+        await trio.sleep(2)
+        await bed.attributes.get(bed.inode.number)
+        assert bytes(await bed.files.read(opened.handle, 0, PAGE)) == OTHER[:PAGE]
+        await bed.files.release(opened.handle)
+        bed.server.contents[:] = LARGE
+        bed.server.change_time -= 1
+        again = await bed.open(os.O_RDONLY)
+        assert not again.keep_pages
+        assert bytes(await bed.files.read(again.handle, 0, PAGE)) == LARGE[:PAGE]
+
+
+async def test_what_has_just_changed_may_change_again_unnoticed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """In the same tick of the server's clock, once nothing is leased any more."""
+    async with leased_bed(LARGE, handle_cache=False) as bed:
+        bed.server.change_time = ns_to_filetime(time.time_ns())
+        await read_all(bed)
+        bed.server.contents[:] = OTHER
+        assert await reads_of(bed, OTHER) == 3
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+async def test_a_broken_directory_lease_leaves_what_is_certain(
+    autojump_clock: trio.testing.MockClock, is_ours: bool
+) -> None:
+    async with leased_bed(LARGE) as bed:
+        state, inode = bed.state, bed.inode
+        inode.version = Version(5, 1, 0)
+        inode.written_tick = 7 if is_ours else -1
+        state.blocks.put(inode.number, 0, Block(memoryview(b"small"), 0.0), inode.version)
+        state.shown.lost(state.inodes.root.number)
+        assert state.blocks.holds(inode.number, 0, not_before_s=0.0) != is_ours
+        assert inode.written_tick == -1

@@ -145,13 +145,14 @@ async def test_who_opens_an_expected_file_waits_for_its_handle(nursery: trio.Nur
         await bed.kept.arrived(inode)
         order.append("waited")
 
-    with bed.kept.expecting(inode, b"k" * 16) as expected:
-        assert bed.kept.has(inode)
-        assert bed.kept.lease_key(inode) == b"k" * 16
-        assert inode.pins == 1
-        nursery.start_soon(wait)
-        await trio.testing.wait_all_tasks_blocked()
-        order.append("arrived")
+    expected = bed.kept.expect(inode, b"k" * 16)
+    assert bed.kept.has(inode)
+    assert bed.kept.lease_key(inode) == b"k" * 16
+    assert inode.pins == 1
+    nursery.start_soon(wait)
+    await trio.testing.wait_all_tasks_blocked()
+    order.append("arrived")
+    bed.kept.over(expected)
     await trio.testing.wait_all_tasks_blocked()
     assert order == ["arrived", "waited"]
     assert expected.is_wanted
@@ -160,14 +161,27 @@ async def test_who_opens_an_expected_file_waits_for_its_handle(nursery: trio.Nur
 
 
 @pytest.mark.parametrize("everything", [True, False])
-async def test_what_is_changed_by_its_path_is_not_wanted_any_more(
+async def test_who_changes_a_file_by_its_path_waits_for_what_is_not_wanted_any_more(
     nursery: trio.Nursery, everything: bool
 ) -> None:
     bed = Bed(nursery)
     inode = bed.inode(1)
-    with bed.kept.expecting(inode, b"k" * 16) as expected:
+    expected = bed.kept.expect(inode, b"k" * 16)
+    is_gone = trio.Event()
+
+    async def let_go() -> None:
         if everything:
-            bed.kept.close_all()
+            await bed.kept.let_go_of_all()
         else:
-            bed.kept.close(inode)
-        assert not expected.is_wanted
+            await bed.kept.let_go(inode)
+        is_gone.set()
+
+    nursery.start_soon(let_go)
+    await trio.testing.wait_all_tasks_blocked()
+    assert not expected.is_wanted
+    assert not is_gone.is_set()
+    bed.kept.over(expected)
+    await is_gone.wait()
+    with bed.kept.expecting_nothing():
+        assert not bed.kept.may_expect
+    assert bed.kept.may_expect

@@ -149,3 +149,32 @@ async def test_what_arrives_after_a_change_but_was_asked_for_before_is_not_kept(
         change(file, reader)
         await trio.sleep(0.5)
         assert bytes(await reader.read(512, 512)) == b"b" * 512
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 1.0])
+async def test_without_room_in_memory_blocks_are_not_fetched_again_and_again(
+    autojump_clock: trio.testing.MockClock, share: float
+) -> None:
+    blocks = 60
+    file = ReorderingFile(Random(1), bytearray(Random(1).randbytes(blocks * READ_SIZE_MAX)))
+    async with trio.open_nursery() as nursery:
+        reader = reader_for(file, nursery, limit=40 * READ_SIZE_MAX)
+        reader._cache.reserve(int(share * reader._cache.limit))
+        got = b"".join(
+            [bytes(await reader.read(offset, 512)) for offset in range(0, len(file.contents), 512)]
+        )
+    assert got == file.contents
+    assert sum(length for _, length in file.reads) <= 1.3 * len(file.contents)
+
+
+async def test_a_block_that_only_the_reader_holds_is_not_believed_for_longer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    file = ReorderingFile(Random(1), bytearray(b"a" * READ_SIZE_MAX))
+    async with trio.open_nursery() as nursery:
+        reader = reader_for(file, nursery, limit=1, believe_s=1.0)
+        await reader.read(0, 512)
+        file.contents[:] = b"b" * len(file.contents)
+        assert bytes(await reader.read(512, 512)) == b"a" * 512
+        await trio.sleep(2)
+        assert bytes(await reader.read(1024, 512)) == b"b" * 512

@@ -142,3 +142,14 @@ async def test_cache_none_writes_through(autojump_clock: trio.testing.MockClock)
         opened = await bed.open(os.O_WRONLY)
         await bed.files.write(opened.handle, 0, b"N")
         assert bed.server.contents[:1] == b"N"
+
+
+async def test_a_break_that_asks_for_no_answer_gets_none(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with leased_bed(OLD) as bed:
+        opened = await bed.open(os.O_WRONLY)
+        await bed.files.write(opened.handle, 0, b"N")
+        assert not bed.server.tree.on_break(bed.lease(opened), False)
+        await trio.sleep(1)
+        assert bed.server.acknowledged == []

@@ -144,6 +144,27 @@ def look_around(folder: Path) -> None:
         assert not (folder / f"missing-{number}").exists()
 
 
+@pytest.mark.parametrize("truncate", [os.ftruncate, lambda file, _size: reopened(file)])
+def test_what_was_cut_off_and_grew_again_is_not_what_was_written(
+    place: Place, truncate: Callable[[int, int], None]
+) -> None:
+    file = place.path / "file"
+    look_around(place.path)
+    with file.open("wb", buffering=0) as writer:
+        writer.write(b"hello")
+        os.fsync(writer.fileno())
+        truncate(writer.fileno(), 0)
+        os.ftruncate(writer.fileno(), 5)
+    with file.open("rb", buffering=0) as reader:
+        os.posix_fadvise(reader.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        assert reader.readall() == bytes(5)
+
+
+def reopened(file: int) -> None:
+    """Have another handle cut the file to nothing."""
+    os.close(os.open(f"/proc/self/fd/{file}", os.O_WRONLY | os.O_TRUNC))
+
+
 def test_times_that_were_set_stay(place: Place) -> None:
     """A kept handle that has written does not set them again when it is closed."""
     file = place.path / "file"
