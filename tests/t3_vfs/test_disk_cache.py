@@ -13,7 +13,7 @@ import pytest
 
 from smbfs.vfs.block_cache import BLOCK_SIZE
 from smbfs.vfs.disk_cache import DiskCache, open_disk_cache
-from smbfs.vfs.disk_store import DiskStore
+from smbfs.vfs.disk_store import DiskStore, FileVersion
 from smbfs.wire.filetime import ns_to_filetime
 from tests.t3_vfs.leased_server import LeasedBed, leased_bed
 
@@ -109,6 +109,28 @@ async def test_after_a_break_nothing_comes_from_disk(tmp_path: Path) -> None:
         new = CONTENTS[::-1]
         bed.server.contents[:] = new
         assert bed.server.break_lease(bed.lease(opened))
+        assert bytes(await bed.files.read(opened.handle, 0, PAGE)) == new[:PAGE]
+        await bed.files.release(opened.handle)
+
+
+async def test_a_break_while_the_disk_is_read_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with disk_bed(tmp_path) as (bed, _):
+        await read_all(bed)
+    async with disk_bed(tmp_path) as (bed, _):
+        opened = await bed.open(os.O_RDONLY)
+        new, get = CONTENTS[::-1], DiskCache.get
+
+        async def interrupted(
+            disk: DiskCache, file_id: int, version: FileVersion, position: int
+        ) -> memoryview | None:
+            data = await get(disk, file_id, version, position)
+            bed.server.contents[:] = new
+            bed.server.break_lease(bed.lease(opened))
+            return data
+
+        monkeypatch.setattr(DiskCache, "get", interrupted)
         assert bytes(await bed.files.read(opened.handle, 0, PAGE)) == new[:PAGE]
         await bed.files.release(opened.handle)
 
