@@ -156,11 +156,13 @@ class KnownDirectories:
         known = self._use(directory)
         if known.reading is not None:
             return None
-        handle = None
+        handle, own = None, None
         if known.is_leased:
             handle, known.handle = known.handle, None
+            own = known.own
         key = lease_key(known) if new_key is not None else None
         known.clear()
+        known.own = own  # The lease goes on.
         known.reading = Reading(key or new_key, self._tick, handle, known.is_told)
         return known.reading
 

@@ -73,6 +73,8 @@ class KnownDirectory:
     touched: int = 0
     """The tick of our last change in it."""
     until_s: float = 0.0
+    own: tuple[Description, int] | None = None
+    """What it is itself, and the tick of the question that was answered with this."""
     is_whole: bool = False
     """Whether every entry is here."""
     tells_absence: bool = False
@@ -207,6 +209,7 @@ class KnownDirectory:
     def clear(self) -> None:
         """Know nothing of what is in it."""
         self.until_s = 0.0
+        self.own = None
         self.is_whole = self.tells_absence = False
         self.entries.clear()
         self.changed.clear()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from smbfs.vfs.attributes import Attributes, present
+from smbfs.vfs.attributes import Attributes, Believed, present
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.directory_stream import Listed
 from smbfs.vfs.handles import OpenFile
@@ -130,17 +130,20 @@ class Shown:
             believed_s = self._file_believed_s(inode.parent, inode.name, inode, description)
         elif inode.file_type == S_IFDIR and asked is not None:
             believed_s = self._directory_believed_s(inode, asked)
+            if believed_s:
+                state.directories.of(inode.number).own = description, asked
         unleased_s = self._unleased_s(inode, description)
         entry = self._entry(inode, attributes, 0.0, max(unleased_s, believed_s))
         if asked is None:
             entry.attribute_timeout_s = unleased_s  # See the INVARIANT.
+            state.directories.of(inode.number).own = None
         return entry
 
     def known(self, inode: Inode) -> Entry | None:
         """Return what is known of an inode, None if the server must be asked."""
         state = self._state
         now_s = trio.current_time()
-        believed = state.attributes.get(inode.number, now_s)
+        believed = state.attributes.get(inode.number, now_s) or self._own(inode)
         if believed is not None:
             return Entry(inode.number, believed.attributes, 0.0, believed.left_s)
         if inode.file_type == S_IFDIR or inode.parent is None:
@@ -201,7 +204,7 @@ class Shown:
         known = None
         if inode.file_type == S_IFDIR:
             # What is in it changes what it is, and no lease on its own directory tells of that.
-            known = state.attributes.get(inode.number, now_s)
+            known = state.attributes.get(inode.number, now_s) or self._own(inode)
         attributes = self.present(inode, description)
         believed_s = state.directories.of(parent.number).believed_s(name, description, now_s)
         name_s = max(name_s, believed_s)
@@ -236,6 +239,20 @@ class Shown:
         if opened is not None and (opened.is_watched or opened.writable() is not None):
             return False
         return description.stat.link_count <= 1  # Else it may be changed by another name.
+
+    def _own(self, inode: Inode) -> Believed | None:
+        """Return what a directory was when it was leased, if that may still be believed."""
+        state = self._state
+        told = state.directories.of(inode.number).own
+        if told is None or inode.file_type != S_IFDIR:
+            return None
+        description, asked = told
+        believed_s = self._directory_believed_s(inode, asked)
+        if not believed_s or description.stat.file_id != inode.file_id:
+            return None
+        attributes = self.present(inode, description)
+        state.attributes.put(inode.number, attributes, trio.current_time() + believed_s)
+        return Believed(attributes, believed_s)
 
     def _directory_believed_s(self, inode: Inode, asked: int) -> float:
         """Return for how long leases let us believe in a directory's attributes.
@@ -287,7 +304,7 @@ class Shown:
     def attributes_lost(self, inode: Inode) -> None:
         """Have the kernel ask for the attributes of an inode, and the server be asked."""
         state = self._state
-        state.attributes.discard(inode.number)
+        state.forget_attributes(inode)
         if inode.lookup_count:
             state.kernel.attributes_changed(inode.number)
             for number in state.inodes.numbers.others(inode, inode.number):

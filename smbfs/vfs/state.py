@@ -296,8 +296,14 @@ class MountState:
 
         ``told``: the name of which it has said that already.
         """
-        self.attributes.discard(inode.number)
+        self.forget_attributes(inode)
         self.spoil_names(inode, told=told)
+
+    def forget_attributes(self, inode: Inode) -> None:
+        """Believe nothing that was told of an inode itself."""
+        self.attributes.discard(inode.number)
+        if inode.file_type == S_IFDIR:
+            self.directories.of(inode.number).own = None
 
     def spoil_names(self, inode: Inode, *, told: tuple[Inode, bytes] | None = None) -> None:
         """Let no listing answer for an inode any more: it may be older than a change of ours."""
