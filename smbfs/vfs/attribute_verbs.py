@@ -16,6 +16,7 @@ from smbfs.errors import ServerStatusError
 from smbfs.vfs import changes
 from smbfs.vfs.attributes import Attributes
 from smbfs.vfs.changes import end_of_file_request, set_file_info
+from smbfs.vfs.contents import content_changed, forget_content
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.file_leases import FileLeases
 from smbfs.vfs.handles import Handle, OpenFile
@@ -145,7 +146,7 @@ class AttributeVerbs:
         await state.kept.let_go(inode)
         state.changed(inode)
         if wanted.mode is not None or wanted.uid is not None or wanted.gid is not None:
-            state.forget_content(inode)  # The server may let us read it no more.
+            forget_content(state, inode)  # The server may let us read it no more.
         with state.changing(inode) as change:
             description = await self._set(inode, number, opened, handle, wanted)
             state.check_same(inode, description)
@@ -164,7 +165,7 @@ class AttributeVerbs:
         stat: FileStat | None = None
         if wanted.size is not None:
             stat = await self._set_size(inode, opened, handle, wanted.size)
-            state.content_changed(inode, number)
+            content_changed(state, inode, number)
         if wanted.uid is not None or wanted.gid is not None:
             stat = await self._set_owner(inode, wanted.uid, wanted.gid) or stat
         if wanted.mode is not None:

@@ -6,6 +6,7 @@ import secrets
 
 from smbfs.client.open import Open
 from smbfs.engine.leases import LEASE_KEY_SIZE, Lease
+from smbfs.vfs.contents import forget_foreign
 from smbfs.vfs.handles import Handle
 from smbfs.vfs.inodes import Inode
 from smbfs.vfs.known_directory import lease_key
@@ -101,7 +102,7 @@ class FileLeases:
     def _content_lost(self, inode: Inode) -> None:
         """Forget what somebody else may change now, here and in the kernel."""
         state = self._state
-        state.forget_foreign(inode)
+        forget_foreign(state, inode)
         state.changed(inode)
         for number in (inode.number, *state.inodes.numbers.others(inode, inode.number)):
             state.kernel.inode_changed(number)

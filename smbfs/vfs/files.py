@@ -12,6 +12,7 @@ import time
 
 from smbfs.client.open import Open
 from smbfs.errors import SmbfsError
+from smbfs.vfs.contents import content_changed
 from smbfs.vfs.handles import Handle, OpenFile
 from smbfs.vfs.kept_handles import Kept
 from smbfs.vfs.lease_policy import is_young
@@ -146,7 +147,7 @@ class Files:
         opened.end = max(opened.end, end)
         opened.version = None
         inode.shown_size = max(inode.shown_size, offset + len(data))
-        self._state.content_changed(inode, handle.inode_number, start=position, end=end)
+        content_changed(self._state, inode, handle.inode_number, start=position, end=end)
         self._state.spoil_names(inode)
         return await handle.gather.write(position, data)
 

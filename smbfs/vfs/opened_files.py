@@ -7,6 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from smbfs.client.open import Open
+from smbfs.vfs.contents import content_changed
 from smbfs.vfs.direct_reader import DirectReader
 from smbfs.vfs.disk_cache import CachedFile
 from smbfs.vfs.handles import Handle, OpenFile
@@ -94,7 +95,7 @@ class OpenedFiles:
             opened.content = None
             opened.version = None
         inode.shown_size = 0
-        self._state.content_changed(inode, number)
+        content_changed(self._state, inode, number)
         self._state.spoil_names(inode)
 
     def shown(self, inode: Inode, number: int, handle: int, version: Version) -> OpenedFile:

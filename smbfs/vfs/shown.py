@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from smbfs.vfs.attributes import Attributes, Believed, present
+from smbfs.vfs.contents import forget_foreign, forget_young
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.directory_stream import Listed
 from smbfs.vfs.handles import OpenFile
@@ -61,10 +62,10 @@ class Shown:
         if opened is None:
             if state.kept.is_other(inode, version):
                 state.kept.close(inode)
-                state.forget_foreign(inode)  # Changed on the server itself: that breaks no lease.
+                forget_foreign(state, inode)  # Changed on the server itself: that breaks no lease.
             return attributes
         if opened.version != version and opened.writable() is None:
-            state.forget_foreign(inode)  # Changed on the server itself: that breaks no lease.
+            forget_foreign(state, inode)  # Changed on the server itself: that breaks no lease.
             opened.version = version
         if opened.is_dirty or _may_be_older(inode, opened):
             attributes = attributes._replace(size=max(attributes.size, opened.end))
@@ -288,7 +289,7 @@ class Shown:
         for name, inode in list((directory.children or {}).items()):
             self.attributes_lost(inode)
             if state.handles.opened(inode) is None:
-                state.forget_young(inode)
+                forget_young(state, inode)
             inode.written_tick = -1  # Somebody else may have written to it since.
             if state.handles.opened(inode) is not None:
                 # It has attributes whatever became of its name.

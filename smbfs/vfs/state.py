@@ -9,7 +9,6 @@ INVARIANT: between an answer of the server and what is noted of it here, there i
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from stat import S_IFDIR
@@ -25,6 +24,7 @@ from smbfs.vfs.attributes import (
     attribute_rules,
 )
 from smbfs.vfs.block_cache import BlockCache
+from smbfs.vfs.contents import forget_foreign
 from smbfs.vfs.descriptions import Describer, Description
 from smbfs.vfs.directory_watches import DirectoryWatches
 from smbfs.vfs.disk_cache import DiskCache
@@ -32,7 +32,7 @@ from smbfs.vfs.handles import HandleTable
 from smbfs.vfs.inodes import Inode, InodeTable
 from smbfs.vfs.kept_handles import KeptHandles
 from smbfs.vfs.known_directories import ENTRY_SIZE, Change, KnownDirectories
-from smbfs.vfs.lease_policy import LeasePolicy, is_young, lease_policy
+from smbfs.vfs.lease_policy import LeasePolicy, lease_policy
 from smbfs.vfs.names import folded
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.rename_gate import RenameGate
@@ -59,9 +59,6 @@ _PARENT_GONE: Final = frozenset({NtStatus.STATUS_OBJECT_PATH_NOT_FOUND})
 
 _TRIES: Final = 4
 """Renames that may overtake one question."""
-
-MAX_SIZE: Final = 1 << 63
-"""More bytes than a file may have."""
 
 INODE_SIZE: Final = 400
 """Bytes that an inode takes here, its name included."""
@@ -195,7 +192,7 @@ class MountState:
         if before is not None and self._was_moved(before, parent, name, description):
             # Who uses the old name, which the kernel still believes in, must not get this file.
             self.kept.close(before)
-            self.forget_foreign(before)
+            forget_foreign(self, before)
             self.shown.attributes_lost(before)
             self.inodes.disown(before)
         names = list(before.names()) if before is not None else []
@@ -261,35 +258,6 @@ class MountState:
         """Forget directories that lead to something that is not there: no lease told us so."""
         for parent, _ in list(inode.names()):
             self.directories.forget(parent.number)
-
-    def content_changed(
-        self, inode: Inode, number: int, *, start: int = 0, end: int = MAX_SIZE
-    ) -> None:
-        """Note that bytes of a file were changed through one of its numbers."""
-        self.forget_content(inode, start=start, end=end)
-        self.attributes.discard(inode.number)
-        for other in self.inodes.numbers.others(inode, number):
-            self.kernel.inode_changed(other)
-
-    def forget_content(self, inode: Inode, *, start: int = 0, end: int = MAX_SIZE) -> None:
-        """Remember nothing of these bytes of a file that was asked for before now."""
-        inode.content_changes += 1
-        self.blocks.discard_range(inode.number, start, end)
-
-    def forget_young(self, inode: Inode) -> None:
-        """A lease is gone: forget what may have changed since without getting another time."""
-        version = inode.version
-        block = self.blocks.whole(inode.number, version) if version is not None else None
-        if version is None or block is None:
-            return
-        age_ns = int((trio.current_time() - block.arrived_s) * 1e9)
-        if inode.written_tick != -1 or is_young(version, time.time_ns() - age_ns):
-            self.forget_foreign(inode)
-
-    def forget_foreign(self, inode: Inode) -> None:
-        """Somebody else has changed a file: what is read from now on is of no version we know."""
-        self.forget_content(inode)
-        inode.version = None
 
     def changed(self, inode: Inode, *, told: tuple[Inode, bytes] | None = None) -> None:
         """Note that what the server says of an inode is another thing by now.

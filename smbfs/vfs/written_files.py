@@ -11,11 +11,12 @@ from __future__ import annotations
 import trio
 
 from smbfs.vfs.block_cache import Block
+from smbfs.vfs.contents import MAX_SIZE, forget_content
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.handles import OpenFile
 from smbfs.vfs.share import stat_of_open
 from smbfs.vfs.small_file import SMALL_FILE_SIZE_MAX
-from smbfs.vfs.state import MAX_SIZE, MountState
+from smbfs.vfs.state import MountState
 from smbfs.wire.close_flush import CloseResponse
 from smbfs.wire.create import CreateResponse
 from smbfs.wire.message import Buffer
@@ -24,7 +25,7 @@ from smbfs.wire.message import Buffer
 def written(state: MountState, opened: OpenFile, offset: int, data: Buffer) -> None:
     """The server has executed a write, or refused it: then ``data`` are empty."""
     end = offset + len(data) if data else MAX_SIZE
-    state.forget_content(opened.inode, start=offset, end=end)
+    forget_content(state, opened.inode, start=offset, end=end)
     opened.server_end = max(opened.server_end, offset + len(data))
     is_whole = offset == 0 and 0 < len(data) == opened.end <= SMALL_FILE_SIZE_MAX
     opened.content = data if is_whole and not opened.is_dirty else None
