@@ -279,7 +279,9 @@ def test_interrupted_mount_leaves_nothing(
     mountpoint.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         unc = f"//127.0.0.1:{silent.getsockname()[1]}/share"
-        command = [str(SMBFS), "mount", unc, str(mountpoint), *options]
+        # A shell that runs the tests in the background would have them ignore Ctrl-C.
+        command = ["env", "--default-signal=INT"]
+        command += [str(SMBFS), "mount", unc, str(mountpoint), *options]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
             connection, _ = silent.accept()
             (child,) = children_of(process.pid)
