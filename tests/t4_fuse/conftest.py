@@ -128,6 +128,14 @@ def served_folder(samba: SambaServer) -> Path:
     return folder
 
 
+@pytest.fixture
+def theirs(place: Place, long_lived_mounts: Callable[[str], Mount]) -> Path:
+    """The same folder through a second mount, which is another client to the server."""
+    folder = long_lived_mounts("theirs").path / place.path.name
+    wait_until(folder.exists)  # The server tells it a moment later that there is a new one.
+    return folder
+
+
 only_posix = pytest.mark.parametrize("place", ["posix"], indirect=True)
 only_windows = pytest.mark.parametrize("place", ["windows"], indirect=True)
 

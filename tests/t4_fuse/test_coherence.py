@@ -13,13 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.t4_fuse.conftest import Mount, Place, only_posix, wait_until
-
-
-@pytest.fixture
-def theirs(place: Place, long_lived_mounts: Callable[[str], Mount]) -> Path:
-    """The same folder through a second mount, which is another client to the server."""
-    return long_lived_mounts("theirs").path / place.path.name
+from tests.t4_fuse.conftest import Place, only_posix, wait_until
 
 
 def test_a_change_of_the_same_size_is_seen_after_reopening(place: Place, theirs: Path) -> None:

@@ -6,20 +6,13 @@ What is read ahead is open on the server though no program has it open here: nob
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.t4_fuse.conftest import Mount, Place, wait_until
+from tests.t4_fuse.conftest import Place, wait_until
 
 FILES = 60
-
-
-@pytest.fixture
-def theirs(place: Place, long_lived_mounts: Callable[[str], Mount]) -> Path:
-    """The same folder through a second mount, which is another client to the server."""
-    return long_lived_mounts("theirs").path / place.path.name
 
 
 @pytest.fixture
