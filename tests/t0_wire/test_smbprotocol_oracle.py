@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from smbprotocol import create_contexts as their_contexts
 from smbprotocol import open as their_open
 from smbprotocol.connection import SMB2CancelRequest, SMB2Echo
@@ -238,6 +238,8 @@ def test_same_bytes(message_type: type[Message], oracle: Oracle) -> None:
     @QUICK
     @given(case.instances)
     def check(message: Message) -> None:
+        # Theirs takes this name, which no file has, for the filler of an empty one.
+        assume(not isinstance(message, CreateRequest) or message.name != "\0")
         theirs = pack(oracle(message))
         ours = message.encode()
         filler = case.filler(message)
