@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,12 @@ def theirs(mount_share: MountShare, server: SambaServer) -> Path:
 
 
 def look(folder: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_size for path in folder.iterdir()}
+    """What is there, and how large; a file may go between the two questions."""
+    sizes = {}
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):
+            sizes[path.name] = path.stat().st_size
+    return sizes
 
 
 def soon(condition: Callable[[], bool]) -> None:
