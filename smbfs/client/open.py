@@ -64,6 +64,11 @@ class Open:
         self.lease = lease
         """The lease that it shares with other opens of the file, if it was opened with one."""
 
+    @property
+    def is_vouched_for(self) -> bool:
+        """Whether a lease says that nobody else has changed the contents."""
+        return self.lease is not None and self.lease.may_read
+
     async def read(self, offset: int, length: int) -> memoryview:
         """Return up to ``length`` bytes from ``offset``; nothing at the end of the file.
 

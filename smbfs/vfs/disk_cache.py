@@ -62,9 +62,9 @@ class DiskCache:
         data = await self._call(lambda store: store.get(file_id, version, position))
         return None if data is None else memoryview(data)
 
-    async def used(self, file_id: int) -> None:
-        """A file is used again."""
-        await self._call(lambda store: store.used(file_id))
+    async def use(self, file_id: int, version: FileVersion) -> set[int]:
+        """Return which blocks of this version of a file are here."""
+        return await self._call(lambda store: store.use(file_id, version)) or set()
 
     def put(self, block: StoredBlock) -> None:
         """Keep a block, if the disk is fast enough."""
@@ -127,6 +127,7 @@ class CachedFile:
         self._version = version
         self._asked_for: Version | None = None
         self._told: FileVersion | None = None
+        self._here: set[int] = set()
         self._turn = trio.Lock()
 
     async def get(self, index: int) -> memoryview | None:
@@ -135,7 +136,7 @@ class CachedFile:
         if version is None:
             return None
         told = await self._ask(version)
-        if told is None:
+        if told is None or index not in self._here:
             return None
         data = await self._cache.get(self._file_id, told, index)
         return data if self._trusted() == version else None
@@ -148,11 +149,11 @@ class CachedFile:
         last = version._replace(time=max(told.change_time, told.write_time))
         if not is_young(last, time.time_ns()):
             self._cache.put(StoredBlock(self._file_id, told, index, data))
+            self._here.add(index)
 
     def _trusted(self) -> Version | None:
         """Return the version of the file, if a lease says that it is still that."""
-        lease = self._file.lease
-        return self._version() if lease is not None and lease.may_read else None
+        return self._version() if self._file.is_vouched_for else None
 
     async def _ask(self, version: Version) -> FileVersion | None:
         """Return all that tells versions apart: CREATE does not tell the time of every change."""
@@ -167,8 +168,8 @@ class CachedFile:
             told = FileVersion(stat.size, stat.change_time, stat.write_time, stat.creation_time)
             if self._trusted() != version or self._share.version_of(stat) != version:
                 return None
+            self._here = await self._cache.use(self._file_id, told)
             self._asked_for, self._told = version, told
-        await self._cache.used(self._file_id)
         return told
 
 

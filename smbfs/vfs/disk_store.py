@@ -108,11 +108,16 @@ class DiskStore:
         )
         self.size += len(block.data)
 
-    def used(self, file_id: int) -> None:
-        """A file is used again: it shall stay longer."""
-        self._database.execute(
-            "UPDATE files SET used = ? WHERE id = ?", (time.time_ns(), _signed(file_id))
+    def use(self, file_id: int, version: FileVersion) -> set[int]:
+        """Return which blocks of this version of a file are here; they shall stay longer."""
+        key = _signed(file_id)
+        self._database.execute("UPDATE files SET used = ? WHERE id = ?", (time.time_ns(), key))
+        found = self._database.execute(
+            "SELECT position FROM blocks JOIN files ON file = id WHERE file = ?"
+            " AND (size, change_time, write_time, creation_time) = (?, ?, ?, ?)",
+            (key, *version),
         )
+        return {position for (position,) in found}
 
     def _evict(self) -> None:
         if self.size <= self.limit:

@@ -115,8 +115,8 @@ class OpenFile:
     @property
     def is_leased(self) -> bool:
         """Whether we would know if somebody else had written to it."""
-        leases = (handle.file.lease for handle in self.handles)
-        return any(lease is not None and lease.may_read for lease in leases)
+        files = [handle.file for handle in self.handles]
+        return any(isinstance(file, Open) and file.is_vouched_for for file in files)
 
     @property
     def is_remembered(self) -> bool:

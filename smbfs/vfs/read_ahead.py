@@ -15,7 +15,6 @@ from typing import Protocol
 import trio
 
 from smbfs.client.tree_connect import TreeConnect
-from smbfs.engine.leases import Lease
 from smbfs.errors import SmbfsError
 from smbfs.vfs.block_cache import Block, BlockCache
 from smbfs.vfs.courses import STEPS_AHEAD, Course, Courses
@@ -43,7 +42,10 @@ class ReadableFile(Protocol):
     """What a reader needs of an open file; :class:`smbfs.client.open.Open` has it."""
 
     tree: TreeConnect
-    lease: Lease | None
+
+    @property
+    def is_vouched_for(self) -> bool:
+        """Whether what is known of the contents is right without asking."""
 
     async def read(self, offset: int, length: int) -> memoryview:
         """Return up to ``length`` bytes from ``offset``; fewer only at the end, or by chance."""
@@ -174,9 +176,7 @@ class FileReader:
 
     def _oldest_s(self) -> float:
         """Return when something must have been asked for to be believed now."""
-        lease = self._file.lease
-        is_leased = lease is not None and lease.may_read
-        return 0.0 if is_leased else trio.current_time() - self._believe_s
+        return 0.0 if self._file.is_vouched_for else trio.current_time() - self._believe_s
 
     def _cached(self, index: int) -> Block | None:
         return self._cache.get(self._inode.number, index, not_before_s=self._oldest_s())

@@ -86,6 +86,11 @@ class SmallFile:
         """Whether it is open in our memory alone."""
         return self._is_remembered and self._file is None
 
+    @property
+    def is_vouched_for(self) -> bool:
+        """Whether the lease on its directory says that nobody else has changed the contents."""
+        return self.is_remembered and self._is_believed
+
     async def read(self, offset: int, length: int) -> memoryview:
         """Return up to ``length`` bytes from ``offset``. Raises: as ``Open.read``; Refused."""
         if self._file is None and self._is_believed and self._covers(offset, length):

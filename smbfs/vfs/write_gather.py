@@ -147,7 +147,7 @@ class WriteGather:
             self._queue.send(self._gathered.take(offset))
         elif self._gathered.size >= GATHERED_MAX:
             self.send()
-        if self._gathered and not self._timer_runs:
+        if self._gathered and rule.wait_s and not self._timer_runs:
             self._timer_runs = True
             self._nursery.start_soon(self._send_when_old)
 

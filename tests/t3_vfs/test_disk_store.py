@@ -58,7 +58,8 @@ def test_files_that_were_not_used_for_longest_make_room(tmp_path: Path) -> None:
     store = DiskStore(tmp_path / "store", 30)
     for file_id in (1, 2, 3):
         store.put([stored(file_id, 0, bytes(10))])
-    store.used(1)
+    assert store.use(1, VERSION) == {0}
+    assert store.use(1, OTHER) == store.use(9, VERSION) == set()
     store.put([stored(4, 0, bytes(10))])
     assert [store.get(file_id, VERSION, 0) is not None for file_id in (1, 2, 3, 4)] == [
         True, False, True, True,
