@@ -230,6 +230,9 @@ class Connection:
         except WireError as error:
             _log.warning("a handle that nobody wants can't be closed: %s", error)
             return
+        oplock = self.engine.leases.oplock_of(file_id)
+        if oplock is not None:
+            self.engine.leases.closed(oplock)
         self.submit(
             exchange_of(
                 [CloseRequest(file_id)],

@@ -13,7 +13,8 @@ from smbfs.client.connection import Connection
 from smbfs.client.open import READ_STATUSES, Open, listed
 from smbfs.client.status import Identity
 from smbfs.engine.exchange import Exchange, Response, exchange_of
-from smbfs.engine.leases import Lease, LeaseTable
+from smbfs.engine.lease_table import LeaseTable
+from smbfs.engine.leases import Lease
 from smbfs.engine.negotiate import SINGLE_CREDIT_SIZE, Negotiated
 from smbfs.engine.session import Session
 from smbfs.errors import SmbfsError
@@ -37,6 +38,9 @@ READ_LEASE = LeaseState.READ_CACHING | LeaseState.HANDLE_CACHING
 
 WRITE_LEASE = READ_LEASE | LeaseState.WRITE_CACHING
 """What writers ask for: whoever opens the file has to wait until our data is there."""
+
+OPLOCKS_REFUSED_MAX = 16
+"""Opens without an oplock after which it is plain that a share grants none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,10 @@ class TreeConnect:
         It returns whether it takes care of :meth:`acknowledge`, once our data is there.
         """
         connection.on_break = self._broken
+        self.leases: LeaseTable = connection.engine.leases
+        """The leases of this connection."""
+        self._oplocks_refused = 0
+        """Opens that asked for one in vain, in a row."""
         self.rsize = TRANSFER_SIZE
         self.wsize = TRANSFER_SIZE
 
@@ -114,7 +122,7 @@ class TreeConnect:
         lease_wanted: LeaseState = READ_LEASE,
         parent_lease_key: bytes | None = None,
     ) -> Open:
-        """Open or create a file, leased if there is a key.
+        """Open or create a file, leased if there is a key (or with an oplock, if that is all).
 
         ``parent_lease_key``: the lease on its directory, which this shall not break.
         Raises: ServerStatusError, TransportError.
@@ -189,12 +197,15 @@ class TreeConnect:
         lease_wanted: LeaseState = READ_LEASE,
         parent_lease_key: bytes | None = None,
     ) -> tuple[Open, Exchange]:
-        lease = self.leases.opening(lease_key) if lease_key is not None else None
+        lease = None
+        if lease_key is not None and self.grants_leases:
+            lease = self.leases.opening(lease_key)
+            wanted = lease.request(lease_wanted, parent_lease_key=parent_lease_key)
+            contexts = (*request.contexts, wanted)
+            request = replace(request, oplock_level=OplockLevel.LEASE, contexts=contexts)
+        elif lease_key is not None:
+            request = replace(request, oplock_level=OplockLevel.BATCH)
         try:
-            if lease is not None:
-                wanted = lease.request(lease_wanted, parent_lease_key=parent_lease_key)
-                contexts = (*request.contexts, wanted)
-                request = replace(request, oplock_level=OplockLevel.LEASE, contexts=contexts)
             exchange = await self.perform(request, *related)
             created = CreateResponse.decode(answer(exchange, context=request.name).body)
         except BaseException:
@@ -203,6 +214,9 @@ class TreeConnect:
             raise
         if lease is not None:
             lease.granted(created.context(LeaseResponseV2))
+        elif lease_key is not None:
+            lease = self.leases.oplock_of(created.file_id)
+            self._oplocks_refused = self._oplocks_refused + 1 if lease is None else 0
         return Open(self, created, access=request.desired_access, lease=lease), exchange
 
     async def compound(self, create: CreateRequest, *related: Message) -> CompoundResult:
@@ -253,14 +267,14 @@ class TreeConnect:
     # ------------------------------------------------------------- leases
 
     @property
-    def leases(self) -> LeaseTable:
-        """The leases of this connection."""
-        return self.connection.engine.leases
-
-    @property
     def grants_leases(self) -> bool:
         """Whether the server knows leases of the kind that we ask for."""
         return self.negotiated.grants_leases
+
+    @property
+    def grants_caching(self) -> bool:
+        """Whether it is worth to ask for leases, or for oplocks."""
+        return self.grants_leases or self._oplocks_refused < OPLOCKS_REFUSED_MAX
 
     def _broken(self, lease: Lease, must_acknowledge: bool) -> None:
         """Let go of what was taken back, then say so; closing the last open says it, too."""

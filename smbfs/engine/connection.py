@@ -28,8 +28,9 @@ from collections.abc import Iterator
 from smbfs.engine.events import Broken, Completed, Event, Ignored
 from smbfs.engine.exchange import Exchange, Request, Response
 from smbfs.engine.flow_control import FlowControl
-from smbfs.engine.leases import LeaseTable
+from smbfs.engine.lease_table import LeaseTable
 from smbfs.engine.negotiate import Negotiated, Offer, conclude
+from smbfs.engine.oplocks import asks_for_oplock
 from smbfs.engine.preauth_hash import INITIAL_HASH, extend_hash
 from smbfs.engine.protection import (
     authenticate,
@@ -47,6 +48,7 @@ from smbfs.errors import (
     SmbfsError,
     WireError,
 )
+from smbfs.wire.create import CreateResponse
 from smbfs.wire.dialect import Dialect
 from smbfs.wire.echo_cancel import CancelRequest
 from smbfs.wire.header import (
@@ -274,12 +276,14 @@ class Connection:
                 raise RemoteProtocolError("an interim response without an AsyncId")
             request.async_id = header.async_id
             return
-        self._take_part(element, header, exchange)
+        self._take_part(element, header, exchange, request)
         self._settle(element, header, exchange, request)
         if exchange.unanswered == 0:
             yield Completed(exchange)
 
-    def _take_part(self, element: memoryview, header: Header, exchange: Exchange) -> None:
+    def _take_part(
+        self, element: memoryview, header: Header, exchange: Exchange, request: Request
+    ) -> None:
         """Do what the connection itself learns from an answer, before anybody is told of it.
 
         Raises: NegotiationRefused, RemoteProtocolError, WireError.
@@ -295,6 +299,9 @@ class Connection:
             session.session_id = header.session_id
             if header.status == NtStatus.STATUS_MORE_PROCESSING_REQUIRED:
                 session.preauth_hash = extend_hash(session.preauth_hash, (element,))
+        elif asks_for_oplock(request.message) and header.status == NtStatus.STATUS_SUCCESS:
+            created = CreateResponse.decode(element[HEADER_SIZE:])
+            self.leases.oplock_granted(created.file_id, created.oplock_level)
 
     def _settle(
         self, element: memoryview, header: Header, exchange: Exchange, request: Request
@@ -364,7 +371,10 @@ def _unsolicited(header: Header, element: memoryview, leases: LeaseTable) -> Eve
         raise RemoteProtocolError(f"an unsolicited {header.command.name}")
     notification = decode_break(element[HEADER_SIZE:])
     if isinstance(notification, OplockBreakNotification):
-        return Ignored("the break of an oplock, which we never ask for")
+        broken = leases.oplock_broken(notification)
+        if broken is None:
+            return Ignored("the break of an oplock that we do not hold")
+        return Broken(*broken)
     lease = leases.broken(notification)
     if lease is None:
         return Ignored("the break of a lease that we do not hold")

@@ -1,8 +1,8 @@
 """Leases: what the server has promised about files, and how it takes that back.
 
-We choose a lease's key and enter it here before its CREATE is sent, so a break finds it even if it
-is read before we have looked at the answer that grants the lease. Grants and breaks carry an epoch:
-the higher one is the later word, in whatever order we come to read them.
+We choose a lease's key and enter it (``lease_table``) before its CREATE is sent, so a break finds
+it even if it is read before we have looked at the answer that grants the lease. Grants and breaks
+carry an epoch: the higher one is the later word, in whatever order we come to read them.
 
 A lease lives as long as one of the opens that were made with its key.
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from smbfs.wire.lease import LeaseFlags, LeaseRequestV2, LeaseResponseV2, LeaseState, lease_state
+from smbfs.wire.message import Message
 from smbfs.wire.oplock_break import LeaseBreakAcknowledgment, LeaseBreakNotification
 
 LEASE_KEY_SIZE: Final = 16
@@ -86,53 +87,9 @@ class Lease:
         """The last open is gone, and the lease with it."""
         self._state = 0
 
-    def acknowledgment(self) -> LeaseBreakAcknowledgment:
+    def acknowledgment(self) -> Message:
         """Return the answer to a break: we agree to the state that is left."""
         return LeaseBreakAcknowledgment(self.key, self.state)
-
-
-class LeaseTable:
-    """The leases of one client, by key."""
-
-    def __init__(self) -> None:
-        self._leases: dict[bytes, Lease] = {}
-
-    def __len__(self) -> int:
-        return sum(1 for lease in self._leases.values() if lease.may_read)
-
-    def opening(self, key: bytes) -> Lease:
-        """Count an open that is about to be asked for; undo it with :meth:`closed`."""
-        lease = self._leases.get(key)
-        if lease is None:
-            lease = self._leases[key] = Lease(key)
-        lease.opens += 1
-        return lease
-
-    def closed(self, lease: Lease) -> None:
-        """Uncount an open: it failed, or was closed, or nobody here cares for it any more."""
-        assert lease.opens > 0
-        lease.opens -= 1
-        if not lease.opens:
-            lease.lost()
-            del self._leases[lease.key]
-
-    def broken(self, notification: LeaseBreakNotification) -> Lease | None:
-        """Take note of a break; return its lease, or None if we hold none of that key."""
-        lease = self._leases.get(notification.lease_key)
-        if lease is not None:
-            lease.broken(notification)
-        return lease
-
-    def lose_all(self) -> None:
-        """Nobody will tell us of breaks any more."""
-        for lease in self._leases.values():
-            lease.lost()
-
-    def check_invariants(self) -> None:
-        """Raise ``AssertionError`` when the books don't add up. Called by tests."""
-        for key, lease in self._leases.items():
-            assert lease.key == key
-            assert lease.opens > 0
 
 
 def _is_later_or_same(epoch: int, than: int) -> bool:

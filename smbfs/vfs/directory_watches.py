@@ -18,6 +18,7 @@ from smbfs.client.open import Open
 from smbfs.engine.leases import LEASE_KEY_SIZE
 from smbfs.errors import ServerStatusError, SmbfsError
 from smbfs.vfs.inodes import Inode
+from smbfs.vfs.known_directory import lose_name
 from smbfs.wire.change_notify import (
     CompletionFilter,
     NotifyInformation,
@@ -107,6 +108,7 @@ class DirectoryWatches:
             if shown is None:
                 continue
             state.directories.spoil(number, shown)
+            lose_name(state.directories.of(number), shown)
             state.kernel.entry_changed(number, shown)
             child = state.inodes.child(inode, shown)
             if child is not None:

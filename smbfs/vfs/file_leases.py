@@ -20,10 +20,12 @@ class FileLeases:
 
     def __init__(self, state: MountState) -> None:
         self._state = state
-        tree = state.share.tree
-        self.are_wanted = state.policy.use_leases and tree.grants_leases
-        """Whether to ask for leases: the options and the server allow it."""
-        tree.on_break = self._broken
+        state.share.tree.on_break = self._broken
+
+    @property
+    def are_wanted(self) -> bool:
+        """Whether to ask for leases, or oplocks: the options and the server allow it."""
+        return self._state.policy.use_leases and self._state.share.tree.grants_caching
 
     def key_for(self, inode: Inode | None) -> bytes | None:
         """Return the key to open a file with, None to open it without a lease.
@@ -38,7 +40,7 @@ class FileLeases:
 
     def parent_key(self, directory: Inode | None) -> bytes | None:
         """Return the key of the lease on a directory, which a change of ours shall not break."""
-        if directory is None:
+        if directory is None or not self._state.share.tree.grants_leases:
             return None
         return lease_key(self._state.directories.of(directory.number))
 

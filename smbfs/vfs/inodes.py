@@ -36,6 +36,7 @@ class Inode:
         "content_changes",
         "file_id",
         "file_type",
+        "is_name_doubtful",
         "links",
         "lookup_count",
         "name",
@@ -75,6 +76,8 @@ class Inode:
         knows."""
         self.written_tick = -1
         """The tick at which its content was written that is remembered, if it is."""
+        self.is_name_doubtful = False
+        """Whether the kernel may believe in its name though nothing vouches for that any more."""
 
     def __repr__(self) -> str:
         return f"<Inode {self.number} {self.name!r} lookups={self.lookup_count}>"

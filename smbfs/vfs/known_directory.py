@@ -133,9 +133,10 @@ class KnownDirectory:
 
     def current(self, listed: Listed, now_s: float) -> Listed | None:
         """Return what became of an entry since :meth:`listing`, None if it is gone."""
+        key = self.key(listed.name)
         if not self.left_s(now_s):
             return listed
-        return self.entries.get(self.key(listed.name))
+        return self.entries.get(key, listed if key in self.unknown else None)
 
     def believed_s(self, name: bytes, description: Description, now_s: float) -> float:
         """Return for how long a description may be believed: 0 if it is not what is known."""
@@ -231,3 +232,10 @@ def lease_key(known: KnownDirectory) -> bytes | None:
     if known.lease is not None and known.lease.may_read:
         return known.lease.key
     return known.reading.lease_key if known.reading is not None else None
+
+
+def lose_name(known: KnownDirectory, name: bytes) -> None:
+    """A name may lead elsewhere: what is told by a handle of its file says nothing of it."""
+    key = known.key(name)
+    if known.entries.pop(key, None) is not None:
+        known.unknown.add(key)

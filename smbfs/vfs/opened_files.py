@@ -43,6 +43,7 @@ class OpenedFiles:
         state = self._state
         state.kept.close(inode)  # While this open was under way, another one may have ended.
         opened = state.handles.opening(inode, size)
+        state.shown.opened(inode)
         self._watch.begin()
         opened.server_end = size
         opened.end = max(opened.end, size) if opened.is_dirty else size

@@ -203,6 +203,7 @@ class Shown:
         state = self._state
         now_s = trio.current_time()
         known = None
+        inode.is_name_doubtful = False
         if inode.file_type == S_IFDIR:
             # What is in it changes what it is, and no lease on its own directory tells of that.
             known = state.attributes.get(inode.number, now_s) or self._own(inode)
@@ -278,8 +279,9 @@ class Shown:
     def lost(self, number: int) -> None:
         """A lease on a directory is gone: nobody shall believe what was told under it.
 
-        Names need no more than that: to use one, the kernel asks for the attributes behind it, and
-        learns that another file is there, or none.
+        Names need no more than that: to use one, the kernel asks for the attributes behind it, or
+        opens it, and learns that another file is there, or none. But what has a handle answers
+        whatever became of its name.
         """
         state = self._state
         directory = state.inodes.numbers.get(number)
@@ -291,9 +293,19 @@ class Shown:
             if state.handles.opened(inode) is None:
                 forget_young(state, inode)
             inode.written_tick = -1  # Somebody else may have written to it since.
-            if state.handles.opened(inode) is not None:
-                # It has attributes whatever became of its name.
+            # Nobody opens by a kept handle what a lease has told of. An oplock does not tell.
+            is_kept = not state.share.tree.grants_leases and state.kept.has(inode)
+            if is_kept or state.handles.opened(inode) is not None:
                 state.kernel.entry_changed(number, name)
+            else:
+                inode.is_name_doubtful = True
+
+    def opened(self, inode: Inode) -> None:
+        """A file is opened, and has a handle from now on: see :meth:`lost`."""
+        if inode.is_name_doubtful:
+            inode.is_name_doubtful = False
+            for parent, name in inode.names():
+                self._state.kernel.entry_changed(parent.number, name)
 
     def unleased(self, inode: Inode) -> None:
         """The lease on a file is gone: only one on its directory may vouch for it now."""

@@ -94,6 +94,7 @@ class ScriptedServer:
     security_mode: SecurityMode = SecurityMode.SIGNING_ENABLED | SecurityMode.SIGNING_REQUIRED
     session_flags: int = 0
     share_flags: int = 0
+    capabilities: Capabilities = Capabilities.LARGE_MTU | Capabilities.LEASING
     grant: Callable[[Header], int] = field(default=lambda header: header.credits)
     """Credits for the answer to a request."""
     sign: bool = True
@@ -256,7 +257,7 @@ class ScriptedServer:
             security_mode=self.security_mode,
             dialect=self.dialect,
             server_guid=uuid.UUID(int=1),
-            capabilities=Capabilities.LARGE_MTU,
+            capabilities=self.capabilities,
             max_transact_size=8 << 20,
             max_read_size=8 << 20,
             max_write_size=8 << 20,

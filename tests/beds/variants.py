@@ -49,6 +49,7 @@ VARIANTS: Mapping[str, Variant] = {
     "guest": Variant({"map to guest": "Bad User", "server signing": "auto"}, GUEST_SHARES),
     "signing-disabled": Variant({"server signing": "disabled"}),
     "no-leases": Variant({"smb2 leases": "no", "smb3 directory leases": "no", "oplocks": "no"}),
+    "only-oplocks": Variant({"smb2 leases": "no", "smb3 directory leases": "no"}),
     "no-directory-leases": Variant({"smb3 directory leases": "no"}),
     "smb-1": Variant(
         {

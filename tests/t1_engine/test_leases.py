@@ -7,13 +7,18 @@ import itertools
 import pytest
 
 from smbfs.engine.events import Broken, Ignored
-from smbfs.engine.leases import Lease, LeaseTable
+from smbfs.engine.lease_table import LeaseTable
+from smbfs.engine.leases import Lease
 from smbfs.errors import RemoteProtocolError
 from smbfs.wire.echo_cancel import EchoResponse
 from smbfs.wire.header import UNSOLICITED_MESSAGE_ID, Command, Header, HeaderFlags
 from smbfs.wire.lease import LeaseFlags, LeaseResponseV2, LeaseState
 from smbfs.wire.message import Message
-from smbfs.wire.oplock_break import LeaseBreakFlags, LeaseBreakNotification
+from smbfs.wire.oplock_break import (
+    LeaseBreakAcknowledgment,
+    LeaseBreakFlags,
+    LeaseBreakNotification,
+)
 from tests.beds.scripted_server import ScriptedServer
 from tests.t1_engine.conversation import Conversation, connect
 
@@ -125,7 +130,7 @@ def test_a_break_takes_effect_before_anybody_is_told() -> None:
     lease.granted(grant(RWH, 1))
     assert broken(conversation, taken(RWH, R, 2)) == [Broken(lease, must_acknowledge=True)]
     assert lease.state == R
-    assert lease.acknowledgment().lease_state == R
+    assert lease.acknowledgment() == LeaseBreakAcknowledgment(KEY, R)
     quiet = LeaseBreakNotification(KEY, R, NONE, 3)
     assert broken(conversation, quiet) == [Broken(lease, must_acknowledge=False)]
     assert lease.state == NONE

@@ -80,9 +80,12 @@ class Bed:
 
 
 @asynccontextmanager
-async def signed_on(timeout_s: float = TIMEOUT_S) -> AsyncIterator[Bed]:
+async def signed_on(
+    timeout_s: float = TIMEOUT_S, server: ScriptedServer | None = None
+) -> AsyncIterator[Bed]:
     ours, theirs = memory_stream_pair()
-    bed = Bed(Connection(Engine(OFFER), ours, timeout_s=timeout_s), ScriptedServer(), theirs)
+    connection = Connection(Engine(OFFER), ours, timeout_s=timeout_s)
+    bed = Bed(connection, server or ScriptedServer(), theirs)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bed.connection.run)
         nursery.start_soon(bed.serve)

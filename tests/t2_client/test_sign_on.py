@@ -28,7 +28,7 @@ from smbfs.wire.dialect import Dialect
 from smbfs.wire.error_response import ErrorResponse
 from smbfs.wire.header import Command, Header
 from smbfs.wire.ioctl import FsctlCode, IoctlResponse, ValidateNegotiateInfoResponse
-from smbfs.wire.negotiate import Capabilities, SecurityMode
+from smbfs.wire.negotiate import SecurityMode
 from smbfs.wire.ntstatus import NtStatus
 from smbfs.wire.read_write import ReadRequest
 from smbfs.wire.session_setup import SessionFlags
@@ -119,7 +119,7 @@ async def test_signing_is_not_required_when_nobody_does_or_nobody_can(
 def repetition() -> IoctlResponse:
     """Return the right answer to the validation of NEGOTIATE."""
     told = ValidateNegotiateInfoResponse(
-        Capabilities.LARGE_MTU, uuid.UUID(int=1), ALLOWED, Dialect.SMB_3_0_2
+        ScriptedServer.capabilities, uuid.UUID(int=1), ALLOWED, Dialect.SMB_3_0_2
     )
     code = FsctlCode.VALIDATE_NEGOTIATE_INFO
     return IoctlResponse(code, FileId.RELATED, memoryview(told.encode()))

@@ -47,7 +47,7 @@ class LateServer:
     """Offset and length of every READ."""
     tree: SimpleNamespace = field(
         default_factory=lambda: SimpleNamespace(
-            max_read_size=1 << 20, max_write_size=1 << 20, grants_leases=False
+            max_read_size=1 << 20, max_write_size=1 << 20, grants_leases=False, grants_caching=False
         )
     )
 

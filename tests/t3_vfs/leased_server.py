@@ -13,7 +13,8 @@ import trio
 from smbfs.client.open import Open
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.config.model import MountOptions
-from smbfs.engine.leases import Lease, LeaseTable
+from smbfs.engine.lease_table import LeaseTable
+from smbfs.engine.leases import Lease
 from smbfs.vfs.attribute_verbs import AttributeVerbs
 from smbfs.vfs.directories import Directories
 from smbfs.vfs.file_leases import FileLeases
@@ -45,7 +46,7 @@ class LeasedServer(LateServer):
         self.leases = LeaseTable()
         self.acknowledged: list[tuple[LeaseState, bytes]] = []
         """What was left of each broken lease, and the contents in that instant."""
-        self.tree.grants_leases = True
+        self.tree.grants_leases = self.tree.grants_caching = True
         self.tree.leases = self.leases
         self.tree.acknowledge = self._acknowledge
 
@@ -122,6 +123,8 @@ class Kernel:
     """Whose pages were called wrong."""
 
     inodes: list[int] = field(default_factory=list)
+    names: list[tuple[int, bytes]] = field(default_factory=list)
+    """Which names it was told to look up again."""
 
     def inode_changed(self, number: int) -> None:
         self.inodes.append(number)
@@ -130,7 +133,7 @@ class Kernel:
         pass
 
     def entry_changed(self, parent: int, name: bytes) -> None:
-        pass
+        self.names.append((parent, name))
 
 
 @dataclass

@@ -17,7 +17,15 @@ from smbfs.vfs.known_directories import (
     QUESTIONS_BEFORE_LISTING,
     KnownDirectories,
 )
-from smbfs.vfs.known_directory import ENTRIES_MAX, Answer, Fold, KnownDirectory, Reading, lease_key
+from smbfs.vfs.known_directory import (
+    ENTRIES_MAX,
+    Answer,
+    Fold,
+    KnownDirectory,
+    Reading,
+    lease_key,
+    lose_name,
+)
 from smbfs.wire.lease import LeaseResponseV2, LeaseState
 from smbfs.wire.oplock_break import LeaseBreakNotification
 from tests.t3_vfs.file_stats import told
@@ -464,3 +472,26 @@ def test_a_doubt_is_asked_about() -> None:
     assert bed.known.find(b"here", 0.1) is None
     bed.known.note(b"here", HERE, asked)
     assert bed.known.find(b"here", 0.1) is not None
+
+
+def test_what_a_handle_tells_does_not_bring_a_lost_name_back() -> None:
+    """The file that had the name has been told of, but the name may lead to another one."""
+    bed = Bed()
+    bed.read(b"here", b"other")
+    assert bed.known.description_of(b"here", HERE.stat.file_id) is HERE
+    lose_name(bed.known, b"here")
+    assert bed.known.description_of(b"here", HERE.stat.file_id) is None
+    assert bed.known.find(b"here", 0.0) is None
+    assert bed.known.listing(0.0) is None
+
+
+def test_a_listing_under_way_goes_on_with_a_name_that_was_lost() -> None:
+    """It may lead elsewhere, but nobody said that it leads nowhere."""
+    bed = Bed()
+    bed.read(b"here", b"other")
+    listed = Listed(b"here", HERE)
+    lose_name(bed.known, b"here")
+    assert bed.known.current(listed, 0.0) == listed
+    with bed.all.changing(DIRECTORY, b"other") as change:
+        change.is_gone = True
+    assert bed.known.current(Listed(b"other", HERE), 0.0) is None

@@ -11,6 +11,7 @@ import trio.testing
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.directories import OpenDirectory
 from smbfs.vfs.directory_stream import DirectoryStream, Listed
+from smbfs.vfs.inode_numbers import ROOT_NUMBER
 from smbfs.vfs.share import stat_of_open
 from smbfs.vfs.shown import Entry
 from smbfs.wire.lease import LeaseState
@@ -197,3 +198,50 @@ async def test_a_listing_shows_an_inode_that_only_a_kept_handle_needs(
         await bed.directories.read(number, 2, emit)
         assert bed.server.handles == 0
         assert bed.state.inodes.get(shown[0]) is bed.inode
+
+
+NAME = (ROOT_NUMBER, b"file")
+
+
+async def test_the_name_of_an_open_file_is_looked_up_again_when_its_directory_is_lost(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with leased_bed(b"a" * LARGE) as bed:
+        await bed.open(os.O_RDONLY)
+        bed.state.shown.lost(ROOT_NUMBER)
+        assert bed.kernel.names == [NAME]
+
+
+async def test_the_name_of_a_file_is_looked_up_again_when_it_is_opened_after_that(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """By then the kernel may believe in the name for long, and a handle answers for the file."""
+    async with leased_bed(b"a" * LARGE) as bed:
+        bed.state.shown.lost(ROOT_NUMBER)
+        assert bed.kernel.names == []  # There may be very many.
+        await bed.open(os.O_RDONLY)
+        assert bed.kernel.names == [NAME]
+        await bed.open(os.O_RDONLY)
+        assert bed.kernel.names == [NAME]
+
+
+async def test_a_name_that_was_told_again_is_not_doubted(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with leased_bed(b"a" * LARGE) as bed:
+        bed.state.shown.lost(ROOT_NUMBER)
+        description = Description(stat_of_open(bed.server.created()))
+        bed.state.shown.new(bed.state.inodes.root, b"file", description)
+        await bed.open(os.O_RDONLY)
+        assert bed.kernel.names == []
+
+
+@pytest.mark.parametrize("are_leases", [True, False])
+async def test_a_kept_handle_stands_for_the_name_where_a_lease_tells_of_that(
+    autojump_clock: trio.testing.MockClock, *, are_leases: bool
+) -> None:
+    async with leased_bed(b"a" * LARGE) as bed:
+        bed.server.tree.grants_leases = are_leases
+        await read_and_close(bed)
+        bed.state.shown.lost(ROOT_NUMBER)
+        assert bed.kernel.names == ([] if are_leases else [NAME])

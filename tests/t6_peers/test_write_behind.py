@@ -50,6 +50,10 @@ def test_a_break_while_much_is_waiting(mounted: Mounted, work: Path, theirs: Pat
 
 @pytest.mark.parametrize("count", BREAKS)
 def test_forced_breaks_under_load(mounted: Mounted, work: Path, theirs: Path, count: int) -> None:
+    forced_breaks(mounted, work, theirs, count)
+
+
+def forced_breaks(mounted: Mounted, work: Path, theirs: Path, count: int) -> None:
     """Each round one client writes here and there, and another one looks, or writes, too."""
     random = Random(count)
     contents = [bytearray(FILE_SIZE) for _ in range(FILES)]
