@@ -26,7 +26,7 @@ class Event:
     """The line, with the fields' names in braces."""
 
     unc: str
-    """The share, ``//server/share``."""
+    """The share, ``//server/share``; of a gateway the server behind it, ``//server:port``."""
 
     @property
     def message(self) -> str:
@@ -50,6 +50,46 @@ class Connected(Event):
     dialect: str
     protection: str
     """What protects the connection: ``signed aes-128-gmac``, ``sealed aes-128-gcm``, …"""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectedByQuic(Connected):
+    """A share was mounted over QUIC."""
+
+    windows_event: ClassVar[int | None] = 30832
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated(Event):
+    """A connection goes on from another address of ours."""
+
+    event: ClassVar[str] = "migrated"
+    text: ClassVar[str] = "{unc} moved from {before} to {now}"
+
+    before: str
+    now: str
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRefused(Event):
+    """A certificate was not good enough, the server's or ours; nothing of SMB was sent."""
+
+    event: ClassVar[str] = "certificate-refused"
+    priority: ClassVar[int] = 3
+    text: ClassVar[str] = "{unc} refused: {reason}"
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateExpires(Event):
+    """The server's certificate ends soon: unless it is renewed, nobody will get in."""
+
+    event: ClassVar[str] = "certificate-expires"
+    priority: ClassVar[int] = 4
+    text: ClassVar[str] = "{unc}: the server's certificate ends on {not_after}"
+
+    not_after: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +168,94 @@ class PolicyOverrideRefused(Event):
     event: ClassVar[str] = "policy-override-refused"
     priority: ClassVar[int] = 4
     text: ClassVar[str] = "{unc}: {reason}"
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayListening(Event):
+    """A gateway takes clients."""
+
+    event: ClassVar[str] = "gateway-listening"
+    text: ClassVar[str] = "{unc}: gateway listening on {address}"
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayAccepted(Event):
+    """A gateway has let a client in."""
+
+    event: ClassVar[str] = "gateway-accepted"
+    text: ClassVar[str] = (
+        "{unc}: accepted {client} (name {server_name}, certificate {client_sha256})"
+    )
+
+    client: str
+    server_name: str
+    """What the client calls us (SNI), or ``-``."""
+    client_sha256: str
+    """Fingerprint of the client's certificate, or ``-``."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayRefused(Event):
+    """A gateway has not let a client in."""
+
+    event: ClassVar[str] = "gateway-refused"
+    priority: ClassVar[int] = 4
+    text: ClassVar[str] = "{unc}: refused {client} (name {server_name}): {reason}"
+
+    client: str
+    server_name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayEnded(Event):
+    """The connection of a client that a gateway had let in is over."""
+
+    event: ClassVar[str] = "gateway-ended"
+    text: ClassVar[str] = (
+        "{unc}: ended {client}: {reason} ({to_server} bytes to the server, {to_client} back)"
+    )
+
+    client: str
+    reason: str
+    to_server: int
+    to_client: int
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayMigrated(Event):
+    """A gateway's client goes on from another address."""
+
+    event: ClassVar[str] = "gateway-migrated"
+    text: ClassVar[str] = "{unc}: {client} moved to {address}"
+
+    client: str
+    """Its address before."""
+    address: str
+    """Its address from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayReloaded(Event):
+    """A gateway has read its certificates again."""
+
+    event: ClassVar[str] = "gateway-reloaded"
+    text: ClassVar[str] = "{unc}: certificates reloaded, {count} in use"
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayReloadFailed(Event):
+    """A gateway could not read its certificates again, and goes on with those it has."""
+
+    event: ClassVar[str] = "gateway-reload-failed"
+    priority: ClassVar[int] = 3
+    text: ClassVar[str] = "{unc}: certificates not reloaded: {reason}"
 
     reason: str
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from smbfs.cli.arguments import Parser
 
 _DESCRIPTION: Final = "Mount SMB shares without a kernel client, signed by default."
+_GATEWAY_HELP: Final = "make an SMB server reachable over QUIC"
 _UNC_HELP: Final = "//server[:port]/share[/path], \\\\server\\share or smb://[user@]server/share"
 
 
@@ -80,7 +81,38 @@ def _make_parser() -> Parser:
     get = actions.add_parser("get", help="one rule", allow_abbrev=False)
     get.add_argument("key", metavar="KEY")
     get.set_defaults(run=_config)
+    _add_gateway(commands.add_parser("gateway", help=_GATEWAY_HELP, allow_abbrev=False))
     return parser
+
+
+def _add_gateway(gateway: Parser) -> None:
+    gateway.add_argument(
+        "--listen", required=True, metavar="[HOST]:PORT", help="UDP address; SMB over QUIC has 443"
+    )
+    gateway.add_argument(
+        "--to", required=True, metavar="HOST[:PORT]", help="the SMB server; TCP port 445 by default"
+    )
+    gateway.add_argument(
+        "--cert",
+        required=True,
+        action="append",
+        metavar="FILE",
+        help="certificate and chain as PEM; again for another name, the first is the default",
+    )
+    gateway.add_argument(
+        "--key", required=True, action="append", metavar="FILE", help="its key; one per --cert"
+    )
+    gateway.add_argument(
+        "--client-cert-sha256",
+        action="append",
+        default=[],
+        metavar="HEX",
+        help="let only clients with this certificate in (SHA-256 over DER); again for more",
+    )
+    gateway.add_argument("--max-connections", type=int, default=256, metavar="N")
+    gateway.add_argument("--idle-timeout", type=float, default=60.0, metavar="SECONDS")
+    gateway.add_argument("-v", "--verbose", action="store_true", help="log more")
+    gateway.set_defaults(run=_gateway)
 
 
 # Each command loads what it needs and no more: a daemon begins as `smbfs mount`.
@@ -118,6 +150,23 @@ def _config(namespace: argparse.Namespace) -> int:
     from smbfs.cli.config import show_config
 
     return show_config(namespace.key)
+
+
+def _gateway(namespace: argparse.Namespace) -> int:
+    from smbfs.cli.gateway import GatewayRequest, run_gateway
+
+    return run_gateway(
+        GatewayRequest(
+            listen=namespace.listen,
+            to=namespace.to,
+            certificates=namespace.cert,
+            keys=namespace.key,
+            client_sha256=namespace.client_cert_sha256,
+            max_connections=namespace.max_connections,
+            idle_timeout_s=namespace.idle_timeout,
+            verbose=namespace.verbose,
+        )
+    )
 
 
 if __name__ == "__main__":

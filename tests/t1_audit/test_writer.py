@@ -14,8 +14,12 @@ from smbfs.audit.events import Event
 from smbfs.audit.writer import JournalWriter, LogWriter, encode_entry, open_audit
 
 UNC = "//nas/media"
+BY_QUIC = events.ConnectedByQuic(UNC, "alice", "quic", "3.1.1", "signed aes-128-gmac")
 ALL: list[tuple[Event, int | None]] = [
     (events.Connected(UNC, "alice", "tcp", "3.1.1", "signed aes-128-gmac"), None),
+    (events.Migrated(UNC, "10.0.0.2", "10.0.0.3"), None),
+    (events.CertificateRefused(UNC, "the server's certificate has expired"), None),
+    (events.CertificateExpires(UNC, "2026-12-01"), None),
     (events.ConnectionFailed(UNC, "no route"), 30803),
     (events.Disconnected(UNC, "unmounted"), 30804),
     (events.GuestRefused(UNC, "alice"), 31017),
@@ -23,6 +27,13 @@ ALL: list[tuple[Event, int | None]] = [
     (events.SignatureFailed(UNC, "the signature of a message is wrong"), 31013),
     (events.CredentialUsed(UNC, "alice", "keyring"), None),
     (events.PolicyOverrideRefused(UNC, "guest access refused by the policy"), None),
+    (events.GatewayListening(UNC, "127.0.0.1:443"), None),
+    (events.GatewayAccepted(UNC, "192.0.2.7:5353", "nas.example.org", "-"), None),
+    (events.GatewayRefused(UNC, "192.0.2.7:5353", "-", "no common ALPN protocols"), None),
+    (events.GatewayEnded(UNC, "192.0.2.7:5353", "closed by the client", 12, 34), None),
+    (events.GatewayMigrated(UNC, "192.0.2.7:5353", "192.0.2.8:5353"), None),
+    (events.GatewayReloaded(UNC, 2), None),
+    (events.GatewayReloadFailed(UNC, "no such file"), None),
 ]
 
 
@@ -37,7 +48,7 @@ def test_no_kind_of_event_is_forgotten_here() -> None:
     assert {type(event).__name__ for event, _ in ALL} == kinds
 
 
-@pytest.mark.parametrize(("event", "windows"), ALL)
+@pytest.mark.parametrize(("event", "windows"), [*ALL, (BY_QUIC, 30832)])
 def test_entry_has_both_ids_and_every_field(event: Event, windows: int | None) -> None:
     entry = fields_of(encode_entry(event))
     assert entry["SMBFS_EVENT"] == event.event
@@ -45,7 +56,7 @@ def test_entry_has_both_ids_and_every_field(event: Event, windows: int | None) -
     assert entry["MESSAGE"].startswith(UNC)
     assert entry["PRIORITY"] in {"3", "4", "6"}
     for each in fields(event):
-        assert entry[f"SMBFS_{each.name.upper()}"] == getattr(event, each.name)
+        assert entry[f"SMBFS_{each.name.upper()}"] == str(getattr(event, each.name))
         assert each.name not in {"password", "secret", "key", "ticket"}
 
 

@@ -1,0 +1,115 @@
+"""aioquic's connection, with a bound on what it keeps in memory.
+
+aioquic grows a receive window when bytes arrive, not when somebody takes them, and it takes
+whatever is written. Here a window follows what was consumed, and whoever writes can see how much
+still waits. What has to be known of aioquic's inside is known in this module and in
+:mod:`smbfs.transport.quic_tls`.
+
+Spec: RFC 9000; [MS-SMB2] 2.1 (SMB over QUIC: one bidirectional stream of the client's).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from aioquic.quic.connection import (
+    MAX_STREAM_DATA_FRAME_CAPACITY,
+    QuicConnection,
+    QuicConnectionState,
+)
+from aioquic.quic.events import ConnectionTerminated
+from aioquic.quic.packet import QuicFrameType
+from aioquic.quic.packet_builder import QuicPacketBuilder
+from aioquic.quic.stream import QuicStream
+
+ALPN: Final = "smb"
+"""Spec: [MS-SMB2] 2.1."""
+
+STREAM_ID: Final = 0
+"""The first bidirectional stream that a client opens; SMB uses no other."""
+
+CONNECTION_WINDOW: Final = 32 * 1024 * 1024
+"""Bytes that the peer may send on all streams together; with one stream, that one's window is what
+counts."""
+
+
+class BoundedConnection(QuicConnection):
+    """A :class:`QuicConnection` with one stream, whose window follows :meth:`consume`.
+
+    The window is the configuration's ``max_stream_data``: what the peer may send before we have
+    taken any of it.
+    """
+
+    # Any: what QuicConnection takes, which differs between its releases.
+    def __init__(self, **arguments: Any) -> None:  # noqa: ANN401
+        super().__init__(**arguments)
+        self._consumed = 0
+        self._window: int = self.configuration.max_stream_data
+        # The peer shall open no other stream: nobody would read it.
+        for limit, count in ((self._local_max_streams_bidi, 1), (self._local_max_streams_uni, 0)):
+            limit.value = limit.sent = count
+
+    @property
+    def end(self) -> ConnectionTerminated | None:
+        """Why the connection ends, as soon as that is decided.
+
+        aioquic's event comes when the closing period is over, which is a second later.
+        """
+        return self._close_event
+
+    @property
+    def is_ended_by_peer(self) -> bool:
+        """Whether the peer has closed the connection."""
+        return self._state is QuicConnectionState.DRAINING
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything that came was the peer's, and could be decrypted."""
+        return self._state is not QuicConnectionState.FIRSTFLIGHT
+
+    @property
+    def peer_address(self) -> tuple[Any, ...] | None:
+        """Where datagrams are sent to; it changes when a client migrates."""
+        return self._network_paths[0].addr if self._network_paths else None
+
+    @property
+    def knows_stream(self) -> bool:
+        """Whether the stream exists: before, a server can't write to it."""
+        return STREAM_ID in self._streams
+
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes written that the peer has not acknowledged: they are all kept."""
+        stream = self._streams.get(STREAM_ID)
+        # There is no other way to learn it.
+        return len(stream.sender._buffer) if stream is not None else 0  # noqa: SLF001
+
+    def consume(self, count: int) -> bool:
+        """Make room for ``count`` bytes more; whether it is time to tell the peer."""
+        self._consumed += count
+        stream = self._streams.get(STREAM_ID)
+        return stream is not None and self._can_grow(stream)
+
+    def _can_grow(self, stream: QuicStream) -> bool:
+        return self._consumed + self._window - stream.max_stream_data_local >= self._window // 4
+
+    # Any: the packet number space has moved between aioquic's modules.
+    def _write_stream_limits(
+        self,
+        builder: QuicPacketBuilder,
+        space: Any,  # noqa: ANN401, ARG002 - the method's signature
+        stream: QuicStream,
+    ) -> None:
+        """Announce room for what was consumed; aioquic's own method would for what arrived."""
+        if self._can_grow(stream):
+            stream.max_stream_data_local = self._consumed + self._window
+        if stream.max_stream_data_local_sent != stream.max_stream_data_local:
+            buffer = builder.start_frame(
+                QuicFrameType.MAX_STREAM_DATA,
+                capacity=MAX_STREAM_DATA_FRAME_CAPACITY,
+                handler=self._on_max_stream_data_delivery,
+                handler_args=(stream,),
+            )
+            buffer.push_uint_var(STREAM_ID)
+            buffer.push_uint_var(stream.max_stream_data_local)
+            stream.max_stream_data_local_sent = stream.max_stream_data_local
