@@ -61,6 +61,15 @@ class TransportError(SmbfsError):
         self.request_sent = request_sent
 
 
+class NoTransport(TransportError):
+    """The server can be reached neither by TCP nor by QUIC; says what each attempt ended with."""
+
+    def __init__(self, tcp: str, quic: str) -> None:
+        super().__init__(f"TCP: {tcp}; QUIC: {quic}")
+        self.tcp = tcp
+        self.quic = quic
+
+
 class DeadlineExceeded(SmbfsError):
     """The peer is silent: we waited ``waited_s`` seconds for ``what``."""
 
@@ -101,3 +110,7 @@ class AuthenticationError(UserError):
 
 class NegotiationRefused(UserError):
     """The server can't do what we require: dialect, signing, encryption."""
+
+
+class CertificateRefused(UserError):
+    """A certificate is not good enough: the server's for us, or ours for the server."""

@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 
 from tests.beds.mounted import Mounted, mount
+from tests.beds.pki import Pki
+from tests.beds.quic_gateway import quic_gateway
 from tests.beds.samba import SambaServer
-from tests.beds.samba_folder import ALICE, User
+from tests.beds.samba_folder import ALICE, HOST, User
 from tests.beds.variants import VARIANTS
 
 TIDY = -1
@@ -31,6 +33,7 @@ _LOG_TAIL = 6000
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the tests that take minutes")
+    parser.addoption("--quic", action="store_true", help="make the mounts of tests over QUIC")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -151,8 +154,35 @@ def require_fuse() -> None:
         pytest.fail("fusermount3 is not installed: run `./dev setup` as root (fuse3)")
 
 
+@pytest.fixture(scope="session")
+def by_quic(request: pytest.FixtureRequest) -> Iterator[Callable[[SambaServer], tuple[str, str]]]:
+    """With ``--quic``, put a gateway in front of a server; return its port, and more options."""
+    running: dict[SambaServer, tuple[str, str]] = {}
+    with ExitStack() as gateways:
+
+        def front(server: SambaServer) -> tuple[str, str]:
+            if not request.config.getoption("--quic"):
+                return "", ""
+            if server not in running:
+                folder = Path(gateways.enter_context(tempfile.TemporaryDirectory()))
+                pki = Pki(folder)
+                made = quic_gateway(folder, server.port, [pki.leaf("server")])
+                port = gateways.enter_context(made).port
+                running[server] = (
+                    "-o",
+                    f"transport=quic,quic_port={port},quic_ca={pki.ca},ip={HOST}",
+                )
+            return running[server]
+
+        yield front
+
+
 @pytest.fixture
-def mount_share(samba: SambaServer, tmp_path: Path) -> Iterator[Callable[..., Mounted]]:
+def mount_share(
+    samba: SambaServer,
+    by_quic: Callable[[SambaServer], tuple[str, str]],
+    tmp_path: Path,
+) -> Iterator[Callable[..., Mounted]]:
     """Mount a share: ``mount_share(*options, share="share", server=samba, user=ALICE)``.
 
     All are unmounted when the test ends.
@@ -166,7 +196,14 @@ def mount_share(samba: SambaServer, tmp_path: Path) -> Iterator[Callable[..., Mo
             credentials = f"credentials={server.credentials_file(user)}"
             mountpoint = Path(tempfile.mkdtemp(prefix="mount-", dir=tmp_path))
             return mounts.enter_context(
-                mount(server.unc(share), mountpoint, "-o", credentials, *options)
+                mount(
+                    server.unc(share),
+                    mountpoint,
+                    "-o",
+                    credentials,
+                    *filter(None, by_quic(server)),
+                    *options,
+                )
             )
 
         yield make

@@ -37,6 +37,8 @@ class Outcome:
 
     problem: Problem | None = None
     """What is to be shown when it does not."""
+    warnings: tuple[str, ...] = ()
+    """What is to be said all the same when it does."""
 
 
 Report = Callable[[Outcome], None]
@@ -121,11 +123,12 @@ def _close_inherited(*, keep: int) -> None:
 
 def _format_report(outcome: Outcome) -> bytes:
     problem = asdict(outcome.problem) if outcome.problem is not None else None
-    return json.dumps({"problem": problem}).encode()
+    return json.dumps({"problem": problem, "warnings": outcome.warnings}).encode()
 
 
 def _parse_report(report: bytes) -> Outcome:
     if not report:
         return Outcome(_CRASHED)
-    problem = json.loads(report)["problem"]
-    return Outcome(None if problem is None else Problem(**problem))
+    told = json.loads(report)
+    problem = Problem(**told["problem"]) if told["problem"] is not None else None
+    return Outcome(problem, tuple(told["warnings"]))

@@ -16,6 +16,7 @@ from typing import Final
 from smbfs.errors import (
     ConfigError,
     DeadlineExceeded,
+    NoTransport,
     RemoteProtocolError,
     SecurityViolation,
     ServerStatusError,
@@ -184,6 +185,16 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         pending.append(cause.__cause__)
 
 
+def _no_transport(error: BaseException, unc: str) -> Problem:
+    assert isinstance(error, NoTransport)
+    return Problem(
+        f"{unc}: the server can be reached neither by TCP nor by QUIC.",
+        f"{error.tcp};\n{error.quic}\n(Windows reports 0x80070035, event 30803).",
+        "check that it is on, and the firewalls on the way; other ports are given as "
+        "//server:port/share and quic_port=.",
+    )
+
+
 _Builder = Callable[[BaseException, str], Problem]
 
 _BY_CLASS: Final[tuple[tuple[type[BaseException], _Builder], ...]] = (
@@ -194,6 +205,7 @@ _BY_CLASS: Final[tuple[tuple[type[BaseException], _Builder], ...]] = (
     (RemoteProtocolError, _not_smb),
     (WireError, _not_smb),
     (DeadlineExceeded, _silent),
+    (NoTransport, _no_transport),
     (TransportError, _unreachable),
 )
 

@@ -67,10 +67,10 @@ def _live(
     audit = open_audit()
     answered = False
 
-    def on_ready() -> None:
+    def on_ready(*warnings: str) -> None:
         nonlocal answered
         answered = True
-        report(Outcome())
+        report(Outcome(warnings=warnings))
 
     try:
         serve_mount(plan, DaemonPlace(control=control, log=log), audit, on_ready)
@@ -107,6 +107,8 @@ def _set_up_logging(*, verbose: bool) -> None:
 
 
 def _show(request: MountRequest, outcome: Outcome, log: Path | None) -> None:
+    for warning in outcome.warnings:
+        _say(request, warning)
     if outcome.problem is not None:
         print(format_problem(outcome.problem, request.program), file=sys.stderr)
         if request.verbose and log is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,15 +15,20 @@ from typing import Final
 
 import trio
 
+from smbfs import errors
 from smbfs.audit.events import (
     AuditSink,
+    CertificateExpires,
+    CertificateRefused,
     Connected,
+    ConnectedByQuic,
     ConnectionFailed,
     CredentialUsed,
     Disconnected,
     Event,
     GuestRefused,
     InsecureGuestUsed,
+    Migrated,
     SignatureFailed,
 )
 from smbfs.auth import guest
@@ -40,6 +45,7 @@ from smbfs.cli.status_report import (
 )
 from smbfs.client.connect import open_share
 from smbfs.client.share_status import connection_status
+from smbfs.client.status import ConnectionStatus
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.errors import SecurityViolation
 from smbfs.fuse.mount import serve
@@ -63,11 +69,11 @@ class DaemonPlace:
 
 
 def serve_mount(
-    plan: MountPlan, place: DaemonPlace, audit: AuditSink, on_ready: Callable[[], None]
+    plan: MountPlan, place: DaemonPlace, audit: AuditSink, on_ready: Callable[..., None]
 ) -> None:
     """Mount, and serve until unmounted or told to end; leave nothing behind.
 
-    ``on_ready`` is called once the mount answers.
+    ``on_ready`` is called once the mount answers, with what its user is to be warned of.
     Raises: whatever kept it from being mounted, or ended it; groups are unwrapped.
     """
     try:
@@ -86,6 +92,8 @@ def failure_event(error: BaseException, plan: MountPlan) -> Event:
         return GuestRefused(unc, plan.credentials.qualified_name)
     if isinstance(error, SecurityViolation):
         return SignatureFailed(unc, str(error))
+    if isinstance(error, errors.CertificateRefused):
+        return CertificateRefused(unc, " ".join(f"{error.what} {error.why}".split()))
     return ConnectionFailed(unc, str(error))
 
 
@@ -102,7 +110,7 @@ class _Session:
     place: DaemonPlace
     audit: AuditSink
     guard: Guard
-    on_ready: Callable[[], None]
+    on_ready: Callable[..., None]
     answered: bool = False
 
     async def run(self) -> None:
@@ -163,23 +171,29 @@ class _Session:
         if mounted is not None:
             self.guard.watch(mounted.device)
         unc = str(self.plan.unc)
-        self.audit.write(
-            Connected(
-                unc,
-                status.user,
-                status.transport,
-                status.dialect,
-                describe_protection(status),
-            )
-        )
+        kind = Connected if status.tunnel is None else ConnectedByQuic
+        protection = describe_protection(status)
+        self.audit.write(kind(unc, status.user, status.transport, status.dialect, protection))
         if status.auth == "guest":
             self.audit.write(InsecureGuestUsed(unc))
         self.answered = True
-        self.on_ready()
+        self.on_ready(*self._warnings(status))
+
+    def _warnings(self, status: ConnectionStatus) -> Iterator[str]:
+        unc = str(self.plan.unc)
+        if status.tunnel is not None and status.tunnel.certificate.ends_soon(datetime.now(UTC)):
+            not_after = f"{status.tunnel.certificate.not_after:%Y-%m-%d}"
+            self.audit.write(CertificateExpires(unc, not_after))
+            yield (
+                f"{unc}: the server's certificate ends on {not_after}; have it renewed, or nobody "
+                "gets in from then on."
+            )
 
     async def _watch(self, tree: TreeConnect) -> None:
-        """Tell the audit when the connection is lost under the mount."""
-        unc, failure = str(self.plan.unc), await tree.connection.wait_ended()
+        """Tell the audit when the connection moves, or is lost, under the mount."""
+        unc = str(self.plan.unc)
+        tree.connection.on_moved = lambda before, now: self.audit.write(Migrated(unc, before, now))
+        failure = await tree.connection.wait_ended()
         if isinstance(failure, SecurityViolation):
             self.audit.write(SignatureFailed(unc, str(failure)))
         self.audit.write(Disconnected(unc, str(failure)))

@@ -6,11 +6,13 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from smbfs.cli.daemons import Daemon, find_daemons
 from smbfs.cli.errors import CommandError, ExitCode
 from smbfs.cli.mount_table import absolute_path
+from smbfs.transport.tunnel import EXPIRY_WARNING
 
 _WATCH_S: Final = 2.0
 _CLEAR_SCREEN: Final = "\033[H\033[2J"
@@ -68,6 +70,7 @@ def _describe(status: Mapping[str, Any]) -> str:
         "server": f"{server['name']} ({server['address']}, {status['transport']} port "
         f"{server['port']}), SMB {status['dialect']}",
         "protection": _protection(status["encryption"], signing),
+        "tunnel": _tunnel(status.get("quic")),
         "user": f"{status['user'] or 'nobody'} ({status['auth']})",
         "read": f"{_size(io['read_bytes'])}, written {_size(io['written_bytes'])}, "
         f"{io['requests']} requests",
@@ -81,6 +84,15 @@ def _describe(status: Mapping[str, Any]) -> str:
     lines += [f"  {label:<10}  {text}" for label, text in rows.items() if text]
     # Names come from servers and from other users' daemons: nothing may steer the terminal.
     return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
+
+
+def _tunnel(quic: Mapping[str, Any] | None) -> str:
+    if quic is None:
+        return ""
+    certificate = quic["certificate"]
+    not_after = datetime.fromisoformat(certificate["not_after"])
+    soon = " (soon!)" if not_after - datetime.now(UTC) < EXPIRY_WARNING else ""
+    return f"TLS {quic['tls']}, {certificate['subject']}, until {not_after:%Y-%m-%d}{soon}"
 
 
 def _protection(encryption: str | None, signing: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from smbfs.client.status import ConnectionStatus
+from smbfs.transport.tunnel import Tunnel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +105,26 @@ def build_status(
         },
         "reconnects": connection.reconnects,
         "errors": dict(connection.errors),
-        "quic": None,
+        "quic": _quic(connection.tunnel),
         "rss_bytes": _resident_bytes(),
         "log": facts.log,
+    }
+
+
+def _quic(tunnel: Tunnel | None) -> Mapping[str, Any] | None:
+    if tunnel is None:
+        return None
+    certificate = tunnel.certificate
+    return {
+        "tls": "1.3",
+        "certificate": {
+            "subject": certificate.subject,
+            "san": list(certificate.names),
+            "sha256": certificate.sha256,
+            "not_after": certificate.not_after.isoformat(timespec="seconds"),
+        },
+        "zero_rtt": tunnel.zero_rtt,
+        "migrations": tunnel.migrations,
     }
 
 

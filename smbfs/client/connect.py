@@ -36,7 +36,9 @@ from smbfs.errors import (
     SmbfsError,
     TransportError,
 )
-from smbfs.transport.dial import TCP_PORT, dial_tcp
+from smbfs.transport.base import MessageStream, TransportName
+from smbfs.transport.dial import TCP_PORT, dial_either, dial_quic, dial_tcp
+from smbfs.transport.quic_settings import QuicSettings, Trust
 from smbfs.wire.create import (
     AccessMask,
     CreateDisposition,
@@ -90,21 +92,18 @@ async def open_share(
     When the connection fails later, the block goes on, and every request of the share raises
     TransportError.
 
-    Raises: TransportError, DeadlineExceeded (nobody answers); NegotiationRefused,
-    AuthenticationError (we or the server won't); ServerStatusError (its NTSTATUS: wrong
-    password, no such share, …); SecurityViolation (somebody tampers).
+    Raises: TransportError, DeadlineExceeded (nobody answers); CertificateRefused;
+    NegotiationRefused, AuthenticationError (we or the server won't); ServerStatusError (its
+    NTSTATUS: wrong password, no such share, …); SecurityViolation (somebody tampers).
     """
-    engine = Engine(_offer(unc, options))
-    stream = await dial_tcp(
-        options.address or unc.server,
-        options.port or unc.port or TCP_PORT,
-        timeout_s=min(CONNECT_S, options.timeout_s),
-    )
+    stream = await _dial(unc, options)
+    engine = Engine(_offer(unc, options, stream.transport))
     stream.max_message_size = HANDSHAKE_FRAME_MAX
     connection = Connection(engine, stream, timeout_s=options.timeout_s)
     sign_on_s = min(SIGN_ON_S, options.timeout_s)
     async with background_tasks() as background:
         background.start_soon(connection.run)
+        background.start_soon(connection.follow_network)
         try:
             with trio.fail_after(sign_on_s):
                 tree = await _connect_tree(connection, unc, options, credentials, authenticator)
@@ -116,8 +115,26 @@ async def open_share(
             await _say_goodbye(connection, tree.session)
 
 
-def _offer(unc: Unc, options: MountOptions) -> Offer:
+async def _dial(unc: Unc, options: MountOptions) -> MessageStream:
+    host, port = options.address or unc.server, options.port or unc.port or TCP_PORT
+    timeout_s = min(CONNECT_S, options.timeout_s)
+    settings = QuicSettings(
+        port=options.quic_port,
+        trust=Trust(options.quic_ca, options.quic_pin),
+        certificate=options.quic_cert,
+        key=options.quic_key,
+    )
+    if options.transport == "quic":
+        return await dial_quic(host, unc.server, settings, timeout_s=timeout_s)
+    if options.transport == "auto" and options.vers[1] == Dialect.SMB_3_1_1.label:
+        return await dial_either(host, unc.server, port, settings, timeout_s=timeout_s)
+    return await dial_tcp(host, port, timeout_s=timeout_s)
+
+
+def _offer(unc: Unc, options: MountOptions, transport: TransportName) -> Offer:
     oldest, newest = options.vers
+    if transport == "quic":
+        oldest = newest  # Nothing older than 3.1.1 runs over QUIC (2.1).
     dialects = tuple(d for d in Dialect if d != Dialect.WILDCARD)
     labels = [dialect.label for dialect in dialects]
     return Offer(
@@ -128,6 +145,7 @@ def _offer(unc: Unc, options: MountOptions) -> Offer:
         signing_required=options.signing == "required",
         encryption_required=options.seal,
         posix=options.posix,
+        trusts_transport=transport == "quic" and not options.seal,
     )
 
 

@@ -29,7 +29,7 @@ from smbfs.errors import (
     TransportError,
     WireError,
 )
-from smbfs.transport.base import MessageStream
+from smbfs.transport.base import MessageStream, OnMoved
 from smbfs.wire.close_flush import CloseRequest
 from smbfs.wire.create import CreateResponse
 from smbfs.wire.echo_cancel import EchoRequest
@@ -60,6 +60,8 @@ class Connection:
         self.counters = Counters()
         self.on_break: Callable[[Lease, bool], None] = lambda _lease, _must_acknowledge: None
         """Called when the server has taken something back; it must not raise."""
+        self.on_moved: OnMoved = lambda _before, _now: None
+        """Called when it goes on from another address of ours."""
         self._timeout_s = timeout_s
         self._last_received = trio.current_time()
         self._must_flush = trio.Event()
@@ -87,6 +89,13 @@ class Connection:
             self._fail(TransportError("the connection was closed"))
             with trio.CancelScope(shield=True):
                 await self.stream.aclose()
+
+    async def follow_network(self) -> None:
+        """Keep the connection when this machine's network changes, if the transport can."""
+        await self.stream.follow_network(self._moved)
+
+    def _moved(self, before: str, now: str) -> None:
+        self.on_moved(before, now)  # Who listens may have come since.
 
     async def wait_ended(self) -> SmbfsError:
         """Return why the connection ended, once it has."""

@@ -14,7 +14,8 @@ def connection_status(tree: TreeConnect) -> ConnectionStatus:
     sealed = tree.session.encrypt_data or tree.encrypt_data
     return ConnectionStatus(
         state="connected" if connection.is_alive else "offline",
-        transport="tcp",
+        transport=connection.stream.transport,
+        tunnel=connection.stream.tunnel,
         server_name=tree.identity.server_name,
         address=address,
         port=port,

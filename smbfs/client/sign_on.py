@@ -19,6 +19,7 @@ from smbfs.errors import (
     ServerStatusError,
     Smb1Answer,
     TransportError,
+    UserError,
 )
 from smbfs.wire.negotiate import Capabilities, SecurityMode
 from smbfs.wire.ntstatus import NtStatus
@@ -35,8 +36,9 @@ _log = logging.getLogger(__name__)
 async def negotiate(connection: Connection) -> Negotiated:
     """Agree on a dialect.
 
-    Raises: NegotiationRefused when the server can't do what we require, or answers NEGOTIATE
-    by hanging up, as servers do that know SMB1 only.
+    Raises: CertificateRefused when the server does not like ours, over QUIC; NegotiationRefused
+    when it can't do what we require, or answers NEGOTIATE by hanging up, as servers do that know
+    SMB1 only.
     """
     offer = connection.engine.offer
     exchange = exchange_of([offer.request()])
@@ -44,10 +46,10 @@ async def negotiate(connection: Connection) -> Negotiated:
         await connection.perform(exchange)
     except TransportError as error:
         cause = error.__cause__
-        if isinstance(cause, NegotiationRefused | RemoteProtocolError) and not isinstance(
-            cause, Smb1Answer
-        ):
+        if isinstance(cause, UserError | RemoteProtocolError) and not isinstance(cause, Smb1Answer):
             raise cause from None
+        if connection.stream.tunnel is not None:
+            raise  # What hangs up there is no old server.
         raise _dialect_refused(offer.dialects[0].label) from error
     try:
         answer(exchange)
@@ -92,7 +94,9 @@ async def sign_on(
             unsigned = bool(flags & (SessionFlags.IS_GUEST | SessionFlags.IS_NULL))
             if not unsigned and not authenticator.complete:
                 raise RemoteProtocolError("the server ended sign-on before it proved itself")
-            session.encrypt_data = SessionFlags.ENCRYPT_DATA in flags
+            session.encrypt_data = (
+                SessionFlags.ENCRYPT_DATA in flags and not negotiated.trusts_transport
+            )
             engine.establish(exchange, b"" if unsigned else authenticator.session_key)
             _log.info("signed on, session 0x%x, flags %r", session.session_id, flags)
             return session, flags

@@ -6,6 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
+from smbfs.transport.base import TransportName
+from smbfs.transport.tunnel import Tunnel
+
 ERROR_NAMES_MAX = 256
 """Different errors that are counted by name: the server chooses the codes."""
 
@@ -54,7 +57,8 @@ class ConnectionStatus:
     """A connection as ``smbfs status`` shows it."""
 
     state: ConnectionState
-    transport: Literal["tcp", "quic"]
+    transport: TransportName
+    tunnel: Tunnel | None
     server_name: str
     address: str
     port: int

@@ -69,7 +69,9 @@ class TreeConnect:
         self.tree_id = tree_id
         self.share_name = share_name
         self.share_type: ShareType = response.share_type
-        self.encrypt_data = ShareFlags.ENCRYPT_DATA in response.share_flags
+        self.encrypt_data = (
+            ShareFlags.ENCRYPT_DATA in response.share_flags and not self.negotiated.trusts_transport
+        )
         self.maximal_access = response.maximal_access
         self.posix = False
         """SMB 3.1.1 POSIX extensions work on this share; set once a CREATE has proved it."""

@@ -221,11 +221,6 @@ WITHOUT_EFFECT: Final = {
 """Accepted, and said to change nothing."""
 
 NOT_YET: Final = {
-    "quic_port": "only TCP is used",
-    "quic_ca": "only TCP is used",
-    "quic_pin": "only TCP is used",
-    "quic_cert": "only TCP is used",
-    "quic_key": "only TCP is used",
     "cruid": "Kerberos is not used",
     "kdc_proxy": "Kerberos is not used",
     "hard": "a lost connection is an error at once",

@@ -77,8 +77,10 @@ def _enforce_transport(options: MountOptions, policy: ConfigFile) -> MountOption
     allowed = policy.rules.allowed_transports
     if allowed is None or options.transport in allowed:
         return options
-    if options.transport == "auto" and "tcp" in allowed:
-        return options if "quic" in allowed else replace(options, transport="tcp")
+    if options.transport == "auto" and allowed:
+        if len(allowed) > 1:
+            return options
+        return replace(options, transport="quic" if "quic" in allowed else "tcp")
     rule = f"allowed_transports = [{', '.join(map(repr, allowed))}]"
     raise _refused(f"transport={options.transport}", rule, policy)
 

@@ -25,6 +25,7 @@ from smbfs.wire.negotiate import (
     SecurityMode,
     SigningAlgorithm,
     SigningCapabilities,
+    TransportCapabilities,
 )
 
 SINGLE_CREDIT_SIZE = 65536
@@ -60,6 +61,8 @@ class Offer:
     signing_required: bool = True
     encryption_required: bool = False
     posix: bool = True
+    trusts_transport: bool = False
+    """Whether the transport seals what it carries, so that doing so twice would be for nothing."""
 
     @property
     def security_mode(self) -> SecurityMode:
@@ -92,6 +95,9 @@ class Offer:
             ]
             if self.posix:
                 contexts.append(PosixExtensions())
+            if self.trusts_transport:
+                accepts = TransportCapabilities.ACCEPT_TRANSPORT_LEVEL_SECURITY
+                contexts.append(TransportCapabilities(accepts))
         return NegotiateRequest(
             dialects=self.dialects,
             security_mode=self.security_mode,
@@ -124,6 +130,8 @@ class Negotiated:
     signing_algorithm: SigningAlgorithm
     cipher: Cipher | None
     posix: bool
+    trusts_transport: bool
+    """Whether both sides leave the sealing to the transport (3.1.1.1)."""
     security_buffer: bytes
     """The server's first SPNEGO token; may be empty."""
 
@@ -186,6 +194,7 @@ def conclude(offer: Offer, response: NegotiateResponse) -> Negotiated:
         signing_algorithm=_choose_signing_algorithm(offer, dialect, response),
         cipher=cipher,
         posix=offer.posix and response.context(PosixExtensions) is not None,
+        trusts_transport=offer.trusts_transport and _trusts_transport(response),
         security_buffer=response.security_buffer,
     )
     smallest = min(
@@ -194,6 +203,13 @@ def conclude(offer: Offer, response: NegotiateResponse) -> Negotiated:
     if smallest < SINGLE_CREDIT_SIZE // 16:
         raise RemoteProtocolError(f"the server's size limits are senseless ({smallest} bytes)")
     return negotiated
+
+
+def _trusts_transport(response: NegotiateResponse) -> bool:
+    told = response.context(TransportCapabilities)
+    return told is not None and bool(
+        told.flags & TransportCapabilities.ACCEPT_TRANSPORT_LEVEL_SECURITY
+    )
 
 
 def _choose_cipher(offer: Offer, dialect: Dialect, response: NegotiateResponse) -> Cipher | None:

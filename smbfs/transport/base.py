@@ -5,10 +5,17 @@ Every implementation passes ``tests/t2_client/test_message_stream.py``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+from smbfs.transport.tunnel import Tunnel
 
 Buffer = bytes | bytearray | memoryview
+
+OnMoved = Callable[[str, str], None]
+"""Called with the address of ours that a stream came from, and the one that it now comes from."""
+
+TransportName = Literal["tcp", "quic"]
 
 LENGTH_PREFIX_SIZE = 4
 """One zero byte and three bytes of length, in network order. Spec: [MS-SMB2] 2.1."""
@@ -24,6 +31,13 @@ class MessageStream(Protocol):
     frame on the wire; what the network does not take at once waits for ``flush``, which one
     task calls. ``receive_message`` has one caller, too.
     """
+
+    transport: TransportName
+    """What it runs on."""
+
+    @property
+    def tunnel(self) -> Tunnel | None:
+        """What it runs through; None if every hop on the way sees it as it is."""
 
     max_message_size: int
     """Frames that state more bytes than this end the stream before memory is taken."""
@@ -51,6 +65,12 @@ class MessageStream(Protocol):
 
         Raises: TransportError when the stream ended, RemoteProtocolError when the peer sent
         something that is no frame or states a forbidden length.
+        """
+
+    async def follow_network(self, on_moved: OnMoved) -> None:
+        """Keep the stream when this machine's network changes, as far as it can be kept.
+
+        Runs beside the stream; returns when there is nothing to do.
         """
 
     async def aclose(self) -> None:

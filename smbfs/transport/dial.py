@@ -1,17 +1,62 @@
-"""Reach a server: look its name up, try its addresses, return a stream."""
+"""Reach a server: look its name up, try its addresses and its transports, return a stream."""
 
 from __future__ import annotations
 
+import logging
 import socket
+from typing import Final
 
 import trio
 
-from smbfs.errors import DeadlineExceeded, TransportError
+from smbfs.errors import DeadlineExceeded, NoTransport, TransportError
 from smbfs.transport.base import MessageStream
+from smbfs.transport.quic_settings import QuicSettings
 from smbfs.transport.tcp import TcpStream
 
 TCP_PORT = 445
 """Direct TCP. Spec: [MS-SMB2] 2.1."""
+
+TCP_PATIENCE_S: Final = 3.0
+"""Seconds of silence after which QUIC is tried instead."""
+
+QUIC_PATIENCE_S: Final = 6.0
+"""Seconds that QUIC then has: people wait for both."""
+
+_log = logging.getLogger(__name__)
+
+
+async def dial_either(
+    host: str, server_name: str, tcp_port: int, quic: QuicSettings, *, timeout_s: float
+) -> MessageStream:
+    """Connect by TCP, and by QUIC where that fails, as Windows does.
+
+    Raises: what :func:`dial_tcp` raises of names; NoTransport; CertificateRefused,
+    NegotiationRefused and ConfigError of QUIC.
+    """
+    try:
+        return await dial_tcp(host, tcp_port, timeout_s=min(TCP_PATIENCE_S, timeout_s))
+    except (TransportError, DeadlineExceeded) as error:
+        if isinstance(error.__cause__, socket.gaierror):
+            raise
+        tcp_failure = error
+    _log.info("TCP fails (%s): trying QUIC", tcp_failure)
+    try:
+        patience_s = min(QUIC_PATIENCE_S, timeout_s)
+        return await dial_quic(host, server_name, quic, timeout_s=patience_s)
+    except (TransportError, DeadlineExceeded) as quic_failure:
+        raise NoTransport(str(tcp_failure), str(quic_failure)) from tcp_failure
+
+
+async def dial_quic(
+    host: str, server_name: str, settings: QuicSettings, *, timeout_s: float
+) -> MessageStream:
+    """Connect to ``host`` by UDP; the server's certificate has to be for ``server_name``.
+
+    Raises: see :func:`smbfs.transport.quic_dial.connect_quic`.
+    """
+    from smbfs.transport.quic_dial import connect_quic  # Large, and mostly not needed.
+
+    return await connect_quic(host, server_name, settings, timeout_s=timeout_s)
 
 
 async def dial_tcp(host: str, port: int, *, timeout_s: float) -> MessageStream:

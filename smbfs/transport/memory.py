@@ -8,11 +8,13 @@ from collections.abc import Sequence
 import trio
 
 from smbfs.errors import RemoteProtocolError, TransportError
-from smbfs.transport.base import MAX_FRAME_SIZE, Buffer
+from smbfs.transport.base import MAX_FRAME_SIZE, Buffer, OnMoved, TransportName
 
 
 class MemoryStream:
     """One end of a :func:`memory_stream_pair`."""
+
+    transport: TransportName = "tcp"  # It stands in for that.
 
     def __init__(
         self,
@@ -22,6 +24,11 @@ class MemoryStream:
         self.max_message_size = MAX_FRAME_SIZE
         self._outgoing = outgoing
         self._incoming = incoming
+
+    @property
+    def tunnel(self) -> None:
+        """See :class:`MessageStream`."""
+        return
 
     @property
     def peer(self) -> tuple[str, int]:
@@ -59,6 +66,11 @@ class MemoryStream:
                 f"{self.max_message_size} allowed"
             )
         return bytearray(frame)
+
+    async def follow_network(self, on_moved: OnMoved) -> None:
+        """See :class:`~smbfs.transport.base.MessageStream`: there is no network."""
+        del on_moved
+        await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
         """See :class:`~smbfs.transport.base.MessageStream`."""

@@ -15,12 +15,15 @@ from collections.abc import Sequence
 
 import trio
 
-from smbfs.errors import RemoteProtocolError, TransportError
+from smbfs.errors import TransportError
 from smbfs.transport.base import (
     LENGTH_PREFIX_SIZE,
     MAX_FRAME_SIZE,
     Buffer,
+    OnMoved,
+    TransportName,
 )
+from smbfs.transport.frame_assembler import check_length
 
 _STAGING_SIZE = 8192
 _PIECES_PER_CALL = 64
@@ -29,6 +32,8 @@ _PIECES_PER_CALL = 64
 
 class TcpStream:
     """A :class:`~smbfs.transport.base.MessageStream` over a connected TCP socket."""
+
+    transport: TransportName = "tcp"
 
     def __init__(self, sock: socket.socket) -> None:
         """Take over ``sock``, connected; it becomes non-blocking and is closed by us.
@@ -44,6 +49,11 @@ class TcpStream:
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    @property
+    def tunnel(self) -> None:
+        """See :class:`MessageStream`."""
+        return
 
     @property
     def peer(self) -> tuple[str, int]:
@@ -91,12 +101,7 @@ class TcpStream:
         while len(self._staged) < LENGTH_PREFIX_SIZE:
             await self._stage_more()
         length = int.from_bytes(self._staged[:LENGTH_PREFIX_SIZE], "big")
-        if length > MAX_FRAME_SIZE:
-            raise RemoteProtocolError("the server does not speak SMB: no length prefix")
-        if length > self.max_message_size:
-            raise RemoteProtocolError(
-                f"the server announced a frame of {length} bytes; {self.max_message_size} allowed"
-            )
+        check_length(length, self.max_message_size)
         frame = bytearray(length)
         got = min(length, len(self._staged) - LENGTH_PREFIX_SIZE)
         end = LENGTH_PREFIX_SIZE + got
@@ -127,6 +132,11 @@ class TcpStream:
             if received == 0:
                 raise TransportError("the server closed the connection")
             return received
+
+    async def follow_network(self, on_moved: OnMoved) -> None:
+        """See :class:`MessageStream`: a TCP connection lives and dies with its addresses."""
+        del on_moved
+        await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
         """See :class:`MessageStream`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,10 +67,13 @@ def run_smbfs(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def mount(unc: str, mountpoint: Path, *options: str) -> Iterator[Mounted]:
+def mount(
+    unc: str, mountpoint: Path, *options: str, inside: Sequence[str] = ()
+) -> Iterator[Mounted]:
     """Mount ``unc`` on ``mountpoint`` (made if need be) with ``smbfs mount OPTIONS``.
 
-    ``options`` are arguments, ``-o`` and its value being two. On the way out it is
+    ``options`` are arguments, ``-o`` and its value being two; ``inside`` is a command that runs
+    another one, in a network namespace for example. On the way out it is
     unmounted by ``smbfs umount``; its daemon and what that left behind end in any case,
     also when this process is killed.
     Raises: MountFailed if it does not mount; BedError if it does not unmount.
@@ -79,7 +82,7 @@ def mount(unc: str, mountpoint: Path, *options: str) -> Iterator[Mounted]:
     log = mountpoint.with_name(f"{mountpoint.name}.output")
     log.unlink(missing_ok=True)
     guardian = Guardian.start(
-        [str(SMBFS), "mount", unc, str(mountpoint), *options], log, unmount=(mountpoint,)
+        [*inside, str(SMBFS), "mount", unc, str(mountpoint), *options], log, unmount=(mountpoint,)
     )
     try:
         code = guardian.wait_exited(_ANSWERS_WITHIN_S)

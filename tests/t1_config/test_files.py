@@ -156,6 +156,8 @@ def test_policy_makes_stricter_what_nobody_asked_for() -> None:
     options = merged("", policy=policy)
     assert (options.seal, options.vers, options.transport) == (True, ("3.0", "3.1.1"), "tcp")
     assert merged("vers=3.1.1", policy=policy).vers == ("3.1.1", "3.1.1")
+    assert merged("", policy='allowed_transports = ["quic"]').transport == "quic"
+    assert merged("", policy='allowed_transports = ["tcp", "quic"]').transport == "auto"
 
 
 @pytest.mark.parametrize(

@@ -136,9 +136,9 @@ x-systemd.automount x-systemd.requires=network-online.target X-mount.mkdir comme
 
 WARNED = [
     "nocase", "ignorecase", "hard", "multichannel", "max_channels=4", "compress", "fsc",
-    "quic_ca=/etc/ca.pem", "mapchars", "nomapchars",
+    "mapchars", "nomapchars",
     "kdc_proxy=https://kdc.example/KdcProxy",
-    "noforceuid", "cruid=1000", "srcaddr=10.0.0.1", "quic_pin=sha256:" + "AB:" * 31 + "AB",
+    "noforceuid", "cruid=1000", "srcaddr=10.0.0.1",
 ]  # fmt: skip
 
 REFUSED_TEXTS = {
@@ -151,7 +151,6 @@ REFUSED_TEXTS = {
     "sec=lanman": "LANMAN",
     "sec=krb5": "",
     "auth=kerberos": "",
-    "transport=quic": "",
     "snapshot=@GMT-2026.01.31-12.00.00": "",
     "signloosely": "changed",
     "ignore_signature": "changed",

@@ -1,16 +1,20 @@
-"""Reaching a server that does not want us."""
+"""Reaching a server that does not want us, and by which of the two transports."""
 
 from __future__ import annotations
 
 import os
 import socket
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import trio
+import trio.testing
 
-from smbfs.errors import TransportError
-from smbfs.transport.dial import dial_tcp
+from smbfs.errors import DeadlineExceeded, NoTransport, TransportError
+from smbfs.transport.dial import dial_either, dial_quic, dial_tcp
+from smbfs.transport.quic_settings import QuicSettings
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """SO_LINGER: on, for no time."""
@@ -39,3 +43,75 @@ async def test_a_peer_that_resets_at_once_is_a_transport_error(
             await dial_tcp(host, port, timeout_s=10)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(opened[0])
+
+
+def closed_port(kind: socket.SocketKind) -> int:
+    """A port that nobody listens on (any more)."""
+    with socket.socket(socket.AF_INET, kind) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@contextmanager
+def silent_quic() -> Iterator[tuple[socket.socket, QuicSettings]]:
+    """A UDP port that hears and says nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.setblocking(False)
+        yield sock, QuicSettings(port=sock.getsockname()[1])
+
+
+def heard(sock: socket.socket) -> bool:
+    try:
+        return bool(sock.recv(2000))
+    except BlockingIOError:
+        return False
+
+
+async def test_where_tcp_works_nothing_is_said_by_udp() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, silent_quic() as (udp, settings):
+        host, port = listener.getsockname()
+        stream = await dial_either(host, host, port, settings, timeout_s=10)
+        assert stream.transport == "tcp"
+        assert not heard(udp)
+        await stream.aclose()
+
+
+async def test_quic_alone_says_nothing_by_tcp(autojump_clock: trio.testing.MockClock) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, silent_quic() as (udp, settings):
+        listener.setblocking(False)
+        with pytest.raises(DeadlineExceeded):
+            await dial_quic("127.0.0.1", "127.0.0.1", settings, timeout_s=10)
+        assert heard(udp)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
+async def test_two_refusals_are_told_together() -> None:
+    tcp, udp = closed_port(socket.SOCK_STREAM), closed_port(socket.SOCK_DGRAM)
+    with pytest.raises(NoTransport) as caught:
+        await dial_either("127.0.0.1", "nas", tcp, QuicSettings(port=udp), timeout_s=60)
+    assert f"TCP port {tcp}" in caught.value.tcp
+    assert f"UDP port {udp}" in caught.value.quic
+
+
+async def test_silence_everywhere_is_told_within_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def silence(*_: object) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(trio, "open_tcp_stream", silence)
+    began_s = trio.current_time()
+    with silent_quic() as (_, settings), pytest.raises(NoTransport) as caught:
+        await dial_either("127.0.0.1", "nas", 445, settings, timeout_s=60)
+    assert trio.current_time() - began_s < 10
+    assert "TCP port 445" in caught.value.tcp
+    assert f"UDP port {settings.port}" in caught.value.quic
+
+
+async def test_a_name_that_nobody_knows_is_not_asked_for_twice() -> None:
+    with pytest.raises(TransportError, match="can't be resolved") as caught:
+        await dial_either("nas.invalid", "nas.invalid", 445, QuicSettings(), timeout_s=10)
+    assert not isinstance(caught.value, NoTransport)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import trio
@@ -12,18 +14,36 @@ from smbfs.errors import RemoteProtocolError, TransportError
 from smbfs.transport.base import MAX_FRAME_SIZE, MessageStream
 from smbfs.transport.memory import memory_stream_pair
 from smbfs.transport.tcp import TcpStream
+from tests.beds.pki import Pki
+from tests.beds.quic_pair import quic_stream_pair
 
 StreamPair = tuple[MessageStream, MessageStream]
 
 
-def tcp_stream_pair() -> StreamPair:
+Make = Callable[[], Awaitable[StreamPair]]
+
+
+async def tcp_stream_pair() -> StreamPair:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
         theirs, _ = listener.accept()
     return TcpStream(ours), TcpStream(theirs)
 
 
-STREAM_PAIRS = [tcp_stream_pair, memory_stream_pair]
+async def memory_pair() -> StreamPair:
+    return memory_stream_pair()
+
+
+async def quic_pair() -> StreamPair:
+    with TemporaryDirectory() as folder:
+        ours, theirs = quic_stream_pair(Pki(Path(folder)).leaf("server"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ours.handshake)
+        nursery.start_soon(theirs.wait_open)
+    return ours, theirs
+
+
+STREAM_PAIRS = [tcp_stream_pair, memory_pair, quic_pair]
 pairs = pytest.mark.parametrize("make", STREAM_PAIRS)
 
 
@@ -41,8 +61,8 @@ async def deliver(sender: MessageStream, receiver: MessageStream, *frames: bytes
 
 
 @pairs
-async def test_frames_arrive_whole_and_in_order(make: Callable[[], StreamPair]) -> None:
-    ours, theirs = make()
+async def test_frames_arrive_whole_and_in_order(make: Make) -> None:
+    ours, theirs = await make()
     frames = [bytes([n % 251]) * size for n, size in enumerate([64, 1, 8192, 70_000, 2 << 20, 5])]
     assert await deliver(ours, theirs, *frames) == frames
     assert await deliver(theirs, ours, *frames) == frames
@@ -51,8 +71,8 @@ async def test_frames_arrive_whole_and_in_order(make: Callable[[], StreamPair]) 
 
 
 @pairs
-async def test_pieces_are_joined(make: Callable[[], StreamPair]) -> None:
-    ours, theirs = make()
+async def test_pieces_are_joined(make: Make) -> None:
+    ours, theirs = await make()
     ours.send([b"head", memoryview(b"middle"), bytearray(b"tail")])
     await ours.flush()
     assert await theirs.receive_message() == b"headmiddletail"
@@ -61,8 +81,8 @@ async def test_pieces_are_joined(make: Callable[[], StreamPair]) -> None:
 
 
 @pairs
-async def test_frame_larger_than_allowed_ends_the_stream(make: Callable[[], StreamPair]) -> None:
-    ours, theirs = make()
+async def test_frame_larger_than_allowed_ends_the_stream(make: Make) -> None:
+    ours, theirs = await make()
     theirs.max_message_size = 1000
     ours.send([bytes(1001)])
     await ours.flush()
@@ -73,8 +93,8 @@ async def test_frame_larger_than_allowed_ends_the_stream(make: Callable[[], Stre
 
 
 @pairs
-async def test_frame_that_the_prefix_cannot_state(make: Callable[[], StreamPair]) -> None:
-    ours, theirs = make()
+async def test_frame_that_the_prefix_cannot_state(make: Make) -> None:
+    ours, theirs = await make()
     with pytest.raises(ValueError, match="framed"):
         ours.send([bytes(MAX_FRAME_SIZE), b"x"])
     await ours.aclose()
@@ -82,8 +102,8 @@ async def test_frame_that_the_prefix_cannot_state(make: Callable[[], StreamPair]
 
 
 @pairs
-async def test_the_end_is_an_error_of_the_transport(make: Callable[[], StreamPair]) -> None:
-    ours, theirs = make()
+async def test_the_end_is_an_error_of_the_transport(make: Make) -> None:
+    ours, theirs = await make()
     await theirs.aclose()
     with pytest.raises(TransportError):
         await ours.receive_message()
@@ -91,8 +111,8 @@ async def test_the_end_is_an_error_of_the_transport(make: Callable[[], StreamPai
 
 
 @pairs
-async def test_cancelled_receiver_loses_no_frame(make: Callable[[], StreamPair]) -> None:
-    ours, theirs = make()
+async def test_cancelled_receiver_loses_no_frame(make: Make) -> None:
+    ours, theirs = await make()
     with trio.move_on_after(0.01):
         await theirs.receive_message()
     assert await deliver(ours, theirs, b"after the cancellation") == [b"after the cancellation"]
@@ -102,7 +122,7 @@ async def test_cancelled_receiver_loses_no_frame(make: Callable[[], StreamPair])
 
 async def test_tcp_sends_whole_frames_while_the_peer_does_not_read() -> None:
     """What the socket does not take is kept, in order, until ``flush``."""
-    ours, theirs = tcp_stream_pair()
+    ours, theirs = await tcp_stream_pair()
     frames = [bytes([n]) * (1 << 20) for n in range(16)]
     for frame in frames:
         ours.send([frame])

@@ -109,8 +109,14 @@ def test_nobody_listens(samba: SambaServer, refused: Callable[..., str]) -> None
         bound.bind((HOST, 0))
         unc = f"//{HOST}:{bound.getsockname()[1]}/share"
         message = refused(unc, *with_credentials(samba))
-    assert "nothing listens there" in message
-    assert "0x80070035" in message
+        credentials, chosen = with_credentials(samba)
+        alone = refused(unc, credentials, f"{chosen},transport=tcp")
+    assert "neither by TCP nor by QUIC" in message
+    assert "TCP port" in message
+    assert "UDP port 443" in message
+    assert "nothing listens there" in alone
+    for each in (message, alone):
+        assert "0x80070035" in each
 
 
 def test_a_silent_server(samba: SambaServer, refused: Callable[..., str]) -> None:

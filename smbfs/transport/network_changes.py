@@ -1,0 +1,49 @@
+"""News of this machine's network: addresses, links and routes that come and go.
+
+The kernel tells over netlink. What has changed is not read: who is told looks for itself.
+Spec: rtnetlink(7).
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from typing import Final
+
+import trio
+
+_GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
+"""RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE."""
+
+_NEWS_MAX: Final = 65536
+
+
+async def network_changes() -> AsyncIterator[None]:
+    """Yield whenever something has changed, once for changes that come together.
+
+    Ends at once where the kernel has no netlink for us (some sandboxes).
+    """
+    try:
+        netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    except OSError:
+        return
+    with netlink:
+        netlink.setblocking(False)
+        try:
+            netlink.bind((0, _GROUPS))
+        except OSError:
+            return
+        while True:
+            await trio.lowlevel.wait_readable(netlink)
+            _drain(netlink)
+            yield
+
+
+def _drain(netlink: socket.socket) -> None:
+    while True:
+        try:
+            netlink.recv(_NEWS_MAX)
+        except BlockingIOError:
+            return
+        except OSError:
+            pass  # More news than the kernel could keep: news all the same.

@@ -1,0 +1,30 @@
+"""A client's connection, with what SMB needs to know of it."""
+
+from __future__ import annotations
+
+from cryptography import x509
+
+from smbfs.transport.quic_connection import STREAM_ID, BoundedConnection
+
+
+class ClientConnection(BoundedConnection):
+    """The client's side of a connection."""
+
+    @property
+    def peer_chain(self) -> list[x509.Certificate]:
+        """The server's certificate, and those that it sent along."""
+        leaf = self.tls._peer_certificate  # noqa: SLF001 - it has no public name
+        further: list[x509.Certificate] = self.tls._peer_certificate_chain  # noqa: SLF001
+        return [leaf, *further] if leaf is not None else []
+
+    @property
+    def sent_to(self) -> int:
+        """Offset in the stream up to which bytes were put into datagrams."""
+        stream = self._streams.get(STREAM_ID)
+        return stream.sender.highest_offset if stream is not None else 0
+
+    @property
+    def idle_timeout_s(self) -> float:
+        """Seconds of silence after which one of the two sides gives up."""
+        ours = self.configuration.idle_timeout
+        return min(ours, self._remote_max_idle_timeout or ours)

@@ -1,0 +1,137 @@
+"""Reach a server over QUIC: handshake, then judge its certificate before anything else is said."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import trio
+from aioquic.quic.configuration import QuicConfiguration
+
+from smbfs.errors import CertificateRefused, ConfigError, DeadlineExceeded, TransportError
+from smbfs.transport.quic import QuicStream
+from smbfs.transport.quic_client import ClientConnection
+from smbfs.transport.quic_connection import ALPN, CONNECTION_WINDOW
+from smbfs.transport.quic_errors import BAD_CERTIFICATE
+from smbfs.transport.quic_settings import QuicSettings
+from smbfs.transport.server_certificate import check_server_certificate
+from smbfs.transport.tunnel import Tunnel
+from smbfs.transport.udp import Address, UdpSocket, connected_socket
+
+WINDOW: Final = 16 * 1024 * 1024
+"""Bytes that the server may send before we have taken them: enough for 1 Gbit/s over 100 ms, and
+more than the longest frame."""
+
+IDLE_TIMEOUT_S: Final = 60.0
+
+FIRST_ADDRESS_S: Final = 3.0
+"""Seconds of silence after which the next address of a name is tried."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Whom to connect to, and how."""
+
+    host: str
+    server_name: str
+    settings: QuicSettings
+    configuration: QuicConfiguration
+
+
+async def connect_quic(
+    host: str, server_name: str, settings: QuicSettings, *, timeout_s: float
+) -> QuicStream:
+    """Connect to ``host`` (a name or an address) by UDP.
+
+    The certificate has to be for ``server_name``.
+    Raises: TransportError (its cause: ``socket.gaierror``, ``OSError``), DeadlineExceeded;
+    CertificateRefused, NegotiationRefused, ConfigError (our own certificate).
+    """
+    target = _Target(host, server_name, settings, client_configuration(server_name, settings))
+    what = f"a QUIC handshake with {host} on UDP port {settings.port}"
+    failure: TransportError | DeadlineExceeded = DeadlineExceeded(what, timeout_s)
+    with trio.move_on_after(timeout_s):
+        addresses = await _addresses(host, settings.port)
+        for number, address in enumerate(addresses):
+            is_last = number == len(addresses) - 1
+            patience_s = timeout_s if is_last else FIRST_ADDRESS_S
+            try:
+                with trio.fail_after(patience_s):
+                    return await _connect(target, address)
+            except trio.TooSlowError:
+                _log.info("%s does not answer by QUIC", address[0])
+            except TransportError as error:
+                _log.info("%s by QUIC: %s", address[0], error)
+                failure = error
+    raise failure
+
+
+async def _addresses(host: str, port: int) -> list[Address]:
+    try:
+        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    except socket.gaierror as error:
+        raise TransportError(f"the name {host} can't be resolved: {error.strerror}") from error
+    return [address for _, _, _, _, address in found]
+
+
+async def _connect(target: _Target, address: Address) -> QuicStream:
+    try:
+        udp = UdpSocket(connected_socket(address))
+    except OSError as error:
+        what = f"UDP port {address[1]} of {target.host} can't be reached: {error}"
+        raise TransportError(what) from error
+    quic = ClientConnection(configuration=target.configuration)
+    quic.connect(address, now=trio.current_time())
+    stream = QuicStream(udp, quic, address)
+    try:
+        await stream.handshake()
+        now = datetime.now(UTC)
+        stream.tunnel = Tunnel(
+            check_server_certificate(
+                quic.peer_chain, target.server_name, target.settings.trust, now
+            )
+        )
+    except CertificateRefused as error:
+        stream.refuse(BAD_CERTIFICATE, error.what)
+        raise
+    except BaseException:
+        stream.refuse(0, "")
+        raise
+    return stream
+
+
+def client_configuration(server_name: str, settings: QuicSettings) -> QuicConfiguration:
+    """Return what aioquic needs to know. Raises: ConfigError if our certificate is of no use."""
+    configuration = QuicConfiguration(
+        is_client=True,
+        alpn_protocols=[ALPN],
+        server_name=server_name,
+        # The certificate is judged by us, once TLS has proved that the server has its key.
+        verify_mode=ssl.CERT_NONE,
+        congestion_control_algorithm="cubic",
+        idle_timeout=IDLE_TIMEOUT_S,
+        max_data=CONNECTION_WINDOW,
+        max_stream_data=WINDOW,
+    )
+    if settings.certificate is not None:
+        try:
+            configuration.load_cert_chain(settings.certificate, settings.key)
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigError(
+                f"quic_cert={settings.certificate} can't be used.",
+                f"{error}.",
+                "give PEM files: a certificate, and with quic_key= its key without a passphrase.",
+            ) from error
+        if configuration.private_key is None:
+            raise ConfigError(
+                f"quic_cert={settings.certificate} can't be used.",
+                "there is no key in it.",
+                "give the file of its key with quic_key=.",
+            )
+    return configuration
