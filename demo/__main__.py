@@ -1,8 +1,8 @@
 """`./dev demo`: see smbfs work, with nothing to set up and nothing left behind.
 
-A private Samba server on loopback, one share mounted by the ``smbfs`` command as anybody
-would, a short tour through it, and then the mount stays until Ctrl-C. With ``--once`` it
-ends by itself.
+A private Samba server on loopback and a gateway that lets it be reached by QUIC, one share mounted
+by the ``smbfs`` command both ways as anybody would, a short tour, and then the mounts stay until
+Ctrl-C. With ``--once`` it ends by itself.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.beds.guardian import BedError
 from tests.beds.mounted import SMBFS, Mounted, mount
+from tests.beds.pki import Pki
+from tests.beds.quic_gateway import quic_gateway
 from tests.beds.samba import SambaServer
 
 _BOLD, _DIM, _PLAIN = "\033[1m", "\033[2m", "\033[0m"
@@ -33,6 +37,7 @@ class Tour:
 
     server: SambaServer
     mounted: Mounted
+    by_quic: Mounted
     colours: bool
 
     @property
@@ -65,7 +70,8 @@ class Tour:
 
     def take(self) -> None:
         """The whole tour. Raises: TourFailed."""
-        for step in (self._look, self._copy, self._move, self._write_a_lot, self._ask):
+        steps = (self._look, self._copy, self._move, self._write_a_lot, self._ask, self._by_quic)
+        for step in steps:
             step()
 
     def _look(self) -> None:
@@ -100,6 +106,14 @@ class Tour:
         self.say("Every answer of the server was signed, and checked")
         self.run("smbfs", "status", self.share)
 
+    def _by_quic(self) -> None:
+        self.say("The same share over QUIC: what one mount writes the other one sees")
+        big = self.by_quic.path / "big"
+        self.run("cmp", big, self.server.share_path() / "big")
+        self.run("cp", big, self.by_quic.path / "by-quic")
+        self.run("cmp", self.share / "by-quic", self.server.share_path() / "big")
+        self.run("smbfs", "status", self.by_quic.path)
+
 
 def main() -> int:
     """Give the tour; return 0 when all of it worked."""
@@ -127,17 +141,35 @@ def _show(folder: Path, *, stay: bool) -> None:
         welcome.chmod(0o644)
         credentials = f"credentials={server.credentials_file()}"
         print(f"A Samba server of our own listens on {server.host}, port {server.port}.")
-        print(f"$ smbfs mount {server.unc()} {folder / 'mnt'} -o {credentials}", flush=True)
-        with mount(server.unc(), folder / "mnt", "-o", credentials) as mounted:
-            Tour(server, mounted, colours=sys.stdout.isatty()).take()
-            if stay:
-                _stay(server, mounted)
+        pki = Pki(folder)
+        with quic_gateway(folder, server.port, [pki.leaf("server")]) as gateway:
+            print(f"A gateway offers it by QUIC on UDP port {gateway.port}.")
+            quic = (
+                f"{credentials},transport=quic,quic_port={gateway.port},quic_ca={pki.ca},"
+                f"ip={server.host}"
+            )
+            with (
+                _mounted(server.unc(), folder / "mnt", credentials) as mounted,
+                _mounted("//bed.test/share", folder / "quic", quic) as by_quic,
+            ):
+                Tour(server, mounted, by_quic, colours=sys.stdout.isatty()).take()
+                if stay:
+                    _stay(server, mounted, by_quic)
 
 
-def _stay(server: SambaServer, mounted: Mounted) -> None:
+@contextmanager
+def _mounted(unc: str, mountpoint: Path, options: str) -> Iterator[Mounted]:
+    """Mount as it is typed."""
+    print(f"$ smbfs mount {unc} {mountpoint} -o {options}", flush=True)
+    with mount(unc, mountpoint, "-o", options) as mounted:
+        yield mounted
+
+
+def _stay(server: SambaServer, mounted: Mounted, by_quic: Mounted) -> None:
     """Leave it all up until Ctrl-C."""
     seen: list[tuple[str, object]] = [
         ("the mount", mounted.path),
+        ("the mount over QUIC", by_quic.path),
         ("the server's side of it", server.share_path()),
         ("the daemon's log", mounted.status()["log"]),
     ]

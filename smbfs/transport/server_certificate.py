@@ -57,10 +57,7 @@ def check_server_certificate(
     _check_name(leaf, shown, server_name)
     _check_usages(leaf)
     for certificate in chain:
-        if (
-            certificate.subject != certificate.issuer
-        ):  # Nobody relies on what a root says of itself.
-            _check_strength(certificate)
+        _check_strength(certificate)
     _check_authority(chain, trust)
     return shown
 
@@ -187,6 +184,8 @@ def _weakness(certificate: x509.Certificate) -> str:
             return f"an ECDSA key of {key.curve.key_size} bits"
     elif not isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
         return "a key of a kind that is not used any more"
+    if certificate.subject == certificate.issuer:
+        return ""  # Nobody relies on what a root says of itself.
     algorithm = certificate.signature_hash_algorithm
     if algorithm is not None and not isinstance(algorithm, _STRONG_HASHES):
         return f"a {algorithm.name.upper()} signature"
