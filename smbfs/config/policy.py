@@ -80,6 +80,8 @@ def _enforce_transport(options: MountOptions, policy: ConfigFile) -> MountOption
     if options.transport == "auto" and allowed:
         if len(allowed) > 1:
             return options
+        if "quic" in allowed and options.vers[1] != DIALECTS[-1]:
+            raise _refused(f"vers={options.vers[1]}", "allowed_transports = ['quic']", policy)
         return replace(options, transport="quic" if "quic" in allowed else "tcp")
     rule = f"allowed_transports = [{', '.join(map(repr, allowed))}]"
     raise _refused(f"transport={options.transport}", rule, policy)

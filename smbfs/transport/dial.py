@@ -8,7 +8,7 @@ from typing import Final
 
 import trio
 
-from smbfs.errors import DeadlineExceeded, NoTransport, TransportError
+from smbfs.errors import DeadlineExceeded, NoTransport, SmbfsError, TransportError
 from smbfs.transport.base import MessageStream
 from smbfs.transport.quic_settings import QuicSettings
 from smbfs.transport.tcp import TcpStream
@@ -17,10 +17,10 @@ TCP_PORT = 445
 """Direct TCP. Spec: [MS-SMB2] 2.1."""
 
 TCP_PATIENCE_S: Final = 3.0
-"""Seconds of silence after which QUIC is tried instead."""
+"""Seconds of silence after which QUIC is tried as well."""
 
-QUIC_PATIENCE_S: Final = 6.0
-"""Seconds that QUIC then has: people wait for both."""
+EITHER_PATIENCE_S: Final = 9.0
+"""Seconds after which neither has answered: people wait for that."""
 
 _log = logging.getLogger(__name__)
 
@@ -30,21 +30,56 @@ async def dial_either(
 ) -> MessageStream:
     """Connect by TCP, and by QUIC where that fails, as Windows does.
 
+    A server that is only slow may still be reached by TCP while QUIC is tried.
     Raises: what :func:`dial_tcp` raises of names; NoTransport; CertificateRefused,
     NegotiationRefused and ConfigError of QUIC.
     """
-    try:
-        return await dial_tcp(host, tcp_port, timeout_s=min(TCP_PATIENCE_S, timeout_s))
-    except (TransportError, DeadlineExceeded) as error:
-        if isinstance(error.__cause__, socket.gaierror):
-            raise
-        tcp_failure = error
-    _log.info("TCP fails (%s): trying QUIC", tcp_failure)
-    try:
-        patience_s = min(QUIC_PATIENCE_S, timeout_s)
-        return await dial_quic(host, server_name, quic, timeout_s=patience_s)
-    except (TransportError, DeadlineExceeded) as quic_failure:
+    patience_s = min(EITHER_PATIENCE_S, timeout_s)
+    streams: list[MessageStream] = []
+    failures: dict[str, SmbfsError] = {}
+    tcp_failed = trio.Event()
+
+    async with trio.open_nursery() as nursery:
+
+        async def by_tcp() -> None:
+            try:
+                streams.append(await dial_tcp(host, tcp_port, timeout_s=patience_s))
+                nursery.cancel_scope.cancel()
+            except (TransportError, DeadlineExceeded) as error:
+                failures["tcp"] = error
+                tcp_failed.set()
+
+        async def by_quic() -> None:
+            with trio.move_on_after(TCP_PATIENCE_S):
+                await tcp_failed.wait()
+            if is_unknown_name(failures.get("tcp")):
+                return
+            _log.info("TCP does not get through: trying QUIC")
+            left_s = patience_s - (trio.current_time() - began_s)
+            try:
+                streams.append(await dial_quic(host, server_name, quic, timeout_s=left_s))
+                nursery.cancel_scope.cancel()
+            except SmbfsError as error:
+                failures["quic"] = error
+
+        began_s = trio.current_time()
+        nursery.start_soon(by_tcp)
+        nursery.start_soon(by_quic)
+    for late in streams[1:]:
+        await late.aclose()
+    if streams:
+        return streams[0]
+    tcp_failure, quic_failure = failures["tcp"], failures.get("quic")
+    if quic_failure is None or is_unknown_name(tcp_failure):
+        raise tcp_failure
+    if isinstance(quic_failure, TransportError | DeadlineExceeded):
         raise NoTransport(str(tcp_failure), str(quic_failure)) from tcp_failure
+    raise quic_failure
+
+
+def is_unknown_name(error: SmbfsError | None) -> bool:
+    """Whether a server was not reached because nobody knows its name."""
+    return error is not None and isinstance(error.__cause__, socket.gaierror)
 
 
 async def dial_quic(

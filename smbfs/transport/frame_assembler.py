@@ -12,6 +12,8 @@ def check_length(length: int, allowed: int) -> None:
     """Refuse a frame by what its prefix states. Raises: RemoteProtocolError."""
     if length > MAX_FRAME_SIZE:
         raise RemoteProtocolError("the server does not speak SMB: no length prefix")
+    if not length:
+        raise RemoteProtocolError("the server sent a frame without anything in it")
     if length > allowed:
         raise RemoteProtocolError(
             f"the server announced a frame of {length} bytes; {allowed} allowed"
@@ -47,17 +49,13 @@ class FrameAssembler:
             check_length(length, self.max_message_size)
             self._prefix.clear()
             self._frame, self._filled = bytearray(length), 0
-            self._finish()
         return min(end, len(view))
 
     def _fill(self, frame: bytearray, view: memoryview, at: int) -> int:
         piece = view[at : at + len(frame) - self._filled]
         frame[self._filled : self._filled + len(piece)] = piece
         self._filled += len(piece)
-        self._finish()
-        return at + len(piece)
-
-    def _finish(self) -> None:
-        if self._frame is not None and self._filled == len(self._frame):
-            self.frames.append(self._frame)
+        if self._filled == len(frame):
+            self.frames.append(frame)
             self._frame = None
+        return at + len(piece)

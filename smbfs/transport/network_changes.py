@@ -7,7 +7,8 @@ Spec: rtnetlink(7).
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -18,7 +19,11 @@ _GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
 _NEWS_MAX: Final = 65536
 
 
-async def network_changes() -> AsyncIterator[None]:
+QUIET_S: Final = 0.1
+"""Seconds without news after which a change is taken to be complete: an address comes in steps."""
+
+
+async def network_changes() -> AsyncGenerator[None, None]:
     """Yield whenever something has changed, once for changes that come together.
 
     Ends at once where the kernel has no netlink for us (some sandboxes).
@@ -35,15 +40,16 @@ async def network_changes() -> AsyncIterator[None]:
             return
         while True:
             await trio.lowlevel.wait_readable(netlink)
-            _drain(netlink)
+            _take(netlink)
+            with trio.move_on_after(QUIET_S) as quiet:
+                while True:
+                    await trio.lowlevel.wait_readable(netlink)
+                    _take(netlink)
+                    quiet.deadline = trio.current_time() + QUIET_S
             yield
 
 
-def _drain(netlink: socket.socket) -> None:
-    while True:
-        try:
-            netlink.recv(_NEWS_MAX)
-        except BlockingIOError:
-            return
-        except OSError:
-            pass  # More news than the kernel could keep: news all the same.
+def _take(netlink: socket.socket) -> None:
+    """Take a piece of news, whatever it is. More than the kernel could keep is news, too."""
+    with suppress(OSError):
+        netlink.recv(_NEWS_MAX)

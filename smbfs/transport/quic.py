@@ -8,6 +8,7 @@ where a short message still overtakes a long one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
@@ -114,13 +115,14 @@ class QuicStream:
 
     async def follow_network(self, on_moved: OnMoved) -> None:
         """See :class:`MessageStream`: the connection moves to whatever address we have."""
-        async for _ in network_changes():
-            before = self._link.address
-            if self._link.failure is not None:
-                return
-            if self._link.look_for_address():
-                self._count_move()
-                on_moved(before, self._link.address)
+        async with aclosing(network_changes()) as changes:
+            async for _ in changes:
+                before = self._link.address
+                if self._link.failure is not None:
+                    return
+                if self._link.look_for_address():
+                    self._count_move()
+                    on_moved(before, self._link.address)
 
     def move_to(self, udp: UdpSocket) -> None:
         """Go on from another address."""

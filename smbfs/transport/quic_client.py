@@ -28,3 +28,17 @@ class ClientConnection(BoundedConnection):
         """Seconds of silence after which one of the two sides gives up."""
         ours = self.configuration.idle_timeout
         return min(ours, self._remote_max_idle_timeout or ours)
+
+    def _idle_timeout(self) -> float:
+        if self._remote_max_idle_timeout == 0:
+            self._remote_max_idle_timeout = None  # It means that there is none (RFC 9000 18.2).
+        timeout: float = super()._idle_timeout()
+        return timeout
+
+    def lose_patience(self) -> None:
+        """Send something that the server must answer, even if as much as may be is on its way.
+
+        And do so again soon: that nothing was heard for long was the old network's fault.
+        """
+        self._probe_pending = True
+        self._loss._pto_count = 0  # noqa: SLF001 - nothing public leads there

@@ -28,9 +28,6 @@ more than the longest frame."""
 
 IDLE_TIMEOUT_S: Final = 60.0
 
-FIRST_ADDRESS_S: Final = 3.0
-"""Seconds of silence after which the next address of a name is tried."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -53,14 +50,15 @@ async def connect_quic(
     Raises: TransportError (its cause: ``socket.gaierror``, ``OSError``), DeadlineExceeded;
     CertificateRefused, NegotiationRefused, ConfigError (our own certificate).
     """
+    server_name = _as_in_certificates(server_name)
     target = _Target(host, server_name, settings, client_configuration(server_name, settings))
     what = f"a QUIC handshake with {host} on UDP port {settings.port}"
     failure: TransportError | DeadlineExceeded = DeadlineExceeded(what, timeout_s)
-    with trio.move_on_after(timeout_s):
+    with trio.move_on_after(timeout_s) as limit:
         addresses = await _addresses(host, settings.port)
         for number, address in enumerate(addresses):
-            is_last = number == len(addresses) - 1
-            patience_s = timeout_s if is_last else FIRST_ADDRESS_S
+            # None may use up the time of those behind it.
+            patience_s = (limit.deadline - trio.current_time()) / (len(addresses) - number)
             try:
                 with trio.fail_after(patience_s):
                     return await _connect(target, address)
@@ -87,9 +85,9 @@ async def _connect(target: _Target, address: Address) -> QuicStream:
         what = f"UDP port {address[1]} of {target.host} can't be reached: {error}"
         raise TransportError(what) from error
     quic = ClientConnection(configuration=target.configuration)
-    quic.connect(address, now=trio.current_time())
     stream = QuicStream(udp, quic, address)
     try:
+        quic.connect(address, now=trio.current_time())
         await stream.handshake()
         now = datetime.now(UTC)
         stream.tunnel = Tunnel(
@@ -107,7 +105,10 @@ async def _connect(target: _Target, address: Address) -> QuicStream:
 
 
 def client_configuration(server_name: str, settings: QuicSettings) -> QuicConfiguration:
-    """Return what aioquic needs to know. Raises: ConfigError if our certificate is of no use."""
+    """Return what aioquic needs to know.
+
+    Raises: ConfigError if our certificate is of no use.
+    """
     configuration = QuicConfiguration(
         is_client=True,
         alpn_protocols=[ALPN],
@@ -135,3 +136,15 @@ def client_configuration(server_name: str, settings: QuicSettings) -> QuicConfig
                 "give the file of its key with quic_key=.",
             )
     return configuration
+
+
+def _as_in_certificates(server_name: str) -> str:
+    """Return a name as TLS and certificates write it: in ASCII. Raises: ConfigError."""
+    if server_name.isascii():
+        return server_name
+    try:
+        return server_name.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise ConfigError(
+            f"the name {server_name} can't be used for QUIC.", f"{error}.", "check how it is spelt."
+        ) from error

@@ -7,22 +7,31 @@ from __future__ import annotations
 
 from typing import Final
 
+from aioquic.quic.events import ConnectionTerminated
+
 from smbfs.errors import CertificateRefused, NegotiationRefused, SmbfsError, TransportError
 
 _ALERTS: Final = 0x100
 BAD_CERTIFICATE: Final = _ALERTS + 42
 _CERTIFICATE_ALERTS: Final = frozenset({42, 43, 44, 45, 46, 48, 49})
 _CERTIFICATE_REQUIRED: Final = 116
-NO_APPLICATION_PROTOCOL: Final = _ALERTS + 120
+_NO_APPLICATION_PROTOCOL: Final = 120
 
 
-def ended(code: int, reason: str, *, is_open: bool) -> SmbfsError:
-    """Return what to tell of a connection that ended with a code and a reason.
+def ended(end: ConnectionTerminated, *, is_told: bool, is_open: bool) -> SmbfsError:
+    """Return what to tell of a connection that has ended.
 
+    ``is_told``: the server has said so; else it was our side that found it to be over.
     ``is_open``: the handshake was complete. Servers refuse our certificate only after that.
     """
-    alert = code - _ALERTS if _ALERTS <= code < 2 * _ALERTS else None
+    code, reason = end.error_code, end.reason_phrase
+    what = "the connection" if is_open else "the QUIC handshake"
+    if not is_told:
+        return TransportError(f"{what} failed ({reason or f'code 0x{code:x}'})")
     said = f" and says: {reason}" if reason else ""
+    # Programs have codes of their own; they come in a frame without a type.
+    is_alert = end.frame_type is not None and _ALERTS <= code < 2 * _ALERTS
+    alert = code - _ALERTS if is_alert else None
     if alert == _CERTIFICATE_REQUIRED:
         return CertificateRefused(
             "the server wants a certificate of ours over QUIC.",
@@ -37,12 +46,15 @@ def ended(code: int, reason: str, *, is_open: bool) -> SmbfsError:
             "see that quic_cert= is the certificate that its administrator has allowed, and that "
             "it has not expired.",
         )
-    if code == NO_APPLICATION_PROTOCOL:
-        return NegotiationRefused(
-            "what listens there does not offer SMB over QUIC.",
-            f"it knows no application protocol «smb» (TLS alert {alert}{said}); a web server may "
-            "use the same port.",
-            "switch SMB over QUIC on at the server, or give its port: quic_port=.",
-        )
-    what = "the server ended the connection" if is_open else "the QUIC handshake failed"
-    return TransportError(f"{what} (code 0x{code:x}{said})")
+    if alert == _NO_APPLICATION_PROTOCOL:
+        return no_such_protocol(f" (TLS alert {alert}{said})")
+    return TransportError(f"the server has ended {what} (code 0x{code:x}{said})")
+
+
+def no_such_protocol(details: str) -> NegotiationRefused:
+    """Return what to tell where QUIC is spoken, but not for SMB."""
+    return NegotiationRefused(
+        "what listens there does not offer SMB over QUIC.",
+        f'it knows no application protocol "smb"{details}; a web server may use the same port.',
+        "switch SMB over QUIC on at the server, or give its port: quic_port=.",
+    )

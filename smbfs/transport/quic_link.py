@@ -18,7 +18,7 @@ from aioquic.quic import events
 from smbfs.errors import RemoteProtocolError, SmbfsError, TransportError
 from smbfs.transport.quic_client import ClientConnection
 from smbfs.transport.quic_connection import ALPN, STREAM_ID
-from smbfs.transport.quic_errors import NO_APPLICATION_PROTOCOL, ended
+from smbfs.transport.quic_errors import ended, no_such_protocol
 from smbfs.transport.udp import Address, Datagram, UdpSocket, connected_socket
 
 KEEP_ALIVE_S: Final = 10.0
@@ -57,6 +57,8 @@ class QuicLink:
         self._is_driven = False
         self._moved = trio.Event()
         self._last_received_s = trio.current_time()
+        self._alarm = trio.CancelScope()
+        """What wakes the driver."""
 
     @property
     def address(self) -> str:
@@ -78,18 +80,26 @@ class QuicLink:
 
     def transmit(self) -> None:
         """Send what there is to send, as far as the network takes it. Raises: TransportError."""
-        if not self._waiting:
-            self._waiting = self.quic.datagrams_to_send(trio.current_time())
         try:
-            del self._waiting[: self._udp.send(self._waiting)]
+            while self._waiting or self._fetch():
+                del self._waiting[: self._udp.send(self._waiting)]
+                if self._waiting:
+                    break  # The driver goes on when the socket has room.
         except OSError as error:
             self._network_failed(error)
+        self._alarm.deadline = self._due_s()  # Whoever drives may have to act earlier now.
+
+    def _fetch(self) -> bool:
+        self._waiting = self.quic.datagrams_to_send(trio.current_time())
+        return bool(self._waiting)
 
     def close(self, error_code: int, reason: str) -> None:
         """Close the connection; the server is told why, if it can be."""
         if self.quic.end is None:
             self.quic.close(error_code=error_code, reason_phrase=reason)
-            with suppress(TransportError):  # It is over in any case.
+        if not self.quic.is_ended_by_peer:
+            self._waiting.clear()
+            with suppress(SmbfsError):  # It is over in any case.
                 self.transmit()
         if self.failure is None:
             self.failure = TransportError("the connection was closed")
@@ -113,7 +123,7 @@ class QuicLink:
             self.move_to(udp)
         else:
             udp.close()
-            self._say_something()
+            self._ask_for_life()
         return has_changed
 
     def move_to(self, udp: UdpSocket) -> None:
@@ -121,12 +131,14 @@ class QuicLink:
         before, self._udp = self._udp, udp
         _log.info("moved from %s to %s", before.address[0], self.address)
         before.close()
+        self._waiting.clear()
         # Under another id, so that nobody on the way can tell that these two are the same.
         self.quic.change_connection_id()
-        self._say_something()
+        self._ask_for_life()
 
-    def _say_something(self) -> None:
-        self.quic.send_ping(0)
+    def _ask_for_life(self) -> None:
+        """Have the server say something, now and however much is on its way already."""
+        self.quic.lose_patience()
         self.transmit()
         self._wake()
 
@@ -136,27 +148,46 @@ class QuicLink:
         moved, self._moved = self._moved, trio.Event()
         moved.set()
 
+    def _due_s(self) -> float:
+        """Return when there is something to do if nothing comes."""
+        timer_s = None if self._waiting else self.quic.get_timer()
+        alive_s = self._alive_s if self.is_open else math.inf
+        return min(timer_s if timer_s is not None else math.inf, alive_s)
+
+    @property
+    def _alive_s(self) -> float:
+        return self._last_received_s + min(KEEP_ALIVE_S, self.quic.idle_timeout_s / 3)
+
     async def _step(self) -> None:
         """Wait for a datagram or a timer, and do what follows from it."""
-        timer_s = self.quic.get_timer()
-        alive_s = self._last_received_s + min(KEEP_ALIVE_S, self.quic.idle_timeout_s / 3)
-        with trio.move_on_at(min(timer_s if timer_s is not None else math.inf, alive_s)):
+        with trio.CancelScope(deadline=self._due_s()) as self._alarm:
             try:
-                await self._udp.wait_readable()
+                if self._waiting:
+                    await self._udp.wait_writable()
+                else:
+                    await self._udp.wait_readable()
             except trio.ClosedResourceError:
                 return  # We have moved, or it is over.
+        if self.failure is not None:
+            return
         try:
-            self._receive()
-            now_s = trio.current_time()
-            if timer_s is not None and now_s >= timer_s:
-                self.quic.handle_timer(now_s)
-            if self.is_open and now_s >= alive_s:
-                self._last_received_s = now_s
-                self.quic.send_ping(0)
-            self._take_events()
-            self.transmit()
+            self._turn()
         except SmbfsError as error:
             self.failure = error
+        except Exception as error:  # noqa: BLE001 - what the server has sent must not end the mount
+            self.failure = RemoteProtocolError(f"the server has confused QUIC: {error!r}")
+            self.failure.__cause__ = error
+
+    def _turn(self) -> None:
+        self._receive()
+        now_s, timer_s = trio.current_time(), self.quic.get_timer()
+        if timer_s is not None and now_s >= timer_s and self.quic.end is None:
+            self.quic.handle_timer(now_s)
+        if self.is_open and now_s >= self._alive_s:
+            self._last_received_s = now_s
+            self.quic.send_ping(0)
+        self._take_events()
+        self.transmit()
 
     def _receive(self) -> None:
         for _ in range(_RECEIVES_MAX):
@@ -191,10 +222,11 @@ class QuicLink:
                     raise TransportError("the server gave the stream up")
                 case events.HandshakeCompleted(alpn_protocol=protocol):
                     if protocol != ALPN:
-                        raise ended(NO_APPLICATION_PROTOCOL, "", is_open=False)
+                        raise no_such_protocol("")
                     self.is_open = True
                 case _:
                     pass
         end = self.quic.end
         if end is not None:
-            raise ended(end.error_code, end.reason_phrase, is_open=self.is_open)
+            is_told = self.quic.is_ended_by_peer
+            raise ended(end, is_told=is_told, is_open=self.is_open)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -18,8 +20,11 @@ from typing import Final
 import service_identity
 from aioquic import tls
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
 
@@ -37,7 +42,24 @@ _SYSTEM_AUTHORITIES: Final = (
 )
 _STRONG_HASHES: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
+_ISSUER_USAGES: Final = {
+    ExtendedKeyUsageOID.SERVER_AUTH,
+    ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
+}
+
 Chain = Sequence[x509.Certificate]
+
+_END: Final = b"-----END CERTIFICATE-----"
+
+_ANY: Final = verification.Criticality.AGNOSTIC
+_ISSUER_POLICY: Final = verification.ExtensionPolicy.permit_all().require_present(
+    x509.BasicConstraints, _ANY, None
+)
+"""Authorities of companies lack much that those of browsers must have."""
+
+_LEAF_POLICY: Final = verification.ExtensionPolicy.permit_all().require_present(
+    x509.SubjectAlternativeName, _ANY, None
+)
 
 
 def check_server_certificate(
@@ -47,6 +69,17 @@ def check_server_certificate(
 
     ``chain`` is what the server has shown, its own first. Raises: CertificateRefused.
     """
+    try:
+        return _judged(chain, server_name, trust, now)
+    except (ValueError, UnsupportedAlgorithm) as error:  # Its parts are read when they are needed.
+        raise CertificateRefused(
+            "the server's certificate can't be understood.",
+            f"{error}.",
+            "have it replaced at the server.",
+        ) from error
+
+
+def _judged(chain: Chain, server_name: str, trust: Trust, now: datetime) -> ServerCertificate:
     leaf = chain[0]
     shown = described(leaf)
     if trust.pin is not None:
@@ -56,9 +89,12 @@ def check_server_certificate(
         return shown
     _check_name(leaf, shown, server_name)
     _check_usages(leaf)
-    for certificate in chain:
-        _check_strength(certificate)
-    _check_authority(chain, trust)
+    _check_strength(leaf, is_anchor=False)  # The verifier would not say what is wrong with it.
+    *issuers, anchor = _built_chain(chain, server_name, trust, now)[1:]
+    for issuer in issuers:
+        _check_issuer(issuer)
+        _check_strength(issuer, is_anchor=False)
+    _check_strength(anchor, is_anchor=True)
     return shown
 
 
@@ -163,8 +199,18 @@ def _wrong_usage(kind: str, lacking: str) -> CertificateRefused:
     )
 
 
-def _check_strength(certificate: x509.Certificate) -> None:
-    weakness = _weakness(certificate)
+def _check_issuer(issuer: x509.Certificate) -> None:
+    """An authority for something else, mail for example, does not vouch for servers."""
+    try:
+        usages = issuer.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return
+    if not {*usages} & _ISSUER_USAGES:
+        raise _wrong_usage("issuer's extended key usage", "server authentication")
+
+
+def _check_strength(certificate: x509.Certificate, *, is_anchor: bool) -> None:
+    weakness = _weakness(certificate, is_anchor=is_anchor)
     if weakness:
         raise CertificateRefused(
             "the server's certificate can be forged.",
@@ -174,7 +220,7 @@ def _check_strength(certificate: x509.Certificate) -> None:
         )
 
 
-def _weakness(certificate: x509.Certificate) -> str:
+def _weakness(certificate: x509.Certificate, *, is_anchor: bool) -> str:
     key = certificate.public_key()
     if isinstance(key, rsa.RSAPublicKey):
         if key.key_size < RSA_BITS_MIN:
@@ -184,23 +230,37 @@ def _weakness(certificate: x509.Certificate) -> str:
             return f"an ECDSA key of {key.curve.key_size} bits"
     elif not isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
         return "a key of a kind that is not used any more"
-    if certificate.subject == certificate.issuer:
-        return ""  # Nobody relies on what a root says of itself.
+    if is_anchor:
+        return ""  # Nobody relies on what it says of itself.
     algorithm = certificate.signature_hash_algorithm
     if algorithm is not None and not isinstance(algorithm, _STRONG_HASHES):
         return f"a {algorithm.name.upper()} signature"
     return ""
 
 
-def _check_authority(chain: Chain, trust: Trust) -> None:
-    system = system_authorities() if trust.authorities is None else None
-    # Not None: it would take a store of its own.
-    given = _given_authorities(trust.authorities) if trust.authorities is not None else b""
+def _built_chain(chain: Chain, server_name: str, trust: Trust, now: datetime) -> Chain:
+    """Return the way from the server's certificate to an authority that we trust, both included.
+
+    Two have to agree that there is one: OpenSSL, which knows every rule for authorities, and
+    cryptography, which tells the way.
+    """
+    subject: verification.Subject = x509.DNSName(server_name)
+    if _is_address(server_name):
+        subject = x509.IPAddress(ipaddress.ip_address(server_name))
+    authorities = _authorities(trust.authorities)
+    builder = (
+        verification.PolicyBuilder()
+        .time(now)
+        .extension_policies(ca_policy=_ISSUER_POLICY, ee_policy=_LEAF_POLICY)
+    )
     try:
-        tls.verify_certificate(
-            chain[0], list(chain[1:]), cadata=given, cafile=str(system) if system else None
-        )
-    except tls.AlertBadCertificate as error:
+        if not authorities:
+            raise verification.VerificationError("there are no authorities to trust")
+        verifier = builder.store(verification.Store(authorities)).build_server_verifier(subject)
+        built = verifier.verify(chain[0], list(chain[1:]))
+        anchor = built[-1].public_bytes(Encoding.PEM)
+        tls.verify_certificate(chain[0], list(built[1:-1]), cadata=anchor)
+    except (verification.VerificationError, tls.AlertBadCertificate) as error:
         where = trust.authorities or "the system's store"
         self_signed = chain[0].subject == chain[0].issuer
         raise CertificateRefused(
@@ -210,16 +270,27 @@ def _check_authority(chain: Chain, trust: Trust) -> None:
             f"quic_pin={chain[0].fingerprint(hashes.SHA256()).hex()} after you have checked that "
             "this is the server's.",
         ) from error
+    return built
 
 
-def _given_authorities(path: Path) -> bytes:
+def _authorities(given: Path | None) -> list[x509.Certificate]:
+    if given is None:
+        path = system_authorities()
+        return list(_readable(path.read_bytes())) if path is not None else []
     try:
-        text = path.read_bytes()
-        x509.load_pem_x509_certificates(text)
+        return x509.load_pem_x509_certificates(given.read_bytes())
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"quic_ca={path} can't be used.",
+            f"quic_ca={given} can't be used.",
             f"{error}.",
             "give a PEM file with the certificates of the authorities to trust.",
         ) from error
-    return text
+
+
+def _readable(text: bytes) -> Iterator[x509.Certificate]:
+    """Yield the certificates of a system's store; among so many some are odd."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for block in text.split(_END)[:-1]:
+            with suppress(ValueError):
+                yield x509.load_pem_x509_certificate(block + _END)

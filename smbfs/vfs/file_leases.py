@@ -38,6 +38,13 @@ class FileLeases:
         key = self._key_in_use(inode) if inode is not None else None
         return key if key is not None else secrets.token_bytes(LEASE_KEY_SIZE)
 
+    def directory_key(self) -> bytes | None:
+        """Return a key to lease a directory with; None where there are only oplocks: not for them.
+
+        Whoever knows the directory may have a better one.
+        """
+        return self.key_for(None) if self._state.share.tree.grants_leases else None
+
     def parent_key(self, directory: Inode | None) -> bytes | None:
         """Return the key of the lease on a directory, which a change of ours shall not break."""
         if directory is None or not self._state.share.tree.grants_leases:

@@ -51,7 +51,7 @@ class Listings:
         state, number = self._state, inode.number
         reading = None
         if state.policy.timeout_s:
-            reading = state.directories.begin(number, self._leases.key_for(None))
+            reading = state.directories.begin(number, self._leases.directory_key())
         asked_s = trio.current_time()
         try:
             opened = await self._open(inode, reading, length)

@@ -203,7 +203,8 @@ class Shown:
         state = self._state
         now_s = trio.current_time()
         known = None
-        inode.is_name_doubtful = False
+        if not inode.links:  # Else the kernel may believe in another name of it.
+            inode.is_name_doubtful = False
         if inode.file_type == S_IFDIR:
             # What is in it changes what it is, and no lease on its own directory tells of that.
             known = state.attributes.get(inode.number, now_s) or self._own(inode)

@@ -169,6 +169,7 @@ def test_policy_makes_stricter_what_nobody_asked_for() -> None:
         ("guest", "require_encryption = true"),
         ("vers=2.1", 'minimum_dialect = "3.0"'),
         ("transport=tcp", 'allowed_transports = ["quic"]'),
+        ("vers=3.0", 'allowed_transports = ["quic"]'),
     ],
 )
 def test_policy_refuses_what_is_laxer(given: str, policy: str) -> None:

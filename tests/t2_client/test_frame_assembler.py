@@ -10,7 +10,10 @@ from smbfs.errors import RemoteProtocolError
 from smbfs.transport.frame_assembler import FrameAssembler
 
 
-@given(st.lists(st.binary(max_size=40), max_size=8), st.lists(st.integers(1, 30), min_size=1))
+@given(
+    st.lists(st.binary(min_size=1, max_size=40), max_size=8),
+    st.lists(st.integers(1, 30), min_size=1),
+)
 def test_however_it_is_cut(frames: list[bytes], sizes: list[int]) -> None:
     stream = b"".join(len(frame).to_bytes(4, "big") + frame for frame in frames)
     assembler, at = FrameAssembler(), 0
@@ -21,7 +24,7 @@ def test_however_it_is_cut(frames: list[bytes], sizes: list[int]) -> None:
     assert [bytes(frame) for frame in assembler.frames] == frames
 
 
-@pytest.mark.parametrize("prefix", [b"\0\0\3\351", b"HTTP"])
+@pytest.mark.parametrize("prefix", [b"\0\0\3\351", b"HTTP", bytes(4)])
 def test_what_may_not_be_is_refused_before_memory_is_taken(prefix: bytes) -> None:
     assembler = FrameAssembler()
     assembler.max_message_size = 1000

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from aioquic.quic.events import ConnectionTerminated
 
 from smbfs.errors import CertificateRefused, NegotiationRefused, SmbfsError, TransportError
 from smbfs.transport.quic import UNSENT_MAX, QuicStream
 from smbfs.transport.quic_errors import ended
+from smbfs.transport.quic_link import KEEP_ALIVE_S
 from smbfs.transport.tunnel import ServerCertificate, Tunnel
 from smbfs.transport.udp import UdpSocket
 from tests.beds.pki import Leaf, Pki
@@ -108,22 +110,96 @@ async def test_a_frame_that_is_too_long_ends_it_for_good(leaf: Leaf) -> None:
             await theirs.receive_message()
 
 
+CRYPTO = 6
+"""The type of the frame that TLS alerts are about."""
+
+
 @pytest.mark.parametrize(
-    ("code", "kind", "words"),
+    ("code", "frame", "kind", "words"),
     [
-        (0x100 + 116, CertificateRefused, "wants a certificate"),
-        (0x100 + 48, CertificateRefused, "refuses our certificate"),
-        (0x100 + 120, NegotiationRefused, "does not offer SMB over QUIC"),
-        (0, TransportError, "ended the connection"),
-        (0x100 + 40, TransportError, "alert|0x128"),
+        (0x100 + 116, CRYPTO, CertificateRefused, "wants a certificate"),
+        (0x100 + 48, CRYPTO, CertificateRefused, "refuses our certificate"),
+        (0x100 + 120, CRYPTO, NegotiationRefused, "does not offer SMB over QUIC"),
+        (0x100 + 40, CRYPTO, TransportError, "0x128"),
+        (0, None, TransportError, "has ended the connection"),
+        (0x100 + 116, None, TransportError, "because"),
     ],
 )
-def test_the_end_is_told_by_its_code(code: int, kind: type[SmbfsError], words: str) -> None:
-    error = ended(code, "because", is_open=True)
-    assert isinstance(error, kind)
+def test_the_end_is_told_by_its_code(
+    code: int, frame: int | None, kind: type[SmbfsError], words: str
+) -> None:
     with pytest.raises(kind, match=words):
-        raise error
+        raise ended(ConnectionTerminated(code, frame, "because"), is_told=True, is_open=True)
 
 
-def test_a_failed_handshake_is_not_an_ended_connection() -> None:
-    assert "handshake" in str(ended(1, "", is_open=False))
+@pytest.mark.parametrize(("is_open", "what"), [(True, "connection"), (False, "handshake")])
+def test_what_we_end_ourselves_is_not_laid_at_the_servers_door(*, is_open: bool, what: str) -> None:
+    end = ConnectionTerminated(0x100 + 42, CRYPTO, "unreadable")
+    error = ended(end, is_told=False, is_open=is_open)
+    assert isinstance(error, TransportError)
+    assert what in str(error)
+    assert "server" not in str(error)
+
+
+async def test_what_was_lost_is_sent_again_soon(leaf: Leaf) -> None:
+    """Whoever drives has to learn of a timer that was set behind its back."""
+    async with open_pair(leaf) as (ours, theirs), trio.open_nursery() as nursery:
+        ours.send([b"hello"])
+        assert await theirs.receive_message() == b"hello"
+        theirs.send([b"hello"])
+        assert await ours.receive_message() == b"hello"
+        nursery.start_soon(ours.receive_message)
+        await trio.testing.wait_all_tasks_blocked()
+        udp = ours._link._udp
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(udp, "send", len)  # It is lost on the way.
+            ours.send([b"lost"])
+        with trio.fail_after(KEEP_ALIVE_S / 3):
+            assert await theirs.receive_message() == b"lost"
+        theirs.send([b"the end"])
+
+
+async def test_a_full_socket_is_waited_for(leaf: Leaf) -> None:
+    async with open_pair(leaf) as (ours, theirs), trio.open_nursery() as nursery:
+        ours.send([b"hello"])
+        await theirs.receive_message()
+        udp = ours._link._udp
+        waits: list[None] = []
+        room = trio.Event()
+
+        async def wait_writable() -> None:
+            waits.append(None)
+            await room.wait()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(udp, "send", lambda _: 0)
+            patch.setattr(udp, "wait_writable", wait_writable)
+            ours.send([b"later"])
+            nursery.start_soon(ours.flush)
+            nursery.start_soon(ours.receive_message)
+            await trio.testing.wait_all_tasks_blocked()
+        assert len(waits) == 1
+        room.set()
+        assert await theirs.receive_message() == b"later"
+        theirs.send([b"the end"])
+
+
+async def test_connecting_to_silence_costs_nothing(
+    leaf: Leaf, autojump_clock: trio.testing.MockClock
+) -> None:
+    ours, theirs = quic_stream_pair(leaf)
+    steps = 0
+    step = ours._link._step
+
+    async def counted() -> None:
+        nonlocal steps
+        steps += 1
+        await step()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ours._link, "_step", counted)
+        with trio.move_on_after(3 * KEEP_ALIVE_S):
+            await ours.handshake()
+    assert 0 < steps < 30
+    await ours.aclose()
+    theirs._link._udp.close()  # It has never heard of a client.

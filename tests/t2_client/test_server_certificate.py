@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from smbfs.errors import CertificateRefused, ConfigError
 from smbfs.transport import server_certificate
@@ -138,3 +142,120 @@ def test_a_system_without_authorities_trusts_nobody(
     monkeypatch.setattr(server_certificate, "system_authorities", lambda: None)
     with pytest.raises(CertificateRefused, match="nobody whom we trust"):
         check(pki, "server", trust=Trust())
+
+
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
+class Authority:
+    """Signs what it is given, whether that is wise or not."""
+
+    def __init__(self, name: str, key: Key | None = None, above: Authority | None = None) -> None:
+        self.name = name
+        self.key = key or ec.generate_private_key(ec.SECP256R1())
+        self.certificate = (above or self).sign(name, self.key, is_authority=True)
+
+    def sign(
+        self, name: str, key: Key, *extensions: x509.ExtensionType, is_authority: bool = False
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(named(name))
+            .issuer_name(named(self.name))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=90))
+            .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
+        )
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
+        return builder.sign(self.key, hashes.SHA256())
+
+    def server(self, name: str = NAME, key: Key | None = None) -> x509.Certificate:
+        """A server's certificate, good but for what was asked for."""
+        return self.sign(
+            name,
+            key or ec.generate_private_key(ec.SECP256R1()),
+            x509.SubjectAlternativeName([x509.DNSName(NAME)]),
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]),
+        )
+
+
+def named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+@pytest.fixture
+def root() -> Authority:
+    return Authority("root")
+
+
+@pytest.fixture
+def trust(root: Authority, tmp_path: Path) -> Trust:
+    path = tmp_path / "root.pem"
+    path.write_bytes(root.certificate.public_bytes(Encoding.PEM))
+    return Trust(authorities=path)
+
+
+def judge(trust: Trust, *sent: x509.Certificate) -> None:
+    check_server_certificate(sent, NAME, trust, datetime.now(UTC))
+
+
+def test_authorities_may_have_others_below_them(root: Authority, trust: Trust) -> None:
+    below = Authority("below", above=root)
+    judge(trust, below.server(), below.certificate)
+    with pytest.raises(CertificateRefused, match="nobody whom we trust"):
+        judge(trust, below.server())
+
+
+def test_a_weak_leaf_under_its_issuers_name_is_refused(root: Authority, trust: Trust) -> None:
+    """A certificate is no root because it says so."""
+    weak = rsa.generate_private_key(65537, 1024)  # noqa: S505
+    with pytest.raises(CertificateRefused, match="forged"):
+        judge(trust, root.server(root.name, weak))
+
+
+def test_an_authority_that_can_be_forged_is_refused(tmp_path: Path) -> None:
+    weak = Authority("weak", rsa.generate_private_key(65537, 1024))  # noqa: S505
+    path = tmp_path / "weak.pem"
+    path.write_bytes(weak.certificate.public_bytes(Encoding.PEM))
+    with pytest.raises(CertificateRefused):
+        judge(Trust(authorities=path), weak.server())
+
+
+def test_an_authority_for_mail_does_not_vouch_for_servers(root: Authority, trust: Trust) -> None:
+    mail = Authority("mail", above=root)
+    for_mail = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])
+    certificate = root.sign(mail.name, mail.key, for_mail, is_authority=True)
+    with pytest.raises(CertificateRefused, match="something else"):
+        judge(trust, mail.server(), certificate)
+
+
+def test_a_server_is_no_authority(root: Authority, trust: Trust) -> None:
+    server = Authority("server", above=root)
+    certificate = root.server(server.name, server.key)
+    with pytest.raises(CertificateRefused, match="nobody whom we trust"):
+        judge(trust, server.server(), certificate)
+
+
+def test_what_can_not_be_read_is_refused(root: Authority, trust: Trust) -> None:
+    broken = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x03\x82\x05x")
+    signed = root.sign(NAME, ec.generate_private_key(ec.SECP256R1()), broken)
+    sent = x509.load_der_x509_certificate(signed.public_bytes(Encoding.DER))
+    for believed in (trust, Trust(pin=sent.fingerprint(hashes.SHA256()).hex())):
+        with pytest.raises(CertificateRefused, match="can't be understood"):
+            judge(believed, sent)
+
+
+@pytest.mark.parametrize("end", [b"", b"\n\n", b"# the end\n"])
+@pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
+def test_a_file_of_authorities_however_it_is_written(
+    root: Authority, tmp_path: Path, end: bytes, newline: bytes
+) -> None:
+    both = (Authority("other").certificate, root.certificate)
+    text = b"".join(each.public_bytes(Encoding.PEM) for each in both).rstrip() + end
+    path = tmp_path / "both.pem"
+    path.write_bytes(text.replace(b"\n", newline))
+    judge(Trust(authorities=path), root.server())

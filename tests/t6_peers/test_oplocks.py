@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from smbfs.client.tree_connect import OPLOCKS_REFUSED_MAX
 from tests.beds.coherence import FOLDERS, Coherence, MountedFolder
 from tests.beds.samba import SambaServer
 from tests.t6_peers.conftest import MountShare
@@ -44,6 +45,19 @@ def test_a_file_is_read_again_without_a_request(
     for _ in range(3):
         assert path.read_bytes() == content
     assert mounted.status()["io"]["requests"] == before
+
+
+def test_directories_have_no_oplocks_and_are_not_held_against_the_share(
+    server: SambaServer, served: Path, mount_share: MountShare
+) -> None:
+    mounted = mount_share("-o", "actimeo=60", server=server)
+    folder = mounted.path / served.name
+    for number in range(OPLOCKS_REFUSED_MAX + 1):
+        (folder / f"folder-{number}").mkdir()
+        assert not list((folder / f"folder-{number}").iterdir())
+    (folder / "file").write_bytes(b"content")
+    assert (folder / "file").read_bytes() == b"content"
+    assert mounted.status()["leases"]["file"] == 1
 
 
 def test_writes_wait_for_company_until_somebody_looks(
