@@ -50,6 +50,7 @@ from smbfs.wire.negotiate import (
     SecurityMode,
     SigningAlgorithm,
     SigningCapabilities,
+    TransportCapabilities,
 )
 from smbfs.wire.ntstatus import NtStatus
 from smbfs.wire.read_write import ReadRequest, ReadResponse, WriteRequest, WriteResponse
@@ -94,6 +95,8 @@ class ScriptedServer:
     security_mode: SecurityMode = SecurityMode.SIGNING_ENABLED | SecurityMode.SIGNING_REQUIRED
     session_flags: int = 0
     share_flags: int = 0
+    transport_flags: int | None = None
+    """What it says of the transport's own security, if it says something."""
     capabilities: Capabilities = Capabilities.LARGE_MTU | Capabilities.LEASING
     grant: Callable[[Header], int] = field(default=lambda header: header.credits)
     """Credits for the answer to a request."""
@@ -253,6 +256,8 @@ class ScriptedServer:
             )
             if self.cipher is not None:
                 contexts += (EncryptionCapabilities((self.cipher,)),)
+            if self.transport_flags is not None:
+                contexts += (TransportCapabilities(self.transport_flags),)
         return NtStatus.STATUS_SUCCESS, NegotiateResponse(
             security_mode=self.security_mode,
             dialect=self.dialect,

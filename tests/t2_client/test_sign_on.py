@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
 import trio
@@ -28,7 +29,7 @@ from smbfs.wire.dialect import Dialect
 from smbfs.wire.error_response import ErrorResponse
 from smbfs.wire.header import Command, Header
 from smbfs.wire.ioctl import FsctlCode, IoctlResponse, ValidateNegotiateInfoResponse
-from smbfs.wire.negotiate import SecurityMode
+from smbfs.wire.negotiate import SecurityMode, TransportCapabilities
 from smbfs.wire.ntstatus import NtStatus
 from smbfs.wire.read_write import ReadRequest
 from smbfs.wire.session_setup import SessionFlags
@@ -66,9 +67,11 @@ class SharedKey:
 
 
 @contextlib.asynccontextmanager
-async def signed_on(server: ScriptedServer) -> AsyncIterator[tuple[Connection, Session]]:
+async def signed_on(
+    server: ScriptedServer, offer: Offer = IF_OFFERED
+) -> AsyncIterator[tuple[Connection, Session]]:
     ours, theirs = memory_stream_pair()
-    connection = Connection(Engine(IF_OFFERED), ours, timeout_s=10)
+    connection = Connection(Engine(offer), ours, timeout_s=10)
 
     async def serve() -> None:
         with contextlib.suppress(TransportError):
@@ -114,6 +117,19 @@ async def test_signing_is_not_required_when_nobody_does_or_nobody_can(
         server.sign = False
         read = exchange_of([ReadRequest(FILE_ID, 0, 10)], session=session, tree_id=TREE_ID)
         await connection.perform(read)
+
+
+@pytest.mark.parametrize("we_accept", [True, False])
+@pytest.mark.parametrize(
+    "they_say", [None, 0, TransportCapabilities.ACCEPT_TRANSPORT_LEVEL_SECURITY]
+)
+async def test_what_a_tunnel_seals_is_not_sealed_again_if_both_sides_say_so(
+    autojump_clock: trio.testing.MockClock, *, we_accept: bool, they_say: int | None
+) -> None:
+    """A server that says so unasked changes nothing: without a tunnel it would be a downgrade."""
+    server = ScriptedServer(session_flags=SessionFlags.ENCRYPT_DATA, transport_flags=they_say)
+    async with signed_on(server, replace(OFFER, trusts_transport=we_accept)) as (_, session):
+        assert session.encrypt_data is not (we_accept and bool(they_say))
 
 
 def repetition() -> IoctlResponse:
