@@ -60,8 +60,8 @@ _PARENT_GONE: Final = frozenset({NtStatus.STATUS_OBJECT_PATH_NOT_FOUND})
 _TRIES: Final = 4
 """Renames that may overtake one question."""
 
-INODE_SIZE: Final = 400
-"""Bytes that an inode takes here, its name included."""
+INODE_SIZE: Final = 424
+"""Bytes that an inode takes here, its name and what is lost between inodes included."""
 
 WRITE_BUDGET_SHARE: Final = 4
 """The part of ``cache_size`` that unacknowledged writes may fill: one of this many."""
