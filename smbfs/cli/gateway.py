@@ -19,9 +19,7 @@ from smbfs.gateway.certificates import CertificateFiles, Certificates
 from smbfs.gateway.gateway import Gateway, GatewaySettings
 from smbfs.transport.dial import TCP_PORT
 from smbfs.transport.quic_server import Limits
-
-QUIC_PORT: Final = 443
-"""Spec: [MS-SMB2] 2.1."""
+from smbfs.transport.quic_settings import QUIC_PORT
 
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _SHA256_DIGITS: Final = 64

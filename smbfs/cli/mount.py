@@ -67,7 +67,7 @@ def _live(
     audit = open_audit()
     answered = False
 
-    def on_ready(*warnings: str) -> None:
+    def on_ready(warnings: tuple[str, ...]) -> None:
         nonlocal answered
         answered = True
         report(Outcome(warnings=warnings))

@@ -54,6 +54,9 @@ from smbfs.vfs.filesystem import FileSystem, open_filesystem
 
 _ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
+OnReady = Callable[[tuple[str, ...]], None]
+"""Called once the mount answers, with what its user is to be warned of."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -68,12 +71,9 @@ class DaemonPlace:
     """Its log; None when it writes to the terminal."""
 
 
-def serve_mount(
-    plan: MountPlan, place: DaemonPlace, audit: AuditSink, on_ready: Callable[..., None]
-) -> None:
+def serve_mount(plan: MountPlan, place: DaemonPlace, audit: AuditSink, on_ready: OnReady) -> None:
     """Mount, and serve until unmounted or told to end; leave nothing behind.
 
-    ``on_ready`` is called once the mount answers, with what its user is to be warned of.
     Raises: whatever kept it from being mounted, or ended it; groups are unwrapped.
     """
     try:
@@ -110,7 +110,7 @@ class _Session:
     place: DaemonPlace
     audit: AuditSink
     guard: Guard
-    on_ready: Callable[..., None]
+    on_ready: OnReady
     answered: bool = False
 
     async def run(self) -> None:
@@ -177,7 +177,7 @@ class _Session:
         if status.auth == "guest":
             self.audit.write(InsecureGuestUsed(unc))
         self.answered = True
-        self.on_ready(*self._warnings(status))
+        self.on_ready(tuple(self._warnings(status)))
 
     def _warnings(self, status: ConnectionStatus) -> Iterator[str]:
         unc = str(self.plan.unc)

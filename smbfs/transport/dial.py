@@ -50,12 +50,12 @@ async def dial_either(
                 tcp_failed.set()
 
         async def by_quic() -> None:
-            with trio.move_on_after(TCP_PATIENCE_S):
+            with trio.move_on_after(min(TCP_PATIENCE_S, patience_s / 2)):
                 await tcp_failed.wait()
             if is_unknown_name(failures.get("tcp")):
                 return
             _log.info("TCP does not get through: trying QUIC")
-            left_s = patience_s - (trio.current_time() - began_s)
+            left_s = max(0.0, began_s + patience_s - trio.current_time())
             try:
                 streams.append(await dial_quic(host, server_name, quic, timeout_s=left_s))
                 nursery.cancel_scope.cancel()

@@ -58,7 +58,8 @@ async def connect_quic(
         addresses = await _addresses(host, settings.port)
         for number, address in enumerate(addresses):
             # None may use up the time of those behind it.
-            patience_s = (limit.deadline - trio.current_time()) / (len(addresses) - number)
+            left_s = max(0.0, limit.deadline - trio.current_time())
+            patience_s = left_s / (len(addresses) - number)
             try:
                 with trio.fail_after(patience_s):
                     return await _connect(target, address)
