@@ -125,6 +125,7 @@ def _quic(tunnel: Tunnel | None) -> Mapping[str, Any] | None:
         },
         "zero_rtt": tunnel.zero_rtt,
         "migrations": tunnel.migrations,
+        "datagram_size": tunnel.datagram_size,
     }
 
 

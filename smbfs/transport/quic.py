@@ -40,8 +40,7 @@ class QuicStream:
 
     def __init__(self, udp: UdpSocket, quic: ClientConnection, address: Address) -> None:
         """Take over ``udp``, on which ``quic`` talks to ``address``."""
-        self.tunnel: Tunnel | None = None
-        """See :class:`MessageStream`; set when the server's certificate was found good."""
+        self._tunnel: Tunnel | None = None
         self._assembler = FrameAssembler()
         self._link = QuicLink(udp, quic, address, on_data=self._assembler.feed)
         self._quic = quic
@@ -52,6 +51,17 @@ class QuicStream:
         """See :class:`MessageStream`."""
         host, port = self._link.peer[:2]
         return str(host), int(port)
+
+    @property
+    def tunnel(self) -> Tunnel | None:
+        """See :class:`MessageStream`; set when the server's certificate was found good."""
+        if self._tunnel is None:
+            return None
+        return replace(self._tunnel, datagram_size=self._quic.datagram_size)
+
+    @tunnel.setter
+    def tunnel(self, tunnel: Tunnel) -> None:
+        self._tunnel = tunnel
 
     @property
     def max_message_size(self) -> int:
@@ -130,8 +140,8 @@ class QuicStream:
         self._count_move()
 
     def _count_move(self) -> None:
-        if self.tunnel is not None:
-            self.tunnel = replace(self.tunnel, migrations=self.tunnel.migrations + 1)
+        if self._tunnel is not None:
+            self._tunnel = replace(self._tunnel, migrations=self._tunnel.migrations + 1)
 
     def refuse(self, error_code: int, reason: str) -> None:
         """Close the connection and say why."""

@@ -12,6 +12,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 
 import trio
@@ -19,7 +20,7 @@ from aioquic.quic import events
 
 from smbfs.transport.quic_connection import STREAM_ID
 from smbfs.transport.quic_tls import ServerConnection
-from smbfs.transport.udp import Address, Datagram
+from smbfs.transport.udp import Address, Datagram, largest_datagram
 
 SEND_LOW: Final = 2 * 1024 * 1024
 """When no more bytes than this wait to be acknowledged, whoever writes is woken."""
@@ -189,6 +190,7 @@ class Driver:
                     self.quic.close(reason_phrase="the client has broken its stream off")
                 case events.HandshakeCompleted():
                     self.is_established = True
+                    self._begin_path()
                     self._endpoint.established(self)
                 case events.ConnectionIdIssued():
                     self._endpoint.route(event.connection_id, self)
@@ -220,7 +222,13 @@ class Driver:
         if address is not None and address != self.address:
             old, self.address = self.address, address
             if self.is_established:
+                self._begin_path()
                 self._endpoint.observer.migrated(old, address)
+
+    def _begin_path(self) -> None:
+        """Find out how large datagrams to the client may be."""
+        with suppress(OSError):  # There is no way to it for now.
+            self.quic.begin_path(largest_datagram(self.address))
 
     def _wake(self) -> None:
         if self.incoming or self.incoming_eof or self.has_ended:

@@ -19,7 +19,7 @@ from smbfs.errors import RemoteProtocolError, SmbfsError, TransportError
 from smbfs.transport.quic_client import ClientConnection
 from smbfs.transport.quic_connection import ALPN, STREAM_ID
 from smbfs.transport.quic_errors import ended, no_such_protocol
-from smbfs.transport.udp import Address, Datagram, UdpSocket, connected_socket
+from smbfs.transport.udp import Address, Datagram, UdpSocket, connected_socket, largest_datagram
 
 KEEP_ALIVE_S: Final = 10.0
 """Silence after which we say something, so that neither the server nor a router gives us up."""
@@ -59,6 +59,7 @@ class QuicLink:
         self._last_received_s = trio.current_time()
         self._alarm = trio.CancelScope()
         """What wakes the driver."""
+        self._begin_path()
 
     @property
     def address(self) -> str:
@@ -134,7 +135,13 @@ class QuicLink:
         self._waiting.clear()
         # Under another id, so that nobody on the way can tell that these two are the same.
         self.quic.change_connection_id()
+        self._begin_path()
         self._ask_for_life()
+
+    def _begin_path(self) -> None:
+        """Find out how large datagrams may be from here."""
+        with suppress(OSError):  # There is no way for now; we shall be told when there is.
+            self.quic.begin_path(largest_datagram(self.peer))
 
     def _ask_for_life(self) -> None:
         """Have the server say something, now and however much is on its way already."""

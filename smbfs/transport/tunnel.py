@@ -33,3 +33,5 @@ class Tunnel:
     """Whether the first request went along with the handshake."""
     migrations: int = 0
     """Changes of our address that it has survived."""
+    datagram_size: int = 0
+    """Bytes of the largest datagram that the path carries, as far as we know."""

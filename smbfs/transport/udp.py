@@ -22,6 +22,17 @@ Datagram = tuple[bytes, Address]
 BUFFER_SIZE = 4 * 1024 * 1024
 """Bytes that the kernel shall hold each way, if it lets us: what arrives while we are busy."""
 
+_IPV4_MTU = 14
+_IPV6_MTU = 24
+_IPV4_HEADERS = 20 + 8
+_IPV6_HEADERS = 40 + 8
+_PAYLOAD_MAX = 0xFFFF - _IPV4_HEADERS
+"""Bytes that the largest IP packet has for us."""
+
+_IPV4_MTU_DISCOVER = 10
+_IPV6_MTU_DISCOVER = 23
+_MTU_DISCOVER_PROBE = 3
+
 _UDP_SEGMENT = 103
 _UDP_GRO = 104
 _SEGMENTS_MAX = 64
@@ -42,6 +53,7 @@ class UdpSocket:
             sock.setsockopt(socket.SOL_SOCKET, name, BUFFER_SIZE)
         self._cuts = _try_option(sock, _UDP_SEGMENT, 0)
         _try_option(sock, _UDP_GRO, 1)
+        _forbid_fragments(sock)
         self._is_connected = _is_connected(sock)
 
     @property
@@ -113,6 +125,19 @@ class UdpSocket:
             self._socket.close()
 
 
+def largest_datagram(peer: Address) -> int:
+    """Return how many bytes a datagram to ``peer`` may have on the link that it leaves us by.
+
+    Raises: OSError when there is no way to it.
+    """
+    with connected_socket(peer) as sock:
+        if sock.family == socket.AF_INET6:
+            return min(
+                sock.getsockopt(socket.IPPROTO_IPV6, _IPV6_MTU) - _IPV6_HEADERS, _PAYLOAD_MAX
+            )
+        return min(sock.getsockopt(socket.IPPROTO_IP, _IPV4_MTU) - _IPV4_HEADERS, _PAYLOAD_MAX)
+
+
 def connected_socket(peer: Address) -> socket.socket:
     """Return a UDP socket that talks to one address alone, from ours that is best for that.
 
@@ -142,6 +167,17 @@ def _batch(datagrams: Sequence[Datagram], start: int, *, cuts: bool) -> Sequence
         if len(data) < size:
             break
     return datagrams[start:end]
+
+
+def _forbid_fragments(sock: socket.socket) -> None:
+    """Have datagrams that are too large for the path lost, so that QUIC learns of it.
+
+    Spec: RFC 9000 section 14; what routers say of the path's width is anybody's word, and ignored.
+    """
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _MTU_DISCOVER_PROBE)
+    # A socket for both kinds of addresses has both options.
+    sock.setsockopt(socket.IPPROTO_IP, _IPV4_MTU_DISCOVER, _MTU_DISCOVER_PROBE)
 
 
 def _try_option(sock: socket.socket, option: int, value: int) -> bool:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.beds.slow_link import SlowLink, Wire, slow_link
+
 SERVER = "10.77.0.2"
 _CLONE_NEWNET = 0x4000_0000
 _FOLDER = Path("/run/netns")
@@ -30,11 +32,17 @@ class Cable:
         self._threads: list[threading.Thread] = []
         for name in (self._client, self._server):
             _ip("netns", "add", name)
-        _ip("link", "add", "c", "netns", self._client, "type", "veth", "peer", "name", "s",
-            "netns", self._server)  # fmt: skip
-        for name, end in ((self._client, "c"), (self._server, "s")):
+
+    @property
+    def ends(self) -> tuple[tuple[str, str], tuple[str, str]]:
+        """Names of the two devices, and of the namespaces that they are in."""
+        return ("c", self._client), ("s", self._server)
+
+    def connect(self) -> None:
+        """Switch on both ends, which have their devices now; the server's gets its address."""
+        for device, name in self.ends:
             _ip("-n", name, "link", "set", "lo", "up")
-            _ip("-n", name, "link", "set", end, "up")
+            _ip("-n", name, "link", "set", device, "up")
         _ip("-n", self._server, "address", "add", f"{SERVER}/16", "dev", "s")
 
     @property
@@ -104,7 +112,23 @@ def cable() -> Iterator[Cable]:
     """Make the namespaces, and remove them at the end."""
     made = Cable()
     try:
+        (client, in_client), (server, in_server) = made.ends
+        _ip("link", "add", client, "netns", in_client, "type", "veth", "peer", "name", server,
+            "netns", in_server)  # fmt: skip
+        made.connect()
         yield made
+    finally:
+        made.close()
+
+
+@contextmanager
+def slow_cable(folder: Path, wire: Wire) -> Iterator[tuple[Cable, SlowLink]]:
+    """Make them with a wire between them that is slow and loses. Its log is in ``folder``."""
+    made = Cable()
+    try:
+        with slow_link(folder, made.ends, wire) as link:
+            made.connect()
+            yield made, link
     finally:
         made.close()
 

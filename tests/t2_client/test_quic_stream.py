@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
+from aioquic.buffer import Buffer
+from aioquic.quic import packet
 from aioquic.quic.events import ConnectionTerminated
+from aioquic.quic.packet import QuicTransportParameters
 
 from smbfs.errors import CertificateRefused, NegotiationRefused, SmbfsError, TransportError
 from smbfs.transport.quic import UNSENT_MAX, QuicStream
 from smbfs.transport.quic_errors import ended
 from smbfs.transport.quic_link import KEEP_ALIVE_S
 from smbfs.transport.tunnel import ServerCertificate, Tunnel
-from smbfs.transport.udp import UdpSocket
+from smbfs.transport.udp import Datagram, UdpSocket
 from tests.beds.pki import Leaf, Pki
 from tests.beds.quic_pair import quic_stream_pair
 
 FRAME = bytes(range(256)) * 4096
 """1 MiB."""
+
+LOOPBACK = 65_507
+"""Bytes that a datagram may have on loopback: as many as an IP packet."""
+
+NARROW = 1300
+"""Bytes that get through when a path has become narrower."""
 
 TUNNEL = Tunnel(ServerCertificate("", (), "", datetime.now(UTC)))
 
@@ -69,6 +79,7 @@ async def test_a_client_that_moves_goes_on(leaf: Leaf) -> None:
             assert await ours.receive_message() == FRAME
         ours.send([b"thanks"])
         await ours.flush()
+        assert ours.tunnel is not None
         assert ours.tunnel.migrations == len(addresses)
 
 
@@ -203,3 +214,58 @@ async def test_connecting_to_silence_costs_nothing(
     assert 0 < steps < 30
     await ours.aclose()
     theirs._link._udp.close()  # It has never heard of a client.
+
+
+async def test_datagrams_get_as_large_as_the_path(leaf: Leaf) -> None:
+    async with open_pair(leaf) as (ours, theirs):
+        ours.tunnel = TUNNEL
+        await exchange(ours, theirs)
+        assert ours.tunnel is not None
+        assert ours.tunnel.datagram_size == LOOPBACK
+        assert theirs._quic.datagram_size == LOOPBACK
+
+
+async def test_a_peer_gets_no_larger_ones_than_it_takes(
+    leaf: Leaf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = packet.push_quic_transport_parameters
+
+    def limited(buffer: Buffer, parameters: QuicTransportParameters) -> None:
+        write(buffer, replace(parameters, max_udp_payload_size=1452))
+
+    monkeypatch.setattr("aioquic.quic.connection.push_quic_transport_parameters", limited)
+    async with open_pair(leaf) as (ours, theirs):
+        await exchange(ours, theirs)
+        assert ours._quic.datagram_size == theirs._quic.datagram_size == 1452
+
+
+async def test_a_path_that_becomes_narrower_is_noticed(
+    leaf: Leaf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_pair(leaf) as (ours, theirs):
+        await exchange(ours, theirs)
+        send = UdpSocket.send
+
+        def narrow(self: UdpSocket, datagrams: Sequence[Datagram]) -> int:
+            send(self, [datagram for datagram in datagrams if len(datagram[0]) <= NARROW])
+            return len(datagrams)
+
+        monkeypatch.setattr(UdpSocket, "send", narrow)
+        with trio.fail_after(30):
+            while ours._quic.datagram_size > NARROW or theirs._quic.datagram_size > NARROW:
+                await exchange(ours, theirs)
+
+
+async def exchange(ours: QuicStream, theirs: QuicStream) -> None:
+    """Have each side say something long, and hear the other."""
+
+    async def answer() -> None:
+        assert await theirs.receive_message() == FRAME
+        theirs.send([FRAME])
+        await theirs.receive_message()  # Nothing comes, but what was lost is sent again.
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer)
+        ours.send([FRAME])
+        assert await ours.receive_message() == FRAME
+        nursery.cancel_scope.cancel()
