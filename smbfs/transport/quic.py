@@ -44,7 +44,6 @@ class QuicStream:
         self._assembler = FrameAssembler()
         self._link = QuicLink(udp, quic, address, on_data=self._assembler.feed)
         self._quic = quic
-        self._written = 0
 
     @property
     def peer(self) -> tuple[str, int]:
@@ -75,7 +74,7 @@ class QuicStream:
     @property
     def unflushed(self) -> bool:
         """See :class:`MessageStream`: whether so much waits that no more should be sent."""
-        return self._link.failure is None and self._written - self._quic.sent_to > UNSENT_MAX
+        return self._link.failure is None and self._quic.unsent > UNSENT_MAX
 
     def send(self, buffers: Sequence[Buffer]) -> None:
         """See :class:`MessageStream`. The pieces may change at once: they are copied."""
@@ -86,12 +85,11 @@ class QuicStream:
             raise self._link.failure
         frame = b"".join((length.to_bytes(LENGTH_PREFIX_SIZE, "big"), *buffers))
         self._quic.send_stream_data(STREAM_ID, frame)
-        self._written += len(frame)
         self._link.transmit()
 
     async def flush(self) -> None:
         """See :class:`MessageStream`."""
-        await self._wait_for(lambda: self._quic.sent_to == self._written)
+        await self._wait_for(lambda: self._quic.unsent == 0)
 
     async def receive_message(self) -> bytearray:
         """See :class:`MessageStream`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cryptography import x509
 
-from smbfs.transport.quic_connection import STREAM_ID, BoundedConnection
+from smbfs.transport.quic_connection import BoundedConnection
 
 
 class ClientConnection(BoundedConnection):
@@ -16,12 +16,6 @@ class ClientConnection(BoundedConnection):
         leaf = self.tls._peer_certificate  # noqa: SLF001 - it has no public name
         further: list[x509.Certificate] = self.tls._peer_certificate_chain  # noqa: SLF001
         return [leaf, *further] if leaf is not None else []
-
-    @property
-    def sent_to(self) -> int:
-        """Offset in the stream up to which bytes were put into datagrams."""
-        stream = self._streams.get(STREAM_ID)
-        return stream.sender.highest_offset if stream is not None else 0
 
     @property
     def idle_timeout_s(self) -> float:

@@ -11,6 +11,7 @@ Spec: RFC 9000; [MS-SMB2] 2.1 (SMB over QUIC: one bidirectional stream of the cl
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 from aioquic import tls
@@ -32,6 +33,8 @@ from aioquic.quic.packet import (
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
 from aioquic.quic.stream import QuicStream
 
+from smbfs.transport.bbr import BbrCongestionControl
+from smbfs.transport.pacer import Pacer
 from smbfs.transport.path_mtu import BASE, PathMtu
 
 ALPN: Final = "smb"
@@ -53,6 +56,11 @@ _LENGTH_SIZE: Final = 4
 _UDP_PAYLOAD_MAX: Final = 65_527
 """What a peer takes that sets no limit. Spec: RFC 9000 section 18.2."""
 
+_PACING_GAIN: Final = 1.25
+"""How much faster than a window in a round trip datagrams leave. Spec: RFC 9002 section 7.7."""
+
+_RTT_MIN_S: Final = 0.001
+
 _BLACK_HOLE_TIMEOUTS: Final = 3
 """Probe timeouts in a row after which the path may have become narrower."""
 
@@ -72,6 +80,8 @@ class BoundedConnection(QuicConnection):
         self._link_limit = BASE
         self._peer_limit = _UDP_PAYLOAD_MAX
         self._path_mtu = PathMtu(BASE)
+        self._pacer = Pacer(self._pacing_rate, BASE)
+        self._loss._pacer = self._pacer  # type: ignore[assignment] # noqa: SLF001
         # The peer shall open no other stream: nobody would read it.
         for limit, count in ((self._local_max_streams_bidi, 1), (self._local_max_streams_uni, 0)):
             limit.value = limit.sent = count
@@ -111,6 +121,14 @@ class BoundedConnection(QuicConnection):
         # There is no other way to learn it.
         return len(stream.sender._buffer) if stream is not None else 0  # noqa: SLF001
 
+    @property
+    def unsent(self) -> int:
+        """Bytes written that were not yet put into datagrams."""
+        stream = self._streams.get(STREAM_ID)
+        if stream is None:
+            return 0
+        return stream.sender._buffer_stop - stream.sender.highest_offset  # noqa: SLF001
+
     # ------------------------------------------------------------- the size of datagrams
 
     @property
@@ -128,10 +146,10 @@ class BoundedConnection(QuicConnection):
         self._size_datagrams()
 
     def _size_datagrams(self) -> None:
-        """Tell aioquic, which has it in four places."""
+        """Tell aioquic, which has it in several places."""
         size = self._path_mtu.size
         self._max_datagram_size = size
-        self._loss._pacer._max_datagram_size = size  # noqa: SLF001
+        self._pacer.datagram_size = size
         congestion = self._loss._cc  # noqa: SLF001
         congestion._max_datagram_size = size  # type: ignore[attr-defined] # noqa: SLF001
         if isinstance(congestion, CubicCongestionControl):
@@ -153,7 +171,14 @@ class BoundedConnection(QuicConnection):
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
         """See :class:`QuicConnection`."""
+        congestion = self._loss._cc  # noqa: SLF001
+        before = congestion.bytes_in_flight
         datagrams = super().datagrams_to_send(now)
+        self._pacer.settle(congestion.bytes_in_flight - before)
+        if isinstance(congestion, BbrCongestionControl):
+            room = congestion.congestion_window - congestion.bytes_in_flight
+            if self._pacing_at is None and room >= self._path_mtu.size:
+                congestion.on_app_limited()
         # A peer that is silent would not say whether the probe has arrived.
         is_calm = self._handshake_confirmed and self._loss._pto_count == 0  # noqa: SLF001
         if is_calm and self._close_event is None and self._network_paths[0].is_validated:
@@ -161,6 +186,15 @@ class BoundedConnection(QuicConnection):
             if size is not None:
                 datagrams += self._probe(size, now)
         return datagrams
+
+    def _pacing_rate(self) -> float:
+        congestion = self._loss._cc  # noqa: SLF001
+        if isinstance(congestion, BbrCongestionControl):
+            return congestion.pacing_rate
+        if not self._loss._rtt_initialized:  # noqa: SLF001
+            return math.inf
+        rtt_s = max(self._loss._rtt_smoothed, _RTT_MIN_S)  # noqa: SLF001
+        return _PACING_GAIN * congestion.congestion_window / rtt_s
 
     def _probe(self, size: int, now: float) -> list[tuple[bytes, NetworkAddress]]:
         builder = QuicPacketBuilder(

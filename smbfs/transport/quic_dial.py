@@ -13,6 +13,7 @@ import trio
 from aioquic.quic.configuration import QuicConfiguration
 
 from smbfs.errors import CertificateRefused, ConfigError, DeadlineExceeded, TransportError
+from smbfs.transport.congestion import congestion_control
 from smbfs.transport.quic import QuicStream
 from smbfs.transport.quic_client import ClientConnection
 from smbfs.transport.quic_connection import ALPN, CONNECTION_WINDOW
@@ -116,7 +117,7 @@ def client_configuration(server_name: str, settings: QuicSettings) -> QuicConfig
         server_name=server_name,
         # The certificate is judged by us, once TLS has proved that the server has its key.
         verify_mode=ssl.CERT_NONE,
-        congestion_control_algorithm="cubic",
+        congestion_control_algorithm=congestion_control(),
         idle_timeout=IDLE_TIMEOUT_S,
         max_data=CONNECTION_WINDOW,
         max_stream_data=WINDOW,

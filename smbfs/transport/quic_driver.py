@@ -22,8 +22,11 @@ from smbfs.transport.quic_connection import STREAM_ID
 from smbfs.transport.quic_tls import ServerConnection
 from smbfs.transport.udp import Address, Datagram, largest_datagram
 
-SEND_LOW: Final = 2 * 1024 * 1024
-"""When no more bytes than this wait to be acknowledged, whoever writes is woken."""
+UNSENT_MAX: Final = 256 * 1024
+"""Bytes that may wait for the network before whoever writes has to."""
+
+UNACKNOWLEDGED_MAX: Final = 16 * 1024 * 1024
+"""Bytes that may be on their way to a client, or lost: enough for 1 Gbit/s over 100 ms."""
 
 _HANDSHAKE_TIMEOUT_S: Final = 10.0
 
@@ -95,7 +98,17 @@ class Driver:
     @property
     def unacknowledged(self) -> int:
         """Bytes written that the client has not acknowledged."""
-        return self.quic.unacknowledged + sum(map(len, self.unwritten))
+        return self.quic.unacknowledged + self._unwritten_size
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether more may be written."""
+        is_sent = self.quic.unsent + self._unwritten_size <= UNSENT_MAX
+        return is_sent and self.unacknowledged <= UNACKNOWLEDGED_MAX
+
+    @property
+    def _unwritten_size(self) -> int:
+        return sum(map(len, self.unwritten))
 
     def close(self, code: int, reason: str) -> None:
         """Close the connection, and tell the client why; what it has not got is lost."""
@@ -233,6 +246,6 @@ class Driver:
     def _wake(self) -> None:
         if self.incoming or self.incoming_eof or self.has_ended:
             self.readers.unpark_all()
-        if self.writers and (self.has_ended or self.unacknowledged <= SEND_LOW):
+        if self.writers and (self.has_ended or self.takes_more):
             self.writers.unpark_all()
         self._alarm.deadline = self._due()

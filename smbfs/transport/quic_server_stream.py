@@ -7,11 +7,8 @@ from typing import Final
 import trio
 
 from smbfs.errors import TransportError
-from smbfs.transport.quic_driver import SEND_LOW, Driver
+from smbfs.transport.quic_driver import Driver
 from smbfs.transport.udp import Address
-
-SEND_HIGH: Final = 2 * SEND_LOW
-"""Bytes that may wait to be acknowledged before :meth:`ServerStream.drain` waits, too."""
 
 _RECEIVE_MAX: Final = 256 * 1024
 
@@ -68,8 +65,9 @@ class ServerStream:
     async def drain(self) -> None:
         """Wait until there is room for more. Raises: TransportError."""
         await trio.lowlevel.checkpoint()
-        if self._driver.unacknowledged >= SEND_HIGH:
-            await self._wait_acknowledged(SEND_LOW)
+        while not self._driver.takes_more:
+            self._check_open()
+            await self._driver.writers.park()
 
     async def finish(self) -> None:
         """End our side of the stream and wait until the client has all of it.
@@ -80,7 +78,9 @@ class ServerStream:
         self._driver.outgoing_eof = True
         self._driver.pump()
         await trio.lowlevel.checkpoint()
-        await self._wait_acknowledged(0)
+        while self._driver.unacknowledged > 0:
+            self._check_open()
+            await self._driver.writers.park()
 
     async def wait_ended(self) -> str:
         """Wait until the connection is over, and return why."""
@@ -92,11 +92,6 @@ class ServerStream:
     def close(self, code: int, reason: str) -> None:
         """Close the connection, and tell the client why; what it has not got is lost."""
         self._driver.close(code, reason)
-
-    async def _wait_acknowledged(self, limit: int) -> None:
-        while self._driver.unacknowledged > limit:
-            self._check_open()
-            await self._driver.writers.park()
 
     def _check_open(self) -> None:
         if self._driver.has_ended:

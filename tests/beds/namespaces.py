@@ -63,13 +63,16 @@ class Cable:
         """Take an address away from it."""
         _ip("-n", self._client, "address", "delete", f"{address}/16", "dev", "c")
 
-    def bring(self, port: int) -> None:
-        """Let the server's end reach a TCP port of our own loopback under the same number."""
-        listener = self._listener(port)
+    def bring(self, port: int, *, at: str = "127.0.0.1") -> None:
+        """Let who is at the server's end reach a TCP port of our own loopback.
+
+        It has the same number there, at an address of that end: ``SERVER`` for the client, too.
+        """
+        listener = self._listener(at, port)
         self._listeners.append(listener)
         self._start(self._accept, listener, port)
 
-    def _listener(self, port: int) -> socket.socket:
+    def _listener(self, host: str, port: int) -> socket.socket:
         """Make a socket that lives at the server's end: sockets stay where they were made."""
         made: list[socket.socket] = []
 
@@ -78,7 +81,7 @@ class Cable:
                 libc = ctypes.CDLL(None, use_errno=True)
                 if libc.setns(namespace.fileno(), _CLONE_NEWNET):
                     raise OSError(ctypes.get_errno(), "setns")
-            made.append(socket.create_server(("127.0.0.1", port)))
+            made.append(socket.create_server((host, port)))
 
         thread = threading.Thread(target=make)  # A namespace is a thread's; this one ends with it.
         thread.start()
