@@ -127,6 +127,7 @@ class BbrCongestionControl(QuicCongestionControl):
         self._phase_began_s = 0.0
         self._probe_rtt_until_s = 0.0
         self._probe_rtt_round = 0
+        self._window_before = 0
 
     # ------------------------------------------------------------- what others ask
 
@@ -222,7 +223,8 @@ class BbrCongestionControl(QuicCongestionControl):
         self._measure_aggregation(now, acked)
         if is_round_start:
             self._check_full(is_app_limited=sent.is_app_limited)
-        is_stale = self._measure_rtt(now, rtt)
+        # Where little was on its way, no queue was either, and that is a measurement.
+        is_stale = self._measure_rtt(now, rtt) and not sent.is_app_limited
         self._change_state(now, is_stale=is_stale)
         self._set_window(acked)
 
@@ -265,7 +267,7 @@ class BbrCongestionControl(QuicCongestionControl):
         lost, self._round_lost = self._round_lost, 0
         delivered = self._delivered - self._round_began_at
         self._round_began_at = self._delivered
-        if self._is_full or is_app_limited:
+        if self.state is not State.STARTUP or is_app_limited:
             return
         if self.bandwidth >= self._full_bandwidth * _GROWTH:
             self._full_bandwidth = self.bandwidth
@@ -288,12 +290,14 @@ class BbrCongestionControl(QuicCongestionControl):
         if self.state is State.PROBE_RTT:
             if now >= self._probe_rtt_until_s and self._round > self._probe_rtt_round:
                 self._min_rtt_seen_s = now
+                self.congestion_window = self._window_before
                 if self._is_full:
                     self._enter_probe_bw(now)
                 else:
                     self.state = State.STARTUP
         elif is_stale:
             self.state = State.PROBE_RTT
+            self._window_before = self.congestion_window
             self._probe_rtt_until_s = now + _PROBE_RTT_S
             self._probe_rtt_round = self._round
 

@@ -25,6 +25,9 @@ _ETHERNET: Final = 1452
 _TRIES: Final = 3
 """Probes of one size that have to be lost before it is given up: some are lost by bad luck."""
 
+_BLACK_HOLE: Final = 6
+"""Large datagrams lost in a row after which the path may have become narrower."""
+
 _GAP: Final = 16
 """Bytes that are not worth another probe."""
 
@@ -39,6 +42,7 @@ class PathMtu:
         self._ceiling = ceiling
         self._too_large = ceiling + 1
         self._losses = 0
+        self._large_lost = 0
         self._under_way: int | None = None
         self._search_again_s = math.inf
 
@@ -71,6 +75,21 @@ class PathMtu:
             self.size = self._under_way
             self._under_way = None
             self._losses = 0
+
+    def data_arrived(self, size: int) -> None:
+        """Data in a datagram of more than ``size`` bytes was acknowledged."""
+        if size >= BASE:
+            self._large_lost = 0
+
+    def data_lost(self, size: int) -> bool:
+        """Data in a datagram of more than ``size`` bytes was not; whether to search anew.
+
+        Smaller ones may get through as before, so that the connection does not look dead.
+        Spec: RFC 8899 section 4.3.
+        """
+        if size >= BASE:
+            self._large_lost += 1
+        return self._large_lost >= _BLACK_HOLE
 
     def probe_lost(self) -> None:
         """The probe was not acknowledged."""

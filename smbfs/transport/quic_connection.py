@@ -251,14 +251,28 @@ class BoundedConnection(QuicConnection):
         buffer = builder.start_frame(
             QuicFrameType.STREAM_BASE | _HAS_OFFSET | _HAS_LENGTH | int(frame.fin),
             capacity=size,
-            handler=sender.on_data_delivery,
-            handler_args=(frame.offset, frame.offset + len(frame.data), frame.fin),
+            handler=self._on_data_delivery,
+            handler_args=(stream, frame.offset, frame.offset + len(frame.data), frame.fin),
         )
         buffer.push_uint_var(STREAM_ID)
         buffer.push_uint_var(frame.offset)
         buffer.push_uint_var(len(frame.data))
         buffer.push_bytes(frame.data)
         return sender.highest_offset - before
+
+    def _on_data_delivery(
+        self,
+        delivery: QuicDeliveryState,
+        stream: QuicStream,
+        start: int,
+        stop: int,
+        fin: bool,
+    ) -> None:
+        stream.sender.on_data_delivery(delivery, start, stop, fin)
+        if delivery is QuicDeliveryState.ACKED:
+            self._path_mtu.data_arrived(stop - start)
+        elif self._path_mtu.data_lost(stop - start):
+            self.begin_path(self._link_limit)
 
     # ------------------------------------------------------------- windows
 

@@ -67,3 +67,14 @@ def test_a_path_may_become_wider_later() -> None:
     assert path.size == found
     assert search(path, 8972, SEARCH_AGAIN_S) == [8972]
     assert path.size == 8972
+
+
+def test_large_ones_that_are_lost_in_a_row_tell_of_a_narrower_path() -> None:
+    path = PathMtu(1472)
+    search(path, 1472)
+    assert not any(path.data_lost(1430) for _ in range(5))
+    path.data_arrived(1430)
+    assert not any(path.data_lost(1430) for _ in range(5))
+    path.data_arrived(100)
+    assert not path.data_lost(100)
+    assert path.data_lost(1430)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.beds.mounted import Mounted, MountFailed, mount
-from tests.beds.namespaces import SERVER, cable
 from tests.beds.pki import Pki
 from tests.beds.quic_gateway import QuicGateway, quic_gateway
 from tests.beds.samba import SambaServer
 from tests.beds.samba_folder import ALICE
-from tests.t4_fuse.conftest import wait_until
 
 NAME = "bed.test"
 LARGE = 20_000_000
@@ -166,43 +162,3 @@ def test_sealing_once_is_what_was_asked_for(mount_by_quic: MountByQuic) -> None:
     """The server behind the gateway sees TCP, so a share that must be sealed is."""
     assert mount_by_quic(share="sealed").status()["encryption"] == "aes-128-gcm"
     assert mount_by_quic("seal").status()["encryption"] == "aes-128-gcm"
-
-
-def has_moved(mounted: Mounted, times: int) -> bool:
-    return bool(mounted.status()["quic"]["migrations"] == times)
-
-
-def test_a_client_that_moves_loses_nothing(samba: SambaServer, pki: Pki, tmp_path: Path) -> None:
-    content = os.urandom(LARGE)
-    (samba.share_path() / "moving").write_bytes(content)
-    addresses = [f"10.77.0.{number}" for number in (11, 12, 13)]
-    with cable() as wire:
-        wire.give("10.77.0.10")
-        wire.bring(samba.port)
-        with (
-            quic_gateway(
-                tmp_path, samba.port, [pki.leaf("server")], host=SERVER, inside=wire.in_server
-            ) as front,
-            mount(
-                f"//{NAME}/share",
-                tmp_path / "mount",
-                "-o",
-                f"credentials={samba.credentials_file(ALICE)},ip={SERVER},transport=quic,"
-                f"quic_port={front.port},quic_ca={pki.ca}",
-                inside=wire.in_client,
-            ) as mounted,
-        ):
-            digest, before = hashlib.sha256(), "10.77.0.10"
-            with (mounted.path / "moving").open("rb", buffering=0) as file:
-                for count, address in enumerate(addresses, 1):
-                    digest.update(file.read(LARGE // 5))
-                    wire.take(before)
-                    wire.give(address)
-                    before = address
-                    # Moves that come together are one.
-                    wait_until(partial(has_moved, mounted, count))
-                digest.update(file.read())
-            status = mounted.status()
-            assert digest.digest() == hashlib.sha256(content).digest()
-            assert (status["state"], status["reconnects"]) == ("connected", 0)
-            assert f"moved from 10.77.0.12 to {before}" in Path(status["log"]).read_text()

@@ -1,0 +1,126 @@
+"""What congestion control makes of a path, in the path's own time."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path as FilePath
+
+import pytest
+
+from smbfs.transport.bbr import BBR, BbrCongestionControl, State
+from smbfs.transport.congestion import CUBIC, congestion_control
+from smbfs.transport.pacer import Pacer
+from tests.beds.pki import Leaf, Pki
+from tests.beds.simulated_path import Path, SimulatedPath
+
+MB = 1_000_000
+LONG_LINE = Path(rate=10 * MB, delay_s=0.02, queue_s=0.05)
+LOSSY_LINE = Path(rate=10 * MB, delay_s=0.02, queue_s=0.05, loss=0.02)
+ROUND_TRIP_S = 0.04
+
+
+@pytest.fixture(scope="module")
+def leaf(tmp_path_factory: pytest.TempPathFactory) -> Leaf:
+    return Pki(FilePath(tmp_path_factory.mktemp("pki"))).leaf("server")
+
+
+def controller(path: SimulatedPath) -> BbrCongestionControl:
+    found = path.server._loss._cc
+    assert isinstance(found, BbrCongestionControl)
+    return found
+
+
+@pytest.mark.parametrize("algorithm", [BBR, CUBIC])
+def test_a_clean_line_is_used(leaf: Leaf, algorithm: str) -> None:
+    outcome = SimulatedPath(LONG_LINE, algorithm, leaf).transfer(10 * MB)
+    assert 10 * MB / outcome.seconds > 0.7 * LONG_LINE.rate
+
+
+def test_bad_luck_is_not_taken_for_congestion(leaf: Leaf) -> None:
+    """CUBIC has less than a twentieth of this line."""
+    outcome = SimulatedPath(LOSSY_LINE, BBR, leaf).transfer(10 * MB)
+    assert 10 * MB / outcome.seconds > 0.7 * LOSSY_LINE.rate
+
+
+def test_the_queue_stays_short(leaf: Leaf) -> None:
+    """A line with a queue of a second: who fills it waits that long for everything."""
+    path = SimulatedPath(Path(rate=5 * MB, delay_s=0.02, queue_s=1.0), BBR, leaf)
+    path.transfer(5 * MB)
+    outcome = path.transfer(5 * MB)
+    assert outcome.mean_queue_s < ROUND_TRIP_S
+    assert outcome.dropped == 0
+
+
+def test_a_shallow_queue_is_not_flooded(leaf: Leaf) -> None:
+    path = SimulatedPath(Path(rate=10 * MB, delay_s=0.02, queue_s=0.02), BBR, leaf)
+    path.transfer(10 * MB)
+    assert path.transfer(10 * MB).dropped < 0.01
+
+
+def test_little_that_was_sent_is_no_measure_of_the_path(leaf: Leaf) -> None:
+    path = SimulatedPath(LONG_LINE, BBR, leaf)
+    for _ in range(20):
+        path.transfer(200)
+        path.pause(0.5)
+    outcome = path.transfer(5 * MB)
+    assert outcome.seconds < 5 * MB / LONG_LINE.rate + 12 * ROUND_TRIP_S
+
+
+def test_the_shortest_round_trip_is_measured_again(leaf: Leaf) -> None:
+    path = SimulatedPath(Path(rate=0.5 * MB, delay_s=0.02, queue_s=0.2), BBR, leaf)
+    bbr = controller(path)
+    seen = set()
+    for _ in range(60):
+        path.transfer(100_000)
+        seen.add(bbr.state)
+    assert seen >= {State.PROBE_BW, State.PROBE_RTT}
+    assert path.transfer(MB).seconds < 2.5
+    assert bbr.bytes_in_flight >= 0
+
+
+def test_what_is_lost_for_long_is_sent_again_when_the_line_is_back(leaf: Leaf) -> None:
+    path = SimulatedPath(LONG_LINE, BBR, leaf)
+    path.transfer(MB)
+    carry = path._links[1].carry
+    path._links[1].carry = lambda now, size: None if now < silent_until else carry(now, size)  # type: ignore[method-assign]
+    silent_until = path.now + 3
+    assert path.transfer(MB).seconds < 3 + 4
+
+
+def test_it_is_the_one_that_tcp_has(tmp_path: FilePath) -> None:
+    setting = tmp_path / "tcp_congestion_control"
+    for said, meant in (("bbr\n", BBR), ("cubic\n", CUBIC), ("reno\n", CUBIC)):
+        setting.write_text(said)
+        assert congestion_control(setting) == meant
+    assert congestion_control(tmp_path / "none") == CUBIC
+
+
+def test_a_pacer_lets_out_what_its_rate_allows() -> None:
+    pacer = Pacer(lambda: 1.0 * MB, 1000)
+    now, sent = 0.0, 0
+    while now < 2:
+        due = pacer.next_send_time(now)
+        if due is None:
+            pacer.update_after_send(now)
+            pacer.settle(1000)
+            sent += 1000
+        else:
+            assert due > now
+            now = due
+    assert 1.98 * MB < sent < 2.01 * MB
+
+
+def test_a_pacer_charges_what_was_sent_and_not_what_was_planned() -> None:
+    """Acknowledgements are small, and cost nothing."""
+    pacer = Pacer(lambda: 1.0 * MB, 1000)
+    for _ in range(100):
+        assert pacer.next_send_time(1.0) is None
+        pacer.update_after_send(1.0)
+        pacer.settle(0)
+
+
+def test_a_pacer_that_knows_no_rate_waits_for_nothing() -> None:
+    pacer = Pacer(lambda: math.inf, 1000)
+    for _ in range(1000):
+        assert pacer.next_send_time(0.0) is None
+        pacer.update_after_send(0.0)
