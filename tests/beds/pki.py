@@ -13,7 +13,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -27,6 +27,10 @@ _DAY = dt.timedelta(days=1)
 _SERVER = ExtendedKeyUsageOID.SERVER_AUTH
 _CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
 _OUR_NAMES = ("bed.test", "localhost")
+
+_RSA_SHA256 = bytes.fromhex("06092a864886f70d01010b")
+_RSA_SHA1 = bytes.fromhex("06092a864886f70d010105")
+"""Object identifiers of signature algorithms as DER. Spec: RFC 8017 appendix A.2.4."""
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -50,8 +54,9 @@ class _Kind:
     begins: dt.timedelta = -_DAY
     ends: dt.timedelta = 30 * _DAY
     issuer: str = "ca"
-    """ca, foreign or self."""
-    digest: type[hashes.HashAlgorithm] = hashes.SHA256
+    """ca, old, foreign or self."""
+    is_sha1: bool = False
+    """Signed as nobody should any more; its issuer has to be ``old``."""
     make_key: Callable[[], Key] = lambda: ec.generate_private_key(ec.SECP256R1())
 
 
@@ -63,7 +68,7 @@ KINDS = {
     "client_eku": _Kind(usage=_CLIENT),
     "foreign": _Kind(issuer="foreign"),
     "self_signed": _Kind(issuer="self"),
-    "sha1_signed": _Kind(digest=hashes.SHA1),  # noqa: S303
+    "sha1_signed": _Kind(issuer="old", is_sha1=True),
     "rsa_1024": _Kind(make_key=lambda: rsa.generate_private_key(65537, 1024)),  # noqa: S505
     "client": _Kind(names=("client.test",), usage=_CLIENT),
     "other_client": _Kind(names=("other-client.test",), usage=_CLIENT),
@@ -72,7 +77,7 @@ KINDS = {
 
 
 class CannotBeMade(BedError):
-    """The library refuses to make so bad a certificate (SHA-1 signatures, short keys)."""
+    """The library refuses to make so bad a certificate (short keys)."""
 
 
 class Pki:
@@ -86,18 +91,17 @@ class Pki:
 
     @property
     def ca(self) -> Path:
-        """The CA's certificate."""
+        """The certificates of the CAs that are to be trusted."""
         path = self._folder / "ca.pem"
         if not path.exists():
-            certificate, _ = self._issuer("ca")
-            path.write_bytes(certificate.public_bytes(Encoding.PEM))
+            issuers = (self._issuer(name)[0] for name in ("ca", "old"))
+            path.write_bytes(b"".join(issuer.public_bytes(Encoding.PEM) for issuer in issuers))
         return path
 
     def leaf(self, kind: str) -> Leaf:
         """Return the leaf of a kind; see ``KINDS``.
 
-        Raises: CannotBeMade, for ``sha1_signed`` and ``rsa_1024`` where the library has given
-        them up.
+        Raises: CannotBeMade, for ``rsa_1024`` where the library has given it up.
         """
         if kind not in self._leaves:
             self._leaves[kind] = self._write(kind, KINDS[kind])
@@ -141,11 +145,17 @@ class Pki:
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
         builder = builder.add_extension(authority, critical=False)
-        return builder.sign(issuer_key, kind.digest())  # type: ignore[arg-type]  # SHA-1, too
+        certificate = builder.sign(issuer_key, hashes.SHA256())
+        if kind.is_sha1:
+            assert isinstance(issuer_key, rsa.RSAPrivateKey)
+            return _sign_with_sha1(certificate, issuer_key)
+        return certificate
 
     def _issuer(self, name: str) -> tuple[x509.Certificate, Key]:
         if name not in self._issuers:
-            key = ec.generate_private_key(ec.SECP256R1())
+            key: Key = ec.generate_private_key(ec.SECP256R1())
+            if name == "old":
+                key = rsa.generate_private_key(65537, 2048)
             subject = _name(f"smbfs tests, {name}")
             builder = _builder(subject, subject, key, -60 * _DAY, 60 * _DAY)
             builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
@@ -154,6 +164,14 @@ class Pki:
             builder = builder.add_extension(identifier, critical=False)
             self._issuers[name] = builder.sign(key, hashes.SHA256()), key
         return self._issuers[name]
+
+
+def _sign_with_sha1(certificate: x509.Certificate, key: rsa.RSAPrivateKey) -> x509.Certificate:
+    """Sign once more, since the library signs no certificate so; the lengths stay the same."""
+    signed = certificate.tbs_certificate_bytes.replace(_RSA_SHA256, _RSA_SHA1)
+    signature = key.sign(signed, padding.PKCS1v15(), hashes.SHA1())  # noqa: S303 - on purpose
+    der = certificate.public_bytes(Encoding.DER).replace(_RSA_SHA256, _RSA_SHA1)
+    return x509.load_der_x509_certificate(der.replace(certificate.signature, signature))
 
 
 def _name(common: str) -> x509.Name:

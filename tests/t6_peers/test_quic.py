@@ -87,6 +87,7 @@ def test_what_is_written_is_there_and_read_again(
         ("foreign", "nobody whom we trust"),
         ("self_signed", "nobody whom we trust"),
         ("rsa_1024", "can be forged"),
+        ("sha1_signed", "can be forged"),
     ],
 )
 def test_a_certificate_that_is_refused_learns_nothing_of_smb(
