@@ -49,6 +49,7 @@ from smbfs.client.status import ConnectionStatus
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.errors import SecurityViolation
 from smbfs.fuse.mount import serve
+from smbfs.transport.server_memory import ServerMemory
 from smbfs.vfs.disk_cache import open_disk_cache
 from smbfs.vfs.filesystem import FileSystem, open_filesystem
 
@@ -125,7 +126,7 @@ class _Session:
         unc, options, credentials = self.plan.unc, self.plan.options, self.plan.credentials
         self.audit.write(CredentialUsed(str(unc), credentials.qualified_name, credentials.source))
         async with (
-            open_share(unc, options, credentials, make_authenticator) as tree,
+            open_share(unc, options, credentials, make_authenticator, self._memory) as tree,
             open_disk_cache(
                 options.cache_dir, _identity(tree), limit=options.disk_cache_size
             ) as disk,
@@ -136,6 +137,11 @@ class _Session:
             finally:
                 if tree.connection.is_alive:
                     self.audit.write(Disconnected(str(unc), "unmounted"))
+
+    @property
+    def _memory(self) -> ServerMemory:
+        # Beside the sockets: private, and gone after a reboot, since there are keys in it.
+        return ServerMemory(self.place.control.parent / "servers")
 
     async def _serve_kernel(
         self, tree: TreeConnect, filesystem: FileSystem, stop: Callable[[], None]

@@ -39,6 +39,7 @@ from smbfs.errors import (
 from smbfs.transport.base import MessageStream, TransportName
 from smbfs.transport.dial import TCP_PORT, dial_either, dial_quic, dial_tcp
 from smbfs.transport.quic_settings import QuicSettings, Trust
+from smbfs.transport.server_memory import ServerMemory
 from smbfs.wire.create import (
     AccessMask,
     CreateDisposition,
@@ -86,8 +87,11 @@ async def open_share(
     options: MountOptions,
     credentials: Credentials,
     authenticator: AuthenticatorFactory,
+    memory: ServerMemory | None = None,
 ) -> AsyncIterator[TreeConnect]:
     """Connect to a share for the length of an ``async with`` block; log off at its end.
+
+    ``memory`` is where what we learn of the server is kept, to reach it sooner the next time.
 
     When the connection fails later, the block goes on, and every request of the share raises
     TransportError.
@@ -96,7 +100,7 @@ async def open_share(
     NegotiationRefused, AuthenticationError (we or the server won't); ServerStatusError (its
     NTSTATUS: wrong password, no such share, …); SecurityViolation (somebody tampers).
     """
-    stream = await _dial(unc, options)
+    stream = await _dial(unc, options, memory)
     engine = Engine(_offer(unc, options, stream.transport))
     stream.max_message_size = HANDSHAKE_FRAME_MAX
     connection = Connection(engine, stream, timeout_s=options.timeout_s)
@@ -115,7 +119,7 @@ async def open_share(
             await _say_goodbye(connection, tree.session)
 
 
-async def _dial(unc: Unc, options: MountOptions) -> MessageStream:
+async def _dial(unc: Unc, options: MountOptions, memory: ServerMemory | None) -> MessageStream:
     host, port = options.address or unc.server, options.port or unc.port or TCP_PORT
     timeout_s = min(CONNECT_S, options.timeout_s)
     settings = QuicSettings(
@@ -123,6 +127,8 @@ async def _dial(unc: Unc, options: MountOptions) -> MessageStream:
         trust=Trust(options.quic_ca, options.quic_pin),
         certificate=options.quic_cert,
         key=options.quic_key,
+        memory=memory,
+        early_data=options.quic_0rtt,
     )
     if options.transport == "quic":
         return await dial_quic(host, unc.server, settings, timeout_s=timeout_s)

@@ -73,6 +73,9 @@ class MountOptions:
     quic_key: Path | None = None
     """PEM file of the key that belongs to ``quic_cert``."""
 
+    quic_0rtt: bool = False
+    """Whether NEGOTIATE may go along with a resumed handshake, where the server allows it."""
+
     # -- Who we are ----------------------------------------------------------------------
 
     user: str | None = None

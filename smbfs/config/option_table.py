@@ -114,6 +114,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
     _value("quic_pin", "quic_pin", values.parse_pin, "SHA256", "the only certificate trusted"),
     _value("quic_cert", "quic_cert", values.parse_path, "FILE", "our certificate over QUIC"),
     _value("quic_key", "quic_key", values.parse_path, "FILE", "the key of quic_cert"),
+    _value("quic_0rtt", "quic_0rtt", values.parse_switch, "on|off",
+           "NEGOTIATE goes along with a resumed handshake (off)"),
     Option(("user", "username"), _user, {}, "NAME", r"user: name, DOMAIN\name or name@REALM"),
     _value("domain dom workgroup", "domain", values.parse_text, "NAME", "domain of the user"),
     _value("credentials cred", "credentials", values.parse_path, "FILE",

@@ -218,6 +218,15 @@ def parse_security(text: str) -> tuple[AuthChoice, SigningRule | None]:
     return _SEC_CHOICES[text]
 
 
+def parse_switch(text: str) -> bool:
+    """Return whether something is ``on`` (or ``yes``, ``true``, ``1``) or not."""
+    if text.lower() in {"on", "yes", "true", "1"}:
+        return True
+    if text.lower() in {"off", "no", "false", "0"}:
+        return False
+    raise ValueError("it is on or off")
+
+
 def parse_cache(text: str) -> Literal["strict", "loose", "none"]:
     """``cache=``, where cifs.ko's ``ro`` and ``singleclient`` mean what ``loose`` means."""
     if text in ("loose", "ro", "singleclient"):

@@ -22,6 +22,8 @@ TCP_PATIENCE_S: Final = 3.0
 EITHER_PATIENCE_S: Final = 9.0
 """Seconds after which neither has answered: people wait for that."""
 
+_TRANSPORT: Final = "transport"
+
 _log = logging.getLogger(__name__)
 
 
@@ -30,7 +32,8 @@ async def dial_either(
 ) -> MessageStream:
     """Connect by TCP, and by QUIC where that fails, as Windows does.
 
-    A server that is only slow may still be reached by TCP while QUIC is tried.
+    A server that is only slow may still be reached by TCP while QUIC is tried. Where QUIC has
+    worked before and TCP has not, both are tried at once.
     Raises: what :func:`dial_tcp` raises of names; NoTransport; CertificateRefused,
     NegotiationRefused and ConfigError of QUIC.
     """
@@ -50,7 +53,7 @@ async def dial_either(
                 tcp_failed.set()
 
         async def by_quic() -> None:
-            with trio.move_on_after(min(TCP_PATIENCE_S, patience_s / 2)):
+            with trio.move_on_after(_tcp_patience_s(quic, server_name, patience_s)):
                 await tcp_failed.wait()
             if is_unknown_name(failures.get("tcp")):
                 return
@@ -68,13 +71,27 @@ async def dial_either(
     for late in streams[1:]:
         await late.aclose()
     if streams:
+        if quic.memory is not None:
+            quic.memory.keep(_TRANSPORT, server_name, {"worked": streams[0].transport})
         return streams[0]
-    tcp_failure, quic_failure = failures["tcp"], failures.get("quic")
-    if quic_failure is None or is_unknown_name(tcp_failure):
-        raise tcp_failure
-    if isinstance(quic_failure, TransportError | DeadlineExceeded):
-        raise NoTransport(str(tcp_failure), str(quic_failure)) from tcp_failure
-    raise quic_failure
+    raise _failure(failures["tcp"], failures.get("quic"))
+
+
+def _failure(tcp: SmbfsError, quic: SmbfsError | None) -> SmbfsError:
+    """Return what to say when neither has worked."""
+    if quic is None or is_unknown_name(tcp):
+        return tcp
+    if isinstance(quic, TransportError | DeadlineExceeded):
+        both = NoTransport(str(tcp), str(quic))
+        both.__cause__ = tcp
+        return both
+    return quic
+
+
+def _tcp_patience_s(quic: QuicSettings, server_name: str, patience_s: float) -> float:
+    """Return for how many seconds TCP is waited for before QUIC is tried, too."""
+    known = quic.memory.recall(_TRANSPORT, server_name) if quic.memory is not None else {}
+    return 0.0 if known.get("worked") == "quic" else min(TCP_PATIENCE_S, patience_s / 2)
 
 
 def is_unknown_name(error: SmbfsError | None) -> bool:

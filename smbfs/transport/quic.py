@@ -13,7 +13,9 @@ from dataclasses import replace
 from typing import Final
 
 import trio
+from cryptography import x509
 
+from smbfs.errors import CertificateRefused
 from smbfs.transport.base import (
     LENGTH_PREFIX_SIZE,
     MAX_FRAME_SIZE,
@@ -26,11 +28,15 @@ from smbfs.transport.network_changes import network_changes
 from smbfs.transport.quic_client import ClientConnection
 from smbfs.transport.quic_connection import STREAM_ID
 from smbfs.transport.quic_link import QuicLink
-from smbfs.transport.tunnel import Tunnel
+from smbfs.transport.tunnel import ServerCertificate, Tunnel
 from smbfs.transport.udp import Address, UdpSocket
 
 UNSENT_MAX: Final = 256 * 1024
 """Bytes that may wait for the network to take them before the sender has to."""
+
+
+Judge = Callable[[Sequence[x509.Certificate]], ServerCertificate]
+"""Describes the first of these certificates, or raises CertificateRefused."""
 
 
 class QuicStream:
@@ -38,11 +44,20 @@ class QuicStream:
 
     transport: TransportName = "quic"
 
-    def __init__(self, udp: UdpSocket, quic: ClientConnection, address: Address) -> None:
-        """Take over ``udp``, on which ``quic`` talks to ``address``."""
+    def __init__(
+        self, udp: UdpSocket, quic: ClientConnection, address: Address, judge: Judge | None = None
+    ) -> None:
+        """Take over ``udp``, on which ``quic`` talks to ``address``.
+
+        ``judge`` says whether the server is the right one, before it is told more than a handshake
+        needs.
+        """
         self._tunnel: Tunnel | None = None
         self._assembler = FrameAssembler()
-        self._link = QuicLink(udp, quic, address, on_data=self._assembler.feed)
+        self._judge = judge
+        self._link = QuicLink(
+            udp, quic, address, on_open=self._opened, on_data=self._assembler.feed
+        )
         self._quic = quic
 
     @property
@@ -105,12 +120,21 @@ class QuicStream:
         return frame
 
     async def handshake(self) -> None:
-        """Return when both sides have the keys; the server's certificate is not judged yet.
+        """Return when both sides have the keys, and the server's certificate was found good.
 
         Raises: TransportError, CertificateRefused, NegotiationRefused.
         """
         self._link.transmit()
         await self.wait_open()
+
+    def _opened(self, zero_rtt: bool) -> None:
+        if self._judge is not None:
+            try:
+                certificate = self._judge(self._quic.peer_chain)
+            except CertificateRefused as error:
+                self._quic.refuse_certificate(error.what)
+                raise
+            self._tunnel = Tunnel(certificate, zero_rtt=zero_rtt)
 
     async def wait_open(self) -> None:
         """Do the same at the other end, which has nothing to say before the client has spoken."""
@@ -141,11 +165,11 @@ class QuicStream:
         if self._tunnel is not None:
             self._tunnel = replace(self._tunnel, migrations=self._tunnel.migrations + 1)
 
-    def refuse(self, error_code: int, reason: str) -> None:
-        """Close the connection and say why."""
-        self._link.close(error_code, reason)
+    def give_up(self) -> None:
+        """Close the connection at once."""
+        self._link.close()
 
     async def aclose(self) -> None:
         """See :class:`MessageStream`. The server is told, if it can be."""
-        self._link.close(0, "")
+        self.give_up()
         await trio.lowlevel.checkpoint()

@@ -2,20 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.packet import QuicFrameType
+from aioquic.tls import SessionTicket
 from cryptography import x509
 
 from smbfs.transport.quic_connection import BoundedConnection
+from smbfs.transport.quic_errors import BAD_CERTIFICATE
+from smbfs.transport.session_tickets import Resumption, TicketStore
 
 
 class ClientConnection(BoundedConnection):
     """The client's side of a connection."""
 
+    def __init__(
+        self,
+        configuration: QuicConfiguration,
+        tickets: TicketStore | None = None,
+        **more: Any,  # noqa: ANN401 - what QuicConnection takes, which differs between its releases
+    ) -> None:
+        """``tickets``: where those go that the server gives, and come from that it has given.
+
+        The certificates that came with one are to be judged before it is of any use: see
+        :meth:`resume`.
+        """
+        self._tickets = tickets
+        self._resumption: Resumption | None = None
+        super().__init__(
+            configuration=configuration,
+            session_ticket_handler=self._keep_ticket if tickets is not None else None,
+            **more,
+        )
+
+    def resume(self, resumption: Resumption, *, early_data: bool) -> None:
+        """Shorten the handshake, which has not begun yet, by what is left of an earlier one.
+
+        ``early_data``: send with it what is written before it.
+        """
+        ticket = resumption.ticket
+        if not early_data:
+            # aioquic would send along whatever is written early.
+            ticket = replace(ticket, max_early_data_size=None)
+        self._resumption = resumption
+        self.configuration.session_ticket = ticket
+
+    def refuse_certificate(self, reason: str) -> None:
+        """End a handshake whose server was not found good, and tell it why."""
+        self.close(
+            error_code=BAD_CERTIFICATE, frame_type=QuicFrameType.CRYPTO, reason_phrase=reason
+        )
+
+    def _keep_ticket(self, ticket: SessionTicket) -> None:
+        if self._tickets is not None:
+            self._tickets.keep(ticket, self.peer_chain)
+
     @property
-    def peer_chain(self) -> list[x509.Certificate]:
-        """The server's certificate, and those that it sent along."""
+    def peer_chain(self) -> Sequence[x509.Certificate]:
+        """The server's certificate, and those that it sent along: now, or when we first met."""
         leaf = self.tls._peer_certificate  # noqa: SLF001 - it has no public name
+        if leaf is None:
+            return self._resumption.chain if self._resumption and self.tls.session_resumed else []
         further: list[x509.Certificate] = self.tls._peer_certificate_chain  # noqa: SLF001
-        return [leaf, *further] if leaf is not None else []
+        return [leaf, *further]
 
     @property
     def idle_timeout_s(self) -> float:

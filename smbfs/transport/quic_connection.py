@@ -1,41 +1,24 @@
-"""aioquic's connection, with a bound on what it keeps in memory, and datagrams as large as may be.
+"""aioquic's connection, with a bound on what it keeps in memory.
 
 aioquic grows a receive window when bytes arrive, not when somebody takes them, and it takes
 whatever is written. Here a window follows what was consumed, and whoever writes can see how much
-still waits. aioquic's datagrams have one size for good; here that follows the path
-(:mod:`smbfs.transport.path_mtu`). What has to be known of aioquic's inside is known in this module
-and in :mod:`smbfs.transport.quic_tls`.
+still waits. What has to be known of aioquic's inside is known in this module, in
+:mod:`smbfs.transport.sized_connection` and in :mod:`smbfs.transport.quic_tls`.
 
 Spec: RFC 9000; [MS-SMB2] 2.1 (SMB over QUIC: one bidirectional stream of the client's).
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
-from aioquic import tls
-from aioquic.buffer import Buffer, size_uint_var
-from aioquic.quic.congestion.cubic import CubicCongestionControl
-from aioquic.quic.connection import (
-    MAX_STREAM_DATA_FRAME_CAPACITY,
-    NetworkAddress,
-    QuicConnection,
-    QuicConnectionState,
-)
+from aioquic.quic.connection import MAX_STREAM_DATA_FRAME_CAPACITY, QuicConnectionState
 from aioquic.quic.events import ConnectionTerminated
-from aioquic.quic.packet import (
-    QuicFrameType,
-    QuicPacketType,
-    QuicProtocolVersion,
-    pull_quic_transport_parameters,
-)
-from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
+from aioquic.quic.packet import QuicFrameType
+from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.stream import QuicStream
 
-from smbfs.transport.bbr import BbrCongestionControl
-from smbfs.transport.pacer import Pacer
-from smbfs.transport.path_mtu import BASE, PathMtu
+from smbfs.transport.sized_connection import SizedConnection
 
 ALPN: Final = "smb"
 """Spec: [MS-SMB2] 2.1."""
@@ -47,26 +30,9 @@ CONNECTION_WINDOW: Final = 32 * 1024 * 1024
 """Bytes that the peer may send on all streams together; with one stream, that one's window is what
 counts."""
 
-_HAS_OFFSET: Final = 4
-_HAS_LENGTH: Final = 2
 
-_LENGTH_SIZE: Final = 4
-"""Bytes of a STREAM frame's length: two, as aioquic writes, can't say more than 16,383."""
-
-_UDP_PAYLOAD_MAX: Final = 65_527
-"""What a peer takes that sets no limit. Spec: RFC 9000 section 18.2."""
-
-_PACING_GAIN: Final = 1.25
-"""How much faster than a window in a round trip datagrams leave. Spec: RFC 9002 section 7.7."""
-
-_RTT_MIN_S: Final = 0.001
-
-_BLACK_HOLE_TIMEOUTS: Final = 3
-"""Probe timeouts in a row after which the path may have become narrower."""
-
-
-class BoundedConnection(QuicConnection):
-    """A :class:`QuicConnection` with one stream, whose window follows :meth:`consume`.
+class BoundedConnection(SizedConnection):
+    """A connection with one stream, whose window follows :meth:`consume`.
 
     The window is the configuration's ``max_stream_data``: what the peer may send before we have
     taken any of it.
@@ -77,11 +43,6 @@ class BoundedConnection(QuicConnection):
         super().__init__(**arguments)
         self._consumed = 0
         self._window: int = self.configuration.max_stream_data
-        self._link_limit = BASE
-        self._peer_limit = _UDP_PAYLOAD_MAX
-        self._path_mtu = PathMtu(BASE)
-        self._pacer = Pacer(self._pacing_rate, BASE)
-        self._loss._pacer = self._pacer  # type: ignore[assignment] # noqa: SLF001
         # The peer shall open no other stream: nobody would read it.
         for limit, count in ((self._local_max_streams_bidi, 1), (self._local_max_streams_uni, 0)):
             limit.value = limit.sent = count
@@ -128,151 +89,6 @@ class BoundedConnection(QuicConnection):
         if stream is None:
             return 0
         return stream.sender._buffer_stop - stream.sender.highest_offset  # noqa: SLF001
-
-    # ------------------------------------------------------------- the size of datagrams
-
-    @property
-    def datagram_size(self) -> int:
-        """Bytes that a datagram may have at the moment."""
-        return self._path_mtu.size
-
-    def begin_path(self, link_limit: int) -> None:
-        """Find out what a path carries: a new one, or one that has changed.
-
-        ``link_limit``: bytes of the largest datagram that its first step carries.
-        """
-        self._link_limit = link_limit
-        self._path_mtu = PathMtu(max(BASE, min(link_limit, self._peer_limit)))
-        self._size_datagrams()
-
-    def _size_datagrams(self) -> None:
-        """Tell aioquic, which has it in several places."""
-        size = self._path_mtu.size
-        self._max_datagram_size = size
-        self._pacer.datagram_size = size
-        congestion = self._loss._cc  # noqa: SLF001
-        congestion._max_datagram_size = size  # type: ignore[attr-defined] # noqa: SLF001
-        if isinstance(congestion, CubicCongestionControl):
-            congestion.additive_increase_factor = size
-
-    def _parse_transport_parameters(self, data: bytes, from_session_ticket: bool = False) -> None:
-        super()._parse_transport_parameters(data, from_session_ticket)
-        limit = pull_quic_transport_parameters(Buffer(data=data)).max_udp_payload_size
-        if limit is not None:
-            self._peer_limit = limit
-            self.begin_path(self._link_limit)
-
-    def handle_timer(self, now: float) -> None:
-        """See :class:`QuicConnection`. Silence may mean that the path carries less than before."""
-        super().handle_timer(now)
-        is_silent = self._loss._pto_count >= _BLACK_HOLE_TIMEOUTS  # noqa: SLF001
-        if is_silent and self._path_mtu.size > BASE:
-            self.begin_path(self._link_limit)
-
-    def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
-        """See :class:`QuicConnection`."""
-        congestion = self._loss._cc  # noqa: SLF001
-        before = congestion.bytes_in_flight
-        datagrams = super().datagrams_to_send(now)
-        self._pacer.settle(congestion.bytes_in_flight - before)
-        if isinstance(congestion, BbrCongestionControl):
-            room = congestion.congestion_window - congestion.bytes_in_flight
-            if self._pacing_at is None and room >= self._path_mtu.size:
-                congestion.on_app_limited()
-        # A peer that is silent would not say whether the probe has arrived.
-        is_calm = self._handshake_confirmed and self._loss._pto_count == 0  # noqa: SLF001
-        if is_calm and self._close_event is None and self._network_paths[0].is_validated:
-            size = self._path_mtu.next_probe(now)
-            if size is not None:
-                datagrams += self._probe(size, now)
-        return datagrams
-
-    def _pacing_rate(self) -> float:
-        congestion = self._loss._cc  # noqa: SLF001
-        if isinstance(congestion, BbrCongestionControl):
-            return congestion.pacing_rate
-        if not self._loss._rtt_initialized:  # noqa: SLF001
-            return math.inf
-        rtt_s = max(self._loss._rtt_smoothed, _RTT_MIN_S)  # noqa: SLF001
-        return _PACING_GAIN * congestion.congestion_window / rtt_s
-
-    def _probe(self, size: int, now: float) -> list[tuple[bytes, NetworkAddress]]:
-        builder = QuicPacketBuilder(
-            host_cid=self.host_cid,
-            is_client=self._is_client,
-            max_datagram_size=size,
-            packet_number=self._packet_number,
-            peer_cid=self._peer_cid.cid,
-            spin_bit=self._spin_bit,
-            version=self._version or QuicProtocolVersion.VERSION_1,
-        )
-        number = self._packet_number
-        builder.start_packet(QuicPacketType.ONE_RTT, self._cryptos[tls.Epoch.ONE_RTT])
-        frames = builder.start_frame(
-            QuicFrameType.PING, handler=self._on_probe_delivery, handler_args=(self._path_mtu,)
-        )
-        frames.push_bytes(bytes(builder.remaining_buffer_space))  # Zeros are PADDING frames.
-        datagrams = self._flush_builder(
-            builder=builder,
-            network_path=self._network_paths[0],
-            peer_cid=self._peer_cid.cid,
-            now=now,
-        )
-        # That it is lost says nothing of congestion. Spec: RFC 9000 section 14.4.
-        packet = self._spaces[tls.Epoch.ONE_RTT].sent_packets[number]
-        packet.in_flight = False
-        self._loss._cc.on_packets_expired(packets=[packet])  # noqa: SLF001
-        return datagrams
-
-    def _on_probe_delivery(self, delivery: QuicDeliveryState, path_mtu: PathMtu) -> None:
-        if delivery is QuicDeliveryState.ACKED:
-            path_mtu.probe_arrived()
-        else:
-            path_mtu.probe_lost()
-        self._size_datagrams()
-
-    def _write_stream_frame(
-        self,
-        builder: QuicPacketBuilder,
-        space: Any,  # noqa: ANN401, ARG002 - the method's signature
-        stream: QuicStream,
-        max_offset: int,
-    ) -> int:
-        """Write what fits, with a length that large datagrams need; return bytes not sent before.
-
-        aioquic's own method would write a wrong length.
-        """
-        sender = stream.sender
-        size = 1 + size_uint_var(STREAM_ID) + size_uint_var(sender.next_offset) + _LENGTH_SIZE
-        before = sender.highest_offset
-        frame = sender.get_frame(builder.remaining_flight_space - size, max_offset)
-        if frame is None:
-            return 0
-        buffer = builder.start_frame(
-            QuicFrameType.STREAM_BASE | _HAS_OFFSET | _HAS_LENGTH | int(frame.fin),
-            capacity=size,
-            handler=self._on_data_delivery,
-            handler_args=(stream, frame.offset, frame.offset + len(frame.data), frame.fin),
-        )
-        buffer.push_uint_var(STREAM_ID)
-        buffer.push_uint_var(frame.offset)
-        buffer.push_uint_var(len(frame.data))
-        buffer.push_bytes(frame.data)
-        return sender.highest_offset - before
-
-    def _on_data_delivery(
-        self,
-        delivery: QuicDeliveryState,
-        stream: QuicStream,
-        start: int,
-        stop: int,
-        fin: bool,
-    ) -> None:
-        stream.sender.on_data_delivery(delivery, start, stop, fin)
-        if delivery is QuicDeliveryState.ACKED:
-            self._path_mtu.data_arrived(stop - start)
-        elif self._path_mtu.data_lost(stop - start):
-            self.begin_path(self._link_limit)
 
     # ------------------------------------------------------------- windows
 

@@ -5,22 +5,24 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 import trio
 from aioquic.quic.configuration import QuicConfiguration
+from cryptography import x509
 
 from smbfs.errors import CertificateRefused, ConfigError, DeadlineExceeded, TransportError
 from smbfs.transport.congestion import congestion_control
 from smbfs.transport.quic import QuicStream
 from smbfs.transport.quic_client import ClientConnection
 from smbfs.transport.quic_connection import ALPN, CONNECTION_WINDOW
-from smbfs.transport.quic_errors import BAD_CERTIFICATE
 from smbfs.transport.quic_settings import QuicSettings
 from smbfs.transport.server_certificate import check_server_certificate
-from smbfs.transport.tunnel import Tunnel
+from smbfs.transport.session_tickets import TicketStore
+from smbfs.transport.tunnel import ServerCertificate
 from smbfs.transport.udp import Address, UdpSocket, connected_socket
 
 WINDOW: Final = 16 * 1024 * 1024
@@ -40,6 +42,36 @@ class _Target:
     server_name: str
     settings: QuicSettings
     configuration: QuicConfiguration
+
+    def judge(self, chain: Sequence[x509.Certificate]) -> ServerCertificate:
+        """Say whether these are the certificates of our server. Raises: CertificateRefused."""
+        now = datetime.now(UTC)
+        return check_server_certificate(chain, self.server_name, self.settings.trust, now)
+
+    def resume(self, quic: ClientConnection) -> bool:
+        """Go on where an earlier connection ended, if its server would be believed today.
+
+        Return whether the first request goes along with the handshake.
+        """
+        resumption = self.tickets.take() if self.tickets is not None else None
+        if resumption is None:
+            return False
+        try:
+            self.judge(resumption.chain)
+        except CertificateRefused as error:
+            _log.info("an earlier connection is not gone on with: %s", error.what)
+            return False
+        is_early = self.settings.early_data and resumption.ticket.max_early_data_size is not None
+        quic.resume(resumption, early_data=is_early)
+        return is_early
+
+    @property
+    def tickets(self) -> TicketStore | None:
+        """Where this server's tickets are."""
+        settings = self.settings
+        if settings.memory is None:
+            return None
+        return TicketStore(settings.memory, self.server_name, settings.port, settings.certificate)
 
 
 async def connect_quic(
@@ -86,22 +118,15 @@ async def _connect(target: _Target, address: Address) -> QuicStream:
     except OSError as error:
         what = f"UDP port {address[1]} of {target.host} can't be reached: {error}"
         raise TransportError(what) from error
-    quic = ClientConnection(configuration=target.configuration)
-    stream = QuicStream(udp, quic, address)
+    quic = ClientConnection(target.configuration, target.tickets)
+    stream = QuicStream(udp, quic, address, target.judge)
     try:
+        is_early = target.resume(quic)
         quic.connect(address, now=trio.current_time())
-        await stream.handshake()
-        now = datetime.now(UTC)
-        stream.tunnel = Tunnel(
-            check_server_certificate(
-                quic.peer_chain, target.server_name, target.settings.trust, now
-            )
-        )
-    except CertificateRefused as error:
-        stream.refuse(BAD_CERTIFICATE, error.what)
-        raise
+        if not is_early:  # Else the first request begins the handshake.
+            await stream.handshake()
     except BaseException:
-        stream.refuse(0, "")
+        stream.give_up()
         raise
     return stream
 

@@ -39,11 +39,14 @@ class QuicLink:
         quic: ClientConnection,
         peer: Address,
         *,
+        on_open: Callable[[bool], None],
         on_data: Callable[[bytes], None],
     ) -> None:
         """Take over ``udp``, on which ``quic`` talks to ``peer``.
 
-        ``on_data`` is called with what the stream brings; it may raise SmbfsError.
+        ``on_open`` is called when the handshake is complete, before anything more is sent, with
+        whether the server has taken what went along with it; ``on_data`` with what the stream
+        brings. Both may raise SmbfsError.
         """
         self.quic = quic
         self.peer = peer
@@ -52,6 +55,7 @@ class QuicLink:
         self.failure: SmbfsError | None = None
         """Why it is over, if it is."""
         self._udp = udp
+        self._on_open = on_open
         self._on_data = on_data
         self._waiting: list[Datagram] = []
         self._is_driven = False
@@ -94,10 +98,10 @@ class QuicLink:
         self._waiting = self.quic.datagrams_to_send(trio.current_time())
         return bool(self._waiting)
 
-    def close(self, error_code: int, reason: str) -> None:
-        """Close the connection; the server is told why, if it can be."""
+    def close(self) -> None:
+        """Close the connection; the server is told, if it can be."""
         if self.quic.end is None:
-            self.quic.close(error_code=error_code, reason_phrase=reason)
+            self.quic.close()
         if not self.quic.is_ended_by_peer:
             self._waiting.clear()
             with suppress(SmbfsError):  # It is over in any case.
@@ -227,9 +231,10 @@ class QuicLink:
                         raise TransportError("the server closed the connection")
                 case events.StreamReset() | events.StopSendingReceived():
                     raise TransportError("the server gave the stream up")
-                case events.HandshakeCompleted(alpn_protocol=protocol):
+                case events.HandshakeCompleted(alpn_protocol=protocol, early_data_accepted=early):
                     if protocol != ALPN:
                         raise no_such_protocol("")
+                    self._on_open(early)
                     self.is_open = True
                 case _:
                     pass

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from smbfs.transport.server_memory import ServerMemory
+
 QUIC_PORT: Final = 443
 """UDP port of SMB over QUIC."""
 
@@ -30,3 +32,7 @@ class QuicSettings:
     """PEM file of our own certificate (and those that vouch for it), if we have one."""
     key: Path | None = None
     """PEM file of its key; None: it is in the same file."""
+    memory: ServerMemory | None = None
+    """Where what we learn of servers is kept; None: nowhere."""
+    early_data: bool = False
+    """Whether the first request may go along with a resumed handshake."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path as FilePath
 
 import pytest
@@ -36,10 +37,13 @@ def test_a_clean_line_is_used(leaf: Leaf, algorithm: str) -> None:
     assert 10 * MB / outcome.seconds > 0.7 * LONG_LINE.rate
 
 
-def test_bad_luck_is_not_taken_for_congestion(leaf: Leaf) -> None:
-    """CUBIC has less than a twentieth of this line."""
-    outcome = SimulatedPath(LOSSY_LINE, BBR, leaf).transfer(10 * MB)
-    assert 10 * MB / outcome.seconds > 0.7 * LOSSY_LINE.rate
+@pytest.mark.parametrize("rate", [MB, 10 * MB])
+def test_bad_luck_is_not_taken_for_congestion(leaf: Leaf, rate: int) -> None:
+    """CUBIC has less than a twentieth of the faster of these lines."""
+    path = SimulatedPath(replace(LOSSY_LINE, rate=rate), BBR, leaf)
+    path.transfer(rate)
+    outcome = path.transfer(2 * rate)
+    assert 2 * rate / outcome.seconds > 0.7 * rate
 
 
 def test_the_queue_stays_short(leaf: Leaf) -> None:
@@ -55,6 +59,16 @@ def test_a_shallow_queue_is_not_flooded(leaf: Leaf) -> None:
     path = SimulatedPath(Path(rate=10 * MB, delay_s=0.02, queue_s=0.02), BBR, leaf)
     path.transfer(10 * MB)
     assert path.transfer(10 * MB).dropped < 0.01
+
+
+def test_a_tiny_buffer_is_not_overrun_for_ever(leaf: Leaf) -> None:
+    """Such as a socket's, on a host that is near and busy."""
+    near = Path(rate=100 * MB, delay_s=0.0002, queue_s=0.002)
+    path = SimulatedPath(near, BBR, leaf)
+    path.transfer(10 * MB)
+    outcome = path.transfer(20 * MB)
+    assert outcome.dropped < 0.05
+    assert 20 * MB / outcome.seconds > 0.7 * near.rate
 
 
 def test_little_that_was_sent_is_no_measure_of_the_path(leaf: Leaf) -> None:

@@ -97,7 +97,8 @@ def test_a_certificate_that_is_refused_learns_nothing_of_smb(
         with pytest.raises(MountFailed) as caught:
             mount_by_quic(f"quic_port={front.port}")
         assert words in caught.value.output
-        front.wait_said(r"ended .*\(0 bytes to the server")
+        front.wait_said(r"refused .*closed by the client \(code 0x12a")
+        assert "to the server" not in front.log()
 
 
 def test_a_pin_is_enough_and_is_all(
