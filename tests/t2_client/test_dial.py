@@ -7,17 +7,26 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
 from smbfs.errors import DeadlineExceeded, NoTransport, TransportError
-from smbfs.transport.dial import dial_either, dial_quic, dial_tcp
-from smbfs.transport.quic_settings import QuicSettings
+from smbfs.transport.dial import TCP_PATIENCE_S, dial_either, dial_quic, dial_tcp
+from smbfs.transport.quic_settings import QuicSettings, Trust
+from smbfs.transport.server_memory import ServerMemory
+from tests.beds.pki import Pki
+from tests.beds.quic_ticket_server import ticket_server
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """SO_LINGER: on, for no time."""
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    return Pki(Path(tmp_path_factory.mktemp("pki")))
 
 
 async def test_a_peer_that_resets_at_once_is_a_transport_error(
@@ -127,3 +136,37 @@ async def test_little_patience_on_a_clock_that_really_runs(monkeypatch: pytest.M
     monkeypatch.setattr(trio, "open_tcp_stream", silence)
     with silent_quic() as (_, settings), pytest.raises(NoTransport):
         await dial_either("127.0.0.1", "nas", 445, settings, timeout_s=0.2)
+
+
+async def test_what_worked_is_tried_first_the_next_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pki: Pki
+) -> None:
+    """A network that swallows TCP costs three seconds once."""
+
+    async def silence(*_: object) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(trio, "open_tcp_stream", silence)
+    memory, took_s = ServerMemory(tmp_path), []
+    with ticket_server(pki.leaf("server")) as server:
+        settings = QuicSettings(server.port, Trust(pki.ca), memory=memory)
+        for _ in range(2):
+            began_s = trio.current_time()
+            stream = await dial_either("127.0.0.1", "bed.test", 445, settings, timeout_s=10)
+            took_s.append(trio.current_time() - began_s)
+            assert stream.transport == "quic"
+            await stream.aclose()
+    assert took_s[0] >= TCP_PATIENCE_S
+    assert took_s[1] < TCP_PATIENCE_S / 2
+
+
+async def test_tcp_that_works_again_is_taken_again(tmp_path: Path) -> None:
+    memory = ServerMemory(tmp_path)
+    memory.keep("transport", "127.0.0.1", {"worked": "quic"})
+    with socket.create_server(("127.0.0.1", 0)) as listener, silent_quic() as (_, silent):
+        host, port = listener.getsockname()
+        settings = QuicSettings(silent.port, memory=memory)
+        stream = await dial_either(host, host, port, settings, timeout_s=10)
+        assert stream.transport == "tcp"
+        await stream.aclose()
+    assert memory.recall("transport", "127.0.0.1") == {"worked": "tcp"}
