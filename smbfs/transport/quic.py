@@ -149,9 +149,9 @@ class QuicStream:
         """See :class:`MessageStream`: the connection moves to whatever address we have."""
         async with aclosing(network_changes()) as changes:
             async for _ in changes:
-                before = self._link.address
                 if self._link.failure is not None:
-                    return
+                    return  # There is no socket any more whose address could be asked for.
+                before = self._link.address
                 if self._link.look_for_address():
                     self._count_move()
                     on_moved(before, self._link.address)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -81,6 +81,19 @@ async def test_a_client_that_moves_goes_on(leaf: Leaf) -> None:
         await ours.flush()
         assert ours.tunnel is not None
         assert ours.tunnel.migrations == len(addresses)
+
+
+async def test_a_change_of_the_network_after_the_end_is_nobodys_concern(
+    leaf: Leaf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def one_change() -> AsyncGenerator[None, None]:
+        await ours.aclose()
+        yield
+
+    monkeypatch.setattr("smbfs.transport.quic.network_changes", one_change)
+    async with open_pair(leaf) as (ours, _):
+        with trio.fail_after(10):
+            await ours.follow_network(lambda *_: pytest.fail("it has not moved"))
 
 
 async def test_silence_is_not_the_end(leaf: Leaf, autojump_clock: trio.testing.MockClock) -> None:
