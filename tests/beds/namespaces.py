@@ -67,6 +67,10 @@ class Cable:
         """Let who is at the server's end reach a TCP port of our own loopback.
 
         It has the same number there, at an address of that end: ``SERVER`` for the client, too.
+
+        Threads of ours pass the bytes on. So while a file is open for writing on a mount that gets
+        its answers by them, start no program: that closes the file in the child, which waits for
+        the answers, and we wait for the child.
         """
         listener = self._listener(at, port)
         self._listeners.append(listener)
