@@ -17,6 +17,7 @@ from tests.beds.mounted import Mounted, MountFailed, mount
 from tests.beds.namespaces import SERVER, cable
 from tests.beds.newer_suite import newer_suite
 from tests.beds.pki import Pki
+from tests.beds.quic_across import FIRST_ADDRESS
 from tests.beds.quic_gateway import quic_gateway
 from tests.beds.quic_smbclient import QuicSmbclient
 from tests.beds.quicgo_front import QuicgoFront, build_quicgo_front, quicgo_front
@@ -140,6 +141,7 @@ def travel(
     stack: ExitStack, mount_by: MountBy, program: Path, samba: SambaServer, pki: Pki, tmp_path: Path
 ) -> Travel:
     wire = stack.enter_context(cable())
+    wire.give(FIRST_ADDRESS)
     wire.bring(samba.port)
     client = Traveller(wire)
     leaf, end = pki.leaf("server"), wire.in_server

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,10 @@ import pytest
 from tests.beds.mounted import Mounted
 from tests.beds.namespaces import Cable, cable, slow_cable
 from tests.beds.pki import Pki
-from tests.beds.quic_across import FIRST_ADDRESS, mount_across
+from tests.beds.quic_across import mount_across
 from tests.beds.samba import SambaServer
 from tests.beds.slow_link import Wire
-from tests.t4_fuse.conftest import wait_until
+from tests.t6_peers.moving import Traveller
 
 LARGE = 20_000_000
 LONG_LINE = Wire(delay_s=0.02)
@@ -39,22 +38,14 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     return Pki(tmp_path_factory.mktemp("pki"))
 
 
-def has_moved(mounted: Mounted, times: int) -> bool:
-    return bool(mounted.status()["quic"]["migrations"] == times)
-
-
 def copy_while_moving(wire: Cable, mounted: Mounted, name: str, size: int) -> str:
     """Read a file of ``size`` bytes, moving three times meanwhile; return its SHA-256."""
-    digest, before = hashlib.sha256(), FIRST_ADDRESS
+    digest, client = hashlib.sha256(), Traveller(wire)
     with (mounted.path / name).open("rb", buffering=0) as file:
-        for count, address in enumerate(("10.77.0.11", "10.77.0.12", "10.77.0.13"), 1):
+        for _ in range(3):
             for _ in range(size // 5 // MIB):
                 digest.update(file.read(MIB))
-            wire.take(before)
-            wire.give(address)
-            before = address
-            # Moves that come together are one.
-            wait_until(partial(has_moved, mounted, count))
+            client.move(mounted)
         while data := file.read(MIB):
             digest.update(data)
     return digest.hexdigest()
