@@ -19,6 +19,9 @@ TCP_PORT = 445
 TCP_PATIENCE_S: Final = 3.0
 """Seconds of silence after which QUIC is tried as well."""
 
+TCP_HEAD_START_S: Final = 0.3
+"""The same, where QUIC was what worked the last time: we may be in another network now."""
+
 EITHER_PATIENCE_S: Final = 9.0
 """Seconds after which neither has answered: people wait for that."""
 
@@ -33,7 +36,7 @@ async def dial_either(
     """Connect by TCP, and by QUIC where that fails, as Windows does.
 
     A server that is only slow may still be reached by TCP while QUIC is tried. Where QUIC has
-    worked before and TCP has not, both are tried at once.
+    worked before and TCP has not, it is tried nearly at once.
     Raises: what :func:`dial_tcp` raises of names; NoTransport; CertificateRefused,
     NegotiationRefused and ConfigError of QUIC.
     """
@@ -91,7 +94,8 @@ def _failure(tcp: SmbfsError, quic: SmbfsError | None) -> SmbfsError:
 def _tcp_patience_s(quic: QuicSettings, server_name: str, patience_s: float) -> float:
     """Return for how many seconds TCP is waited for before QUIC is tried, too."""
     known = quic.memory.recall(_TRANSPORT, server_name) if quic.memory is not None else {}
-    return 0.0 if known.get("worked") == "quic" else min(TCP_PATIENCE_S, patience_s / 2)
+    usual_s = TCP_HEAD_START_S if known.get("worked") == "quic" else TCP_PATIENCE_S
+    return min(usual_s, patience_s / 2)
 
 
 def is_unknown_name(error: SmbfsError | None) -> bool:

@@ -112,6 +112,22 @@ def test_a_tree_comes_and_goes(mount_by: MountBy, front: QuicgoFront, samba: Sam
     assert not (served / "folder-1" / "file-1").exists()
 
 
+def test_a_session_is_resumed_and_the_first_request_goes_early(
+    stack: ExitStack, mount_by: MountBy, program: Path, samba: SambaServer, pki: Pki, tmp_path: Path
+) -> None:
+    front = stack.enter_context(
+        quicgo_front(program, tmp_path, samba.port, pki.leaf("server"), "-early")
+    )
+    for options in ([], [], ["quic_0rtt=on"]):
+        mounted = mount_by(front, *options)
+        assert mounted.path.is_dir()
+    status = mounted.status()["quic"]
+    assert status["zero_rtt"]
+    assert status["certificate"]["sha256"] == pki.leaf("server").sha256
+    told = [(event["resumed"], event["early"]) for event in front.told("connection")]
+    assert told == [(False, False), (True, False), (True, True)]
+
+
 def test_large_files_come_and_go(
     mount_by: MountBy, front: QuicgoFront, samba: SambaServer, tmp_path: Path
 ) -> None:

@@ -43,6 +43,7 @@ func main() {
 	alpn := flag.String("alpn", "smb", "the only application protocol")
 	noTickets := flag.Bool("notickets", false, "send no session tickets")
 	window := flag.Uint64("window", 0, "bytes that a client may send unread; 0: as quic-go likes")
+	early := flag.Bool("early", false, "take requests that come with a resumed handshake")
 	flag.Parse()
 
 	pair, err := tls.LoadX509KeyPair(*cert, *key)
@@ -62,6 +63,7 @@ func main() {
 		},
 	}
 	listener, err := quic.ListenAddr(*listen, security, &quic.Config{
+		Allow0RTT:                      *early,
 		KeepAlivePeriod:                10 * time.Second,
 		InitialStreamReceiveWindow:     *window,
 		MaxStreamReceiveWindow:         *window,
@@ -92,7 +94,8 @@ func serve(connection *quic.Conn, backend string) {
 	}
 	tell("connection", connection.RemoteAddr(), fields{
 		"server_name": security.ServerName, "alpn": security.NegotiatedProtocol,
-		"certificate": subject,
+		"certificate": subject, "resumed": security.DidResume,
+		"early": connection.ConnectionState().Used0RTT,
 	})
 	go watch(connection)
 	var toBackend, toClient atomic.Int64
