@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import socket
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from smbfs.errors import DeadlineExceeded, NoTransport, SmbfsError, TransportError
 from smbfs.transport.base import MessageStream
+from smbfs.transport.names import unknown_name
 from smbfs.transport.quic_settings import QuicSettings
 from smbfs.transport.tcp import TcpStream
+
+if TYPE_CHECKING:
+    from smbfs.transport.handshake import OnHandshake
 
 TCP_PORT = 445
 """Direct TCP. Spec: [MS-SMB2] 2.1."""
@@ -56,7 +60,7 @@ async def dial_either(
                 tcp_failed.set()
 
         async def by_quic() -> None:
-            with trio.move_on_after(_tcp_patience_s(quic, server_name, patience_s)):
+            with trio.move_on_after(tcp_patience_s(quic, server_name, patience_s)):
                 await tcp_failed.wait()
             if is_unknown_name(failures.get("tcp")):
                 return
@@ -91,7 +95,7 @@ def _failure(tcp: SmbfsError, quic: SmbfsError | None) -> SmbfsError:
     return quic
 
 
-def _tcp_patience_s(quic: QuicSettings, server_name: str, patience_s: float) -> float:
+def tcp_patience_s(quic: QuicSettings, server_name: str, patience_s: float) -> float:
     """Return for how many seconds TCP is waited for before QUIC is tried, too."""
     known = quic.memory.recall(_TRANSPORT, server_name) if quic.memory is not None else {}
     usual_s = TCP_HEAD_START_S if known.get("worked") == "quic" else TCP_PATIENCE_S
@@ -104,18 +108,26 @@ def is_unknown_name(error: SmbfsError | None) -> bool:
 
 
 async def dial_quic(
-    host: str, server_name: str, settings: QuicSettings, *, timeout_s: float
+    host: str,
+    server_name: str,
+    settings: QuicSettings,
+    *,
+    timeout_s: float,
+    on_handshake: OnHandshake | None = None,
 ) -> MessageStream:
     """Connect to ``host`` by UDP; the server's certificate has to be for ``server_name``.
 
+    ``on_handshake`` is told how the handshake ended, whether or not the server is believed then.
     Raises: see :func:`smbfs.transport.quic_dial.connect_quic`.
     """
     from smbfs.transport.quic_dial import connect_quic  # Large, and mostly not needed.
 
-    return await connect_quic(host, server_name, settings, timeout_s=timeout_s)
+    return await connect_quic(
+        host, server_name, settings, timeout_s=timeout_s, on_handshake=on_handshake
+    )
 
 
-async def dial_tcp(host: str, port: int, *, timeout_s: float) -> MessageStream:
+async def dial_tcp(host: str, port: int, *, timeout_s: float) -> TcpStream:
     """Connect to ``host`` (a name or an address, IPv4 or IPv6) on TCP ``port``.
 
     Addresses are tried as RFC 8305 says (trio does).
@@ -129,7 +141,7 @@ async def dial_tcp(host: str, port: int, *, timeout_s: float) -> MessageStream:
     except trio.TooSlowError as error:
         raise DeadlineExceeded(f"a connection to {host} on TCP port {port}", timeout_s) from error
     except socket.gaierror as error:
-        raise TransportError(f"the name {host} can't be resolved: {error.strerror}") from error
+        raise unknown_name(host, error) from error
     except OSError as error:
         raise TransportError(f"TCP port {port} of {host} can't be reached: {error}") from error
     # No SO_RCVBUF: a size of our own would switch the kernel's auto-tuning off.

@@ -70,6 +70,23 @@ class ClientConnection(BoundedConnection):
         return [leaf, *further]
 
     @property
+    def cipher(self) -> str:
+        """TLS's name of the cipher suite, once the handshake is complete."""
+        schedule = self.tls.key_schedule
+        return schedule.cipher_suite.name if schedule is not None else ""
+
+    @property
+    def alpn(self) -> str:
+        """The application protocol that was agreed upon, once the handshake is complete."""
+        return self.tls.alpn_negotiated or ""
+
+    @property
+    def round_trip_s(self) -> float:
+        """Seconds to the server and back, smoothed; 0 before anything was acknowledged."""
+        seconds: float = self._loss._rtt_smoothed  # noqa: SLF001 - nothing public leads there
+        return seconds
+
+    @property
     def idle_timeout_s(self) -> float:
         """Seconds of silence after which one of the two sides gives up."""
         ours = self.configuration.idle_timeout

@@ -5,22 +5,27 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 import trio
 from aioquic.quic.configuration import QuicConfiguration
-from cryptography import x509
 
 from smbfs.errors import CertificateRefused, ConfigError, DeadlineExceeded, TransportError
+from smbfs.transport.certificate_path import Chain
 from smbfs.transport.congestion import congestion_control
+from smbfs.transport.handshake import Handshake, OnHandshake
+from smbfs.transport.names import look_up
 from smbfs.transport.quic import QuicStream
 from smbfs.transport.quic_client import ClientConnection
 from smbfs.transport.quic_connection import ALPN, CONNECTION_WINDOW
 from smbfs.transport.quic_settings import QuicSettings
-from smbfs.transport.server_certificate import check_server_certificate
+from smbfs.transport.server_certificate import (
+    check_server_certificate,
+    described,
+    judge_certificate,
+)
 from smbfs.transport.session_tickets import TicketStore
 from smbfs.transport.tunnel import ServerCertificate
 from smbfs.transport.udp import Address, UdpSocket, connected_socket
@@ -42,8 +47,9 @@ class _Target:
     server_name: str
     settings: QuicSettings
     configuration: QuicConfiguration
+    on_handshake: OnHandshake | None
 
-    def judge(self, chain: Sequence[x509.Certificate]) -> ServerCertificate:
+    def judge(self, chain: Chain) -> ServerCertificate:
         """Say whether these are the certificates of our server. Raises: CertificateRefused."""
         now = datetime.now(UTC)
         return check_server_certificate(chain, self.server_name, self.settings.trust, now)
@@ -75,20 +81,27 @@ class _Target:
 
 
 async def connect_quic(
-    host: str, server_name: str, settings: QuicSettings, *, timeout_s: float
+    host: str,
+    server_name: str,
+    settings: QuicSettings,
+    *,
+    timeout_s: float,
+    on_handshake: OnHandshake | None = None,
 ) -> QuicStream:
     """Connect to ``host`` (a name or an address) by UDP.
 
-    The certificate has to be for ``server_name``.
+    The certificate has to be for ``server_name``. What ``on_handshake`` is told, it is told also
+    of a server that is refused then.
     Raises: TransportError (its cause: ``socket.gaierror``, ``OSError``), DeadlineExceeded;
     CertificateRefused, NegotiationRefused, ConfigError (our own certificate).
     """
     server_name = _as_in_certificates(server_name)
-    target = _Target(host, server_name, settings, client_configuration(server_name, settings))
+    configuration = client_configuration(server_name, settings)
+    target = _Target(host, server_name, settings, configuration, on_handshake)
     what = f"a QUIC handshake with {host} on UDP port {settings.port}"
     failure: TransportError | DeadlineExceeded = DeadlineExceeded(what, timeout_s)
     with trio.move_on_after(timeout_s) as limit:
-        addresses = await _addresses(host, settings.port)
+        addresses = await look_up(host, settings.port, socket.SOCK_DGRAM)
         for number, address in enumerate(addresses):
             # None may use up the time of those behind it.
             left_s = max(0.0, limit.deadline - trio.current_time())
@@ -104,14 +117,6 @@ async def connect_quic(
     raise failure
 
 
-async def _addresses(host: str, port: int) -> list[Address]:
-    try:
-        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    except socket.gaierror as error:
-        raise TransportError(f"the name {host} can't be resolved: {error.strerror}") from error
-    return [address for _, _, _, _, address in found]
-
-
 async def _connect(target: _Target, address: Address) -> QuicStream:
     try:
         udp = UdpSocket(connected_socket(address))
@@ -119,7 +124,13 @@ async def _connect(target: _Target, address: Address) -> QuicStream:
         what = f"UDP port {address[1]} of {target.host} can't be reached: {error}"
         raise TransportError(what) from error
     quic = ClientConnection(target.configuration, target.tickets)
-    stream = QuicStream(udp, quic, address, target.judge)
+
+    def judge(chain: Chain) -> ServerCertificate:
+        if target.on_handshake is not None:
+            target.on_handshake(_examined(quic, target, address, chain))
+        return target.judge(chain)
+
+    stream = QuicStream(udp, quic, address, judge)
     try:
         is_early = target.resume(quic)
         quic.connect(address, now=trio.current_time())
@@ -129,6 +140,21 @@ async def _connect(target: _Target, address: Address) -> QuicStream:
         stream.give_up()
         raise
     return stream
+
+
+def _examined(quic: ClientConnection, target: _Target, address: Address, chain: Chain) -> Handshake:
+    trust, now = target.settings.trust, datetime.now(UTC)
+    judgments = tuple(judge_certificate(chain, target.server_name, trust, now))
+    is_readable = judgments[0].refusal is None
+    return Handshake(
+        address=str(address[0]),
+        port=int(address[1]),
+        round_trip_s=quic.round_trip_s,
+        cipher=quic.cipher,
+        alpn=quic.alpn,
+        judgments=judgments,
+        certificate=described(chain[0]) if is_readable else None,
+    )
 
 
 def client_configuration(server_name: str, settings: QuicSettings) -> QuicConfiguration:

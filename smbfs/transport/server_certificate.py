@@ -1,65 +1,71 @@
-"""Whether to believe a server's certificate, and why not.
+"""Whether to believe a server's certificate, and why not: requirement by requirement.
 
 TLS has proved by then that the server owns the key. What is asked of the certificate is what
 Windows asks of one for SMB over QUIC: a name of the server, a time in which it holds, the usages
 ``serverAuth`` and ``digitalSignature``, a key and signatures that nobody can forge, and an
 authority that we trust. A pinned certificate is trusted for itself, without name or authority.
+
+A mount stops at the first requirement that is not met; `smbfs doctor` wants to hear of all.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import ssl
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from pathlib import Path
+from functools import partial
 from typing import Final
 
 import service_identity
-from aioquic import tls
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
 
-from smbfs.errors import CertificateRefused, ConfigError
+from smbfs.errors import CertificateRefused, ConfigError, UserError
+from smbfs.transport.certificate_path import Chain, build_chain, is_address, store_of
+from smbfs.transport.certificate_strength import (
+    EC_BITS_MIN,
+    RSA_BITS_MIN,
+    key_of,
+    signature_of,
+    weakness_of,
+)
+from smbfs.transport.judgment import Facts, Judgment, Requirement
 from smbfs.transport.quic_settings import Trust
 from smbfs.transport.tunnel import ServerCertificate
 
-RSA_BITS_MIN: Final = 2048
-EC_BITS_MIN: Final = 256
+_EXTENDED_USAGES: Final = {
+    ExtendedKeyUsageOID.SERVER_AUTH: "serverAuth",
+    ExtendedKeyUsageOID.CLIENT_AUTH: "clientAuth",
+    ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE: "anyExtendedKeyUsage",
+}
+"""Names for people. Spec: RFC 5280 section 4.2.1.12."""
 
-_SYSTEM_AUTHORITIES: Final = (
-    Path("/etc/ssl/certs/ca-certificates.crt"),
-    Path("/etc/pki/tls/certs/ca-bundle.crt"),
-    Path("/etc/ssl/ca-bundle.pem"),
+_KEY_USAGES: Final = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
 )
-_STRONG_HASHES: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 _ISSUER_USAGES: Final = {
     ExtendedKeyUsageOID.SERVER_AUTH,
     ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
 }
 
-Chain = Sequence[x509.Certificate]
-
-_END: Final = b"-----END CERTIFICATE-----"
-
-_ANY: Final = verification.Criticality.AGNOSTIC
-_ISSUER_POLICY: Final = verification.ExtensionPolicy.permit_all().require_present(
-    x509.BasicConstraints, _ANY, None
+_PINNED_FOR: Final = (
+    Requirement.NAME,
+    Requirement.EXTENDED_KEY_USAGE,
+    Requirement.KEY_USAGE,
+    Requirement.STRENGTH,
+    Requirement.AUTHORITY,
+    Requirement.CHAIN,
 )
-"""Authorities of companies lack much that those of browsers must have."""
-
-_LEAF_POLICY: Final = verification.ExtensionPolicy.permit_all().require_present(
-    x509.SubjectAlternativeName, _ANY, None
-)
+"""What is not asked of a pinned certificate."""
 
 
 def check_server_certificate(
@@ -67,35 +73,97 @@ def check_server_certificate(
 ) -> ServerCertificate:
     """Return what the server's certificate says if it is to be believed.
 
-    ``chain`` is what the server has shown, its own first. Raises: CertificateRefused.
+    ``chain`` is what the server has shown, its own first.
+    Raises: CertificateRefused; ConfigError if the file of authorities can't be used.
     """
+    for judgment in judge_certificate(chain, server_name, trust, now):
+        if judgment.refusal is not None:
+            raise judgment.refusal
+    return described(chain[0])
+
+
+def judge_certificate(
+    chain: Chain, server_name: str, trust: Trust, now: datetime
+) -> Iterator[Judgment]:
+    """Hold the server's certificate against each requirement.
+
+    Whether it can be read at all comes first. It is to be believed if there is no refusal among all
+    that comes: nobody may stop at the first requirement that is met.
+    """
+    refused: set[Requirement] = set()
+    for judgment in _judge_leaf(chain[0], server_name, trust, now):
+        if judgment.refusal is not None:
+            refused.add(judgment.requirement)
+        yield judgment
+    if trust.pin is not None:
+        yield from (Judgment(each, why_not="the certificate is pinned") for each in _PINNED_FOR)
+    elif refused & {Requirement.READABLE, Requirement.STRENGTH}:
+        for requirement in (Requirement.AUTHORITY, Requirement.CHAIN):
+            yield Judgment(requirement, why_not="nobody can vouch for such a certificate")
+    else:
+        yield from _judge_issuers(chain, server_name, trust, now, refused=refused)
+
+
+def _judge_leaf(
+    leaf: x509.Certificate, server_name: str, trust: Trust, now: datetime
+) -> Iterator[Judgment]:
+    yield _judged(Requirement.READABLE, partial(_read, leaf))
+    if trust.pin is not None:
+        yield _judged(Requirement.PIN, partial(_check_pin, leaf, trust.pin))
+    yield _judged(Requirement.VALIDITY, partial(_check_time, leaf, now))
+    if trust.pin is None:
+        yield _judged(Requirement.NAME, partial(_check_name, leaf, server_name))
+        yield _judged(Requirement.EXTENDED_KEY_USAGE, partial(_check_extended_usage, leaf))
+        yield _judged(Requirement.KEY_USAGE, partial(_check_key_usage, leaf))
+        # The verifier would not say what is wrong with it.
+        yield _judged(Requirement.STRENGTH, partial(_check_leaf_strength, leaf))
+
+
+def _judge_issuers(
+    chain: Chain, server_name: str, trust: Trust, now: datetime, *, refused: set[Requirement]
+) -> Iterator[Judgment]:
+    """Find the way to an authority, and judge those on it.
+
+    A certificate with a wrong name or time was ``refused`` already. Who vouches for it is another
+    question, so it is asked about a name and a time of its own.
+    """
+    leaf = chain[0]
+    is_current = Requirement.VALIDITY not in refused
+    at = now if is_current else max(leaf.not_valid_before_utc, min(now, leaf.not_valid_after_utc))
+    if Requirement.NAME in refused:
+        server_name = next(
+            (name.replace("*", "any") for name in described(leaf).names), server_name
+        )
+    built: list[x509.Certificate] = []
+
+    def find_authority(facts: Facts) -> None:
+        built.extend(build_chain(chain, server_name, trust, at, is_current=is_current))
+        facts["authority"] = built[-1].subject.rfc4514_string()
+        facts["source"] = store_of(trust)
+
+    yield _judged(Requirement.AUTHORITY, find_authority)
+    if built:
+        yield _judged(Requirement.CHAIN, partial(_check_authorities, built[1:]))
+    else:
+        yield Judgment(Requirement.CHAIN, why_not="it leads to no authority")
+
+
+def _judged(requirement: Requirement, check: Callable[[Facts], None]) -> Judgment:
+    """Have ``check`` note what it finds; its refusal becomes part of the judgment."""
+    facts: Facts = {}
+    refusal: UserError | None = None
     try:
-        return _judged(chain, server_name, trust, now)
-    except (ValueError, UnsupportedAlgorithm) as error:  # Its parts are read when they are needed.
-        raise CertificateRefused(
+        check(facts)
+    except (CertificateRefused, ConfigError) as error:
+        refusal = error
+    except (ValueError, UnsupportedAlgorithm) as error:  # Parts are read when they are needed.
+        refusal = CertificateRefused(
             "the server's certificate can't be understood.",
             f"{error}.",
             "have it replaced at the server.",
-        ) from error
-
-
-def _judged(chain: Chain, server_name: str, trust: Trust, now: datetime) -> ServerCertificate:
-    leaf = chain[0]
-    shown = described(leaf)
-    if trust.pin is not None:
-        _check_pin(shown, trust.pin)
-    _check_time(leaf, now)
-    if trust.pin is not None:
-        return shown
-    _check_name(leaf, shown, server_name)
-    _check_usages(leaf)
-    _check_strength(leaf, is_anchor=False)  # The verifier would not say what is wrong with it.
-    *issuers, anchor = _built_chain(chain, server_name, trust, now)[1:]
-    for issuer in issuers:
-        _check_issuer(issuer)
-        _check_strength(issuer, is_anchor=False)
-    _check_strength(anchor, is_anchor=True)
-    return shown
+        )
+        refusal.__cause__ = error
+    return Judgment(requirement, facts, refusal)
 
 
 def described(certificate: x509.Certificate) -> ServerCertificate:
@@ -114,24 +182,30 @@ def described(certificate: x509.Certificate) -> ServerCertificate:
     )
 
 
-def system_authorities() -> Path | None:
-    """Return the file of the authorities that this system trusts, if there is one."""
-    preferred = ssl.get_default_verify_paths().cafile
-    candidates = ((Path(preferred),) if preferred else ()) + _SYSTEM_AUTHORITIES
-    return next((path for path in candidates if path.is_file()), None)
+# Each notes in ``facts`` what it finds, and raises CertificateRefused if that is not enough.
 
 
-def _check_pin(shown: ServerCertificate, pin: str) -> None:
-    if shown.sha256 != pin:
+def _read(leaf: x509.Certificate, facts: Facts) -> None:
+    shown = described(leaf)
+    facts["subject"] = shown.subject
+    facts["sha256"] = shown.sha256
+
+
+def _check_pin(leaf: x509.Certificate, pin: str, facts: Facts) -> None:
+    facts["sha256"] = sha256 = leaf.fingerprint(hashes.SHA256()).hex()
+    if sha256 != pin:
         raise CertificateRefused(
             "the server's certificate is not the pinned one.",
-            f"it shows SHA-256 {shown.sha256}\nand quic_pin= says    {pin}.",
+            f"it shows SHA-256 {sha256}\nand quic_pin= says    {pin}.",
             "ask its administrator whether the certificate was renewed, by another way than this "
             "network; if it was, give the new one with quic_pin=.",
         )
 
 
-def _check_time(leaf: x509.Certificate, now: datetime) -> None:
+def _check_time(leaf: x509.Certificate, now: datetime, facts: Facts) -> None:
+    facts["not_before"] = leaf.not_valid_before_utc.isoformat(timespec="seconds")
+    facts["not_after"] = leaf.not_valid_after_utc.isoformat(timespec="seconds")
+    facts["days_left"] = (leaf.not_valid_after_utc - now).days
     if now > leaf.not_valid_after_utc:
         raise CertificateRefused(
             "the server's certificate has expired.",
@@ -148,9 +222,13 @@ def _check_time(leaf: x509.Certificate, now: datetime) -> None:
         )
 
 
-def _check_name(leaf: x509.Certificate, shown: ServerCertificate, server_name: str) -> None:
-    is_address = _is_address(server_name)
-    verify = verify_certificate_ip_address if is_address else verify_certificate_hostname
+def _check_name(leaf: x509.Certificate, server_name: str, facts: Facts) -> None:
+    found = described(leaf).names
+    facts["asked"] = server_name
+    facts["san"] = list(found)
+    verify = (
+        verify_certificate_ip_address if is_address(server_name) else verify_certificate_hostname
+    )
     try:
         verify(leaf, server_name)
     except (
@@ -158,7 +236,7 @@ def _check_name(leaf: x509.Certificate, shown: ServerCertificate, server_name: s
         service_identity.CertificateError,
         ValueError,
     ) as error:
-        names = ", ".join(shown.names) or "none"
+        names = ", ".join(found) or "none"
         raise CertificateRefused(
             "the server's certificate is for another name.",
             f"we asked for {server_name}, and its names are: {names}.",
@@ -167,26 +245,23 @@ def _check_name(leaf: x509.Certificate, shown: ServerCertificate, server_name: s
         ) from error
 
 
-def _is_address(server_name: str) -> bool:
+def _check_extended_usage(leaf: x509.Certificate, facts: Facts) -> None:
     try:
-        ipaddress.ip_address(server_name)
-    except ValueError:
-        return False
-    return True
-
-
-def _check_usages(leaf: x509.Certificate) -> None:
-    extensions = leaf.extensions
-    try:
-        usages = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        usages = [*leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value]
     except x509.ExtensionNotFound:
-        usages = None
-    if usages is None or ExtendedKeyUsageOID.SERVER_AUTH not in usages:
+        usages = []
+    facts["usages"] = [_EXTENDED_USAGES.get(usage, usage.dotted_string) for usage in usages]
+    if ExtendedKeyUsageOID.SERVER_AUTH not in usages:
         raise _wrong_usage("extended key usage", "server authentication (1.3.6.1.5.5.7.3.1)")
+
+
+def _check_key_usage(leaf: x509.Certificate, facts: Facts) -> None:
     try:
-        key_usage = extensions.get_extension_for_class(x509.KeyUsage).value
+        key_usage = leaf.extensions.get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound:
-        return  # Then it is not restricted.
+        facts["usages"] = "not restricted"
+        return
+    facts["usages"] = [name.replace("_", " ") for name in _KEY_USAGES if getattr(key_usage, name)]
     if not key_usage.digital_signature:
         raise _wrong_usage("key usage", "digital signature")
 
@@ -199,6 +274,20 @@ def _wrong_usage(kind: str, lacking: str) -> CertificateRefused:
     )
 
 
+def _check_authorities(above: Chain, facts: Facts) -> None:
+    """Judge those between the server's certificate and the authority, and that itself."""
+    facts["authorities"] = [
+        f"{certificate.subject.rfc4514_string()} ({kind} {bits or ''}".rstrip() + ")"
+        for certificate in above
+        for kind, bits in (key_of(certificate),)
+    ]
+    *issuers, anchor = above
+    for issuer in issuers:
+        _check_issuer(issuer)
+        _check_strength(issuer, is_anchor=False)
+    _check_strength(anchor, is_anchor=True)
+
+
 def _check_issuer(issuer: x509.Certificate) -> None:
     """An authority for something else, mail for example, does not vouch for servers."""
     try:
@@ -209,8 +298,14 @@ def _check_issuer(issuer: x509.Certificate) -> None:
         raise _wrong_usage("issuer's extended key usage", "server authentication")
 
 
+def _check_leaf_strength(leaf: x509.Certificate, facts: Facts) -> None:
+    facts["key"], facts["key_bits"] = key_of(leaf)
+    facts["signature"] = signature_of(leaf)
+    _check_strength(leaf, is_anchor=False)
+
+
 def _check_strength(certificate: x509.Certificate, *, is_anchor: bool) -> None:
-    weakness = _weakness(certificate, is_anchor=is_anchor)
+    weakness = weakness_of(certificate, is_anchor=is_anchor)
     if weakness:
         raise CertificateRefused(
             "the server's certificate can be forged.",
@@ -218,79 +313,3 @@ def _check_strength(certificate: x509.Certificate, *, is_anchor: bool) -> None:
             f"{RSA_BITS_MIN} bits and ECDSA of {EC_BITS_MIN} are the least that is believed.",
             "have it replaced at the server.",
         )
-
-
-def _weakness(certificate: x509.Certificate, *, is_anchor: bool) -> str:
-    key = certificate.public_key()
-    if isinstance(key, rsa.RSAPublicKey):
-        if key.key_size < RSA_BITS_MIN:
-            return f"an RSA key of {key.key_size} bits"
-    elif isinstance(key, ec.EllipticCurvePublicKey):
-        if key.curve.key_size < EC_BITS_MIN:
-            return f"an ECDSA key of {key.curve.key_size} bits"
-    elif not isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
-        return "a key of a kind that is not used any more"
-    if is_anchor:
-        return ""  # Nobody relies on what it says of itself.
-    algorithm = certificate.signature_hash_algorithm
-    if algorithm is not None and not isinstance(algorithm, _STRONG_HASHES):
-        return f"a {algorithm.name.upper()} signature"
-    return ""
-
-
-def _built_chain(chain: Chain, server_name: str, trust: Trust, now: datetime) -> Chain:
-    """Return the way from the server's certificate to an authority that we trust, both included.
-
-    Two have to agree that there is one: OpenSSL, which knows every rule for authorities, and
-    cryptography, which tells the way.
-    """
-    subject: verification.Subject = x509.DNSName(server_name)
-    if _is_address(server_name):
-        subject = x509.IPAddress(ipaddress.ip_address(server_name))
-    authorities = _authorities(trust.authorities)
-    builder = (
-        verification.PolicyBuilder()
-        .time(now)
-        .extension_policies(ca_policy=_ISSUER_POLICY, ee_policy=_LEAF_POLICY)
-    )
-    try:
-        if not authorities:
-            raise verification.VerificationError("there are no authorities to trust")
-        verifier = builder.store(verification.Store(authorities)).build_server_verifier(subject)
-        built = verifier.verify(chain[0], list(chain[1:]))
-        anchor = built[-1].public_bytes(Encoding.PEM)
-        tls.verify_certificate(chain[0], list(built[1:-1]), cadata=anchor)
-    except (verification.VerificationError, tls.AlertBadCertificate) as error:
-        where = trust.authorities or "the system's store"
-        self_signed = chain[0].subject == chain[0].issuer
-        raise CertificateRefused(
-            "the server's certificate is signed by nobody whom we trust.",
-            f"{'it signs itself' if self_signed else error} (looked in {where}).",
-            "give its authority with quic_ca=FILE; for a self-signed certificate give "
-            f"quic_pin={chain[0].fingerprint(hashes.SHA256()).hex()} after you have checked that "
-            "this is the server's.",
-        ) from error
-    return built
-
-
-def _authorities(given: Path | None) -> list[x509.Certificate]:
-    if given is None:
-        path = system_authorities()
-        return list(_readable(path.read_bytes())) if path is not None else []
-    try:
-        return x509.load_pem_x509_certificates(given.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"quic_ca={given} can't be used.",
-            f"{error}.",
-            "give a PEM file with the certificates of the authorities to trust.",
-        ) from error
-
-
-def _readable(text: bytes) -> Iterator[x509.Certificate]:
-    """Yield the certificates of a system's store; among so many some are odd."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for block in text.split(_END)[:-1]:
-            with suppress(ValueError):
-                yield x509.load_pem_x509_certificate(block + _END)

@@ -10,6 +10,7 @@ Spec: [MS-SMB2] 2.1.
 from __future__ import annotations
 
 import socket
+import sys
 from collections import deque
 from collections.abc import Sequence
 
@@ -26,6 +27,8 @@ from smbfs.transport.base import (
 from smbfs.transport.frame_assembler import check_length
 
 _STAGING_SIZE = 8192
+_TCP_INFO_RTT = 68
+"""Where ``tcpi_rtt`` (32 bits, microseconds) is in ``struct tcp_info``."""
 _PIECES_PER_CALL = 64
 """Buffers handed to one sendmsg; the kernel takes up to 1024."""
 
@@ -59,6 +62,12 @@ class TcpStream:
     def peer(self) -> tuple[str, int]:
         """See :class:`MessageStream`."""
         return self._peer
+
+    @property
+    def round_trip_s(self) -> float:
+        """Seconds to the server and back, as the kernel has smoothed them. Spec: tcp(7)."""
+        info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_RTT + 4)
+        return int.from_bytes(info[_TCP_INFO_RTT:], sys.byteorder) / 1_000_000
 
     @property
     def unflushed(self) -> bool:

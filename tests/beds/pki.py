@@ -62,6 +62,7 @@ class _Kind:
 
 KINDS = {
     "server": _Kind(),
+    "lasting": _Kind(ends=50 * _DAY),
     "wrong_name": _Kind(names=("other.test",)),
     "expired": _Kind(begins=-30 * _DAY, ends=-_DAY),
     "not_yet_valid": _Kind(begins=_DAY),
@@ -73,7 +74,8 @@ KINDS = {
     "client": _Kind(names=("client.test",), usage=_CLIENT),
     "other_client": _Kind(names=("other-client.test",), usage=_CLIENT),
 }
-"""``client_eku`` has a server's names but says that it is for clients."""
+"""``server`` ends so soon that people are warned of it, ``lasting`` does not. ``client_eku`` has a
+server's names but says that it is for clients."""
 
 
 class CannotBeMade(BedError):

@@ -14,9 +14,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from smbfs.errors import CertificateRefused, ConfigError
-from smbfs.transport import server_certificate
+from smbfs.transport import certificate_path
+from smbfs.transport.certificate_path import system_authorities
+from smbfs.transport.judgment import Requirement
 from smbfs.transport.quic_settings import Trust
-from smbfs.transport.server_certificate import check_server_certificate, system_authorities
+from smbfs.transport.server_certificate import (
+    check_server_certificate,
+    judge_certificate,
+)
 from smbfs.transport.tunnel import ServerCertificate
 from tests.beds.pki import Pki
 
@@ -66,6 +71,71 @@ def test_each_fault_is_refused_with_its_own_words(pki: Pki, kind: str, what: str
     assert what in caught.value.what
     assert why in caught.value.why
     assert caught.value.do
+
+
+@pytest.mark.parametrize(
+    ("kind", "faults"),
+    [
+        ("wrong_name", ["NAME"]),
+        ("expired", ["VALIDITY"]),
+        ("not_yet_valid", ["VALIDITY"]),
+        ("client_eku", ["EXTENDED_KEY_USAGE"]),
+        ("client", ["NAME", "EXTENDED_KEY_USAGE"]),
+        ("foreign", ["AUTHORITY"]),
+        ("rsa_1024", ["STRENGTH"]),
+        ("sha1_signed", ["STRENGTH"]),
+    ],
+)
+def test_a_fault_is_not_taken_for_another(pki: Pki, kind: str, faults: list[str]) -> None:
+    trust = Trust(authorities=pki.ca)
+    judged = list(judge_certificate(chain(pki, kind), NAME, trust, datetime.now(UTC)))
+    assert [each.requirement.name for each in judged if each.refusal is not None] == faults
+    first = next(each.refusal for each in judged if each.refusal is not None)
+    with pytest.raises(CertificateRefused) as caught:
+        check(pki, kind)
+    assert (caught.value.what, caught.value.why, caught.value.do) == (
+        first.what,
+        first.why,
+        first.do,
+    )
+
+
+def test_every_fault_is_found(pki: Pki, tmp_path: Path) -> None:
+    trust = Trust(authorities=Pki(tmp_path).ca)
+    late = datetime.now(UTC) + timedelta(days=99)
+    judged = list(judge_certificate(chain(pki, "client"), "x.test", trust, late))
+    refused = {each.requirement: each.refusal for each in judged if each.refusal is not None}
+    assert list(refused) == [
+        Requirement.VALIDITY,
+        Requirement.NAME,
+        Requirement.EXTENDED_KEY_USAGE,
+        Requirement.AUTHORITY,
+    ]
+
+
+def test_what_a_pin_stands_for_is_not_asked(pki: Pki) -> None:
+    trust = Trust(pin=pki.leaf("expired").sha256)
+    judged = list(judge_certificate(chain(pki, "expired"), "x.test", trust, datetime.now(UTC)))
+    asked = {each.requirement: each.refusal for each in judged if not each.why_not}
+    assert list(asked) == [Requirement.READABLE, Requirement.PIN, Requirement.VALIDITY]
+    assert [each for each, refusal in asked.items() if refusal] == [Requirement.VALIDITY]
+
+
+def test_the_facts_of_a_good_one(pki: Pki) -> None:
+    trust = Trust(authorities=pki.ca)
+    judged = list(judge_certificate(chain(pki, "server"), NAME, trust, datetime.now(UTC)))
+    assert {each.refusal for each in judged} == {None}
+    facts = {each.requirement: each.facts for each in judged}
+    assert set(facts) == {*Requirement} - {Requirement.PIN}
+    assert facts[Requirement.READABLE]["sha256"] == pki.leaf("server").sha256
+    assert facts[Requirement.VALIDITY]["days_left"] == 29
+    assert NAME in str(facts[Requirement.NAME]["san"])
+    assert facts[Requirement.EXTENDED_KEY_USAGE] == {"usages": ["serverAuth"]}
+    assert facts[Requirement.KEY_USAGE] == {"usages": ["digital signature"]}
+    key = {"key": "ECDSA", "key_bits": 256, "signature": "SHA256"}
+    assert facts[Requirement.STRENGTH] == key
+    assert facts[Requirement.AUTHORITY]["source"] == str(pki.ca)
+    assert facts[Requirement.CHAIN] == {"authorities": ["CN=smbfs tests\\, ca (ECDSA 256)"]}
 
 
 def test_the_name_that_was_asked_for_counts(pki: Pki) -> None:
@@ -118,7 +188,7 @@ def test_an_unreadable_file_of_authorities_is_said(pki: Pki, tmp_path: Path) -> 
 def test_a_system_without_authorities_trusts_nobody(
     pki: Pki, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_certificate, "system_authorities", lambda: None)
+    monkeypatch.setattr(certificate_path, "system_authorities", lambda: None)
     with pytest.raises(CertificateRefused, match="nobody whom we trust"):
         check(pki, "server", trust=Trust())
 
