@@ -19,6 +19,8 @@ from smbfs.auth.guest import guest_permitted, guest_refused
 from smbfs.client.answers import answer
 from smbfs.client.background import background_tasks
 from smbfs.client.connection import Connection
+from smbfs.client.progress import Progress
+from smbfs.client.route import dial_route, route_to
 from smbfs.client.sign_on import negotiate, sign_on
 from smbfs.client.status import Identity
 from smbfs.client.tree_connect import TRANSACT_SIZE, TreeConnect
@@ -37,8 +39,6 @@ from smbfs.errors import (
     TransportError,
 )
 from smbfs.transport.base import MessageStream, TransportName
-from smbfs.transport.dial import TCP_PORT, dial_either, dial_quic, dial_tcp
-from smbfs.transport.quic_settings import QuicSettings, Trust
 from smbfs.transport.server_memory import ServerMemory
 from smbfs.wire.create import (
     AccessMask,
@@ -60,9 +60,6 @@ from smbfs.wire.tree_connect import TreeConnectRequest, TreeConnectResponse
 
 GOODBYE_S = 2.0
 """Seconds that LOGOFF may take before we just hang up."""
-
-CONNECT_S = 15.0
-"""Seconds for reaching the server, if ``timeout`` is not shorter."""
 
 SIGN_ON_S = 30.0
 """Seconds for everything from NEGOTIATE to TREE_CONNECT, if ``timeout`` is not shorter."""
@@ -89,18 +86,39 @@ async def open_share(
     authenticator: AuthenticatorFactory,
     memory: ServerMemory | None = None,
 ) -> AsyncIterator[TreeConnect]:
-    """Connect to a share for the length of an ``async with`` block; log off at its end.
+    """Reach the server, and connect to a share as :func:`connect_share` does.
 
     ``memory`` is where what we learn of the server is kept, to reach it sooner the next time.
+
+    Raises: TransportError, DeadlineExceeded (nobody answers); CertificateRefused; and what
+    :func:`connect_share` raises.
+    """
+    stream = await dial_route(route_to(unc, options, memory), unc.server)
+    async with connect_share(stream, unc, options, credentials, authenticator) as tree:
+        yield tree
+
+
+@asynccontextmanager
+async def connect_share(
+    stream: MessageStream,
+    unc: Unc,
+    options: MountOptions,
+    credentials: Credentials,
+    authenticator: AuthenticatorFactory,
+    *,
+    progress: Progress | None = None,
+) -> AsyncIterator[TreeConnect]:
+    """Connect to a share for the length of an ``async with`` block; log off at its end.
+
+    ``stream`` leads to the server; it is closed in any case. ``progress`` is told how far it is.
 
     When the connection fails later, the block goes on, and every request of the share raises
     TransportError.
 
-    Raises: TransportError, DeadlineExceeded (nobody answers); CertificateRefused;
+    Raises: TransportError, DeadlineExceeded; CertificateRefused (ours, over QUIC);
     NegotiationRefused, AuthenticationError (we or the server won't); ServerStatusError (its
     NTSTATUS: wrong password, no such share, …); SecurityViolation (somebody tampers).
     """
-    stream = await _dial(unc, options, memory)
     engine = Engine(_offer(unc, options, stream.transport))
     stream.max_message_size = HANDSHAKE_FRAME_MAX
     connection = Connection(engine, stream, timeout_s=options.timeout_s)
@@ -110,31 +128,22 @@ async def open_share(
         background.start_soon(connection.follow_network)
         try:
             with trio.fail_after(sign_on_s):
-                tree = await _connect_tree(connection, unc, options, credentials, authenticator)
+                session, identity = await _sign_on(
+                    connection,
+                    unc,
+                    options,
+                    credentials,
+                    authenticator,
+                    progress=progress or Progress(),
+                )
+                tree = await _connect_tree(connection, session, unc, options)
+                tree.identity = identity
         except trio.TooSlowError as error:
             raise DeadlineExceeded(f"signing on to {unc.server}", sign_on_s) from error
         try:
             yield tree
         finally:
             await _say_goodbye(connection, tree.session)
-
-
-async def _dial(unc: Unc, options: MountOptions, memory: ServerMemory | None) -> MessageStream:
-    host, port = options.address or unc.server, options.port or unc.port or TCP_PORT
-    timeout_s = min(CONNECT_S, options.timeout_s)
-    settings = QuicSettings(
-        port=options.quic_port,
-        trust=Trust(options.quic_ca, options.quic_pin),
-        certificate=options.quic_cert,
-        key=options.quic_key,
-        memory=memory,
-        early_data=options.quic_0rtt,
-    )
-    if options.transport == "quic":
-        return await dial_quic(host, unc.server, settings, timeout_s=timeout_s)
-    if options.transport == "auto" and options.vers[1] == Dialect.SMB_3_1_1.label:
-        return await dial_either(host, unc.server, port, settings, timeout_s=timeout_s)
-    return await dial_tcp(host, port, timeout_s=timeout_s)
 
 
 def _offer(unc: Unc, options: MountOptions, transport: TransportName) -> Offer:
@@ -155,14 +164,16 @@ def _offer(unc: Unc, options: MountOptions, transport: TransportName) -> Offer:
     )
 
 
-async def _connect_tree(
+async def _sign_on(
     connection: Connection,
     unc: Unc,
     options: MountOptions,
     credentials: Credentials,
     authenticator: AuthenticatorFactory,
-) -> TreeConnect:
-    await negotiate(connection)
+    *,
+    progress: Progress,
+) -> tuple[Session, Identity]:
+    progress.negotiated(await negotiate(connection))
     mechanism = authenticator(credentials, unc.server)
     session, flags = await sign_on(connection, mechanism)
     is_guest = bool(flags & (SessionFlags.IS_GUEST | SessionFlags.IS_NULL))
@@ -176,16 +187,23 @@ async def _connect_tree(
                 "mount with a real account, or without seal.",
             )
         session.encrypt_data = True
+    identity = Identity(
+        server_name=unc.server,
+        user=credentials.username,
+        auth="guest" if is_guest else mechanism.mechanism,
+    )
+    progress.signed_on(identity)
+    return session, identity
+
+
+async def _connect_tree(
+    connection: Connection, session: Session, unc: Unc, options: MountOptions
+) -> TreeConnect:
     tree = await _request_tree(connection, session, unc)
     tree.rsize = options.rsize or tree.rsize
     tree.wsize = options.wsize or tree.wsize
     connection.stream.max_message_size = (
         max(tree.rsize, TRANSACT_SIZE) + FRAME_OVERHEAD_MAX  # we never ask for more
-    )
-    tree.identity = Identity(
-        server_name=unc.server,
-        user=credentials.username,
-        auth="guest" if is_guest else mechanism.mechanism,
     )
     if session.signer is not None:
         await _validate_negotiation(tree)
