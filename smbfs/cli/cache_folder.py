@@ -9,12 +9,13 @@ from pathlib import Path
 from smbfs.cli.errors import CommandError
 
 
-def prepare_cache_folder(folder: Path, mountpoint: str) -> None:
+def prepare_cache_folder(folder: Path, mountpoint: str | None) -> None:
     """Make the folder if it is not there, and see that it is private to this user.
 
+    ``mountpoint``: what will be mounted over, if that is known.
     Raises: CommandError saying what is wrong with it.
     """
-    if folder.is_relative_to(mountpoint):
+    if mountpoint is not None and folder.is_relative_to(mountpoint):
         raise CommandError(
             f"{folder} can't hold the cache",
             "it would be hidden by the share that is mounted over it.",

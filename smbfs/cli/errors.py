@@ -91,6 +91,21 @@ def explain(error: BaseException, unc: str = "") -> Problem:
     )
 
 
+def first_leaf(error: BaseException) -> BaseException:
+    """Return the first error inside groups of groups; an error alone is itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def certificate_warning(unc: str, not_after: str) -> str:
+    """Tell of a server's certificate that ends soon; ``not_after`` is its last day."""
+    return (
+        f"{unc}: the server's certificate ends on {not_after}; have it renewed, or nobody gets in "
+        "from then on."
+    )
+
+
 def _own_words(error: BaseException, unc: str) -> Problem:
     """Errors that bring their three parts along."""
     assert isinstance(error, UserError)
@@ -117,6 +132,15 @@ def _mount_refused(error: BaseException, unc: str) -> Problem:
         f"{error}; fusermount3's own words stand above or in the log.",
         "in a container, give it the capability SYS_ADMIN and --device /dev/fuse; elsewhere see "
         "whether security software forbids FUSE.",
+        ExitCode.SYSTEM,
+    )
+
+
+def _missing_library(error: BaseException, unc: str) -> Problem:
+    return Problem(
+        f"{unc or 'this command'} failed: a library that smbfs needs can't be loaded.",
+        f"{error}.",
+        "install the package fuse3 (it brings libfuse3), and smbfs again with its dependencies.",
         ExitCode.SYSTEM,
     )
 
@@ -207,6 +231,7 @@ _BY_CLASS: Final[tuple[tuple[type[BaseException], _Builder], ...]] = (
     (DeadlineExceeded, _silent),
     (NoTransport, _no_transport),
     (TransportError, _unreachable),
+    (ImportError, _missing_library),
 )
 
 _BY_CAUSE: Final[tuple[tuple[type[BaseException], str, str, str], ...]] = (

@@ -74,6 +74,12 @@ def _make_parser() -> Parser:
     status.add_argument("--watch", action="store_true", help="every two seconds, until Ctrl-C")
     status.set_defaults(run=_status)
 
+    doctor = commands.add_parser("doctor", help="why a mount fails", allow_abbrev=False)
+    doctor.add_argument("unc", metavar="UNC", help=_UNC_HELP)
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    add_mount_options(doctor)
+    doctor.set_defaults(run=_doctor)
+
     config = commands.add_parser("config", help="show the configuration", allow_abbrev=False)
     actions = config.add_subparsers(metavar="ACTION", required=True, parser_class=Parser)
     show = actions.add_parser("list", help="every rule in force", allow_abbrev=False)
@@ -144,6 +150,15 @@ def _status(namespace: argparse.Namespace) -> int:
     from smbfs.cli.status import show_status
 
     return show_status(namespace.mountpoint, as_json=namespace.json, watch=namespace.watch)
+
+
+def _doctor(namespace: argparse.Namespace) -> int:
+    from smbfs.cli.arguments import given_options
+    from smbfs.cli.doctor.command import DoctorRequest, examine
+
+    return examine(
+        DoctorRequest(unc=namespace.unc, given=given_options(namespace), as_json=namespace.json)
+    )
 
 
 def _config(namespace: argparse.Namespace) -> int:

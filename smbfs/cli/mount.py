@@ -60,8 +60,13 @@ def _live(
     plan: MountPlan, control: Path, log: Path | None, report: Report, *, verbose: bool
 ) -> int:
     """Be the mount's daemon until it is unmounted; ``report`` once how it began."""
-    # Loaded here: the parent needs none of it.
-    from smbfs.cli.serve import DaemonPlace, failure_event, serve_mount
+    try:
+        # Loaded here: the parent needs none of it.
+        from smbfs.cli.serve import DaemonPlace, failure_event, serve_mount
+    except ImportError as error:  # libfuse, above all, is not smbfs' to install.
+        problem = explain(error, str(plan.unc))
+        report(Outcome(problem))
+        return problem.exit_code
 
     _set_up_logging(verbose=verbose)
     audit = open_audit()

@@ -25,13 +25,17 @@ from smbfs.cli.errors import CommandError, ExitCode
 from smbfs.cli.mount_table import FILE_SYSTEM_TYPE, absolute_path, find_mount
 from smbfs.config.files import POLICY_PATH, ConfigFile, read_config_file, user_config_path
 from smbfs.config.model import MountOptions
-from smbfs.config.options import GivenOption
+from smbfs.config.options import GivenOption, ParsedOptions
 from smbfs.config.policy import configure
 from smbfs.config.unc import Unc, parse_unc
 from smbfs.config.values import split_user
 from smbfs.errors import ConfigError
 
 FUSE_DEVICE: Final = Path("/dev/fuse")
+GUEST_WARNING: Final = (
+    "mounted as a guest: nothing is signed, so anyone on the network can read and change this "
+    "traffic"
+)
 _FUSE_CONFIG: Final = Path("/etc/fuse.conf")
 _AUTOFS: Final = "autofs"
 
@@ -88,38 +92,54 @@ def prepare_mount(request: MountRequest, environment: Mapping[str, str]) -> Moun
     Raises: UserError of any kind, saying what is wrong and what to do.
     """
     unc = parse_unc(request.unc)
-    parsed = configure(unc.server, request.given, user=_user_config(environment), policy=_policy())
+    parsed = resolve_options(unc, request.given, environment)
     options = parsed.options
-    if unc.port is not None and options.port not in (None, unc.port):
-        raise ConfigError(
-            f"two ports are named: {unc.port} and {options.port}",
-            "one stands in the address, the other in port=.",
-            "leave one of them out.",
-        )
     check_fuse(options)
     mountpoint = check_mountpoint(request.mountpoint, nonempty=options.nonempty)
     if options.cache_dir is not None:
         prepare_cache_folder(options.cache_dir, mountpoint)
-    if options.guest and not guest_permitted(options):
-        raise guest_refused(str(unc), asked=True)
-    credentials = find_credentials(_credential_request(unc, options, environment))
+    credentials = resolve_credentials(unc, options, environment)
     notes = [f"option {name} changes nothing here" for name in parsed.ignored]
     notes.append(f"signing on as {credentials.qualified_name or 'nobody'}, credentials: "
                  f"{credentials.source}")  # fmt: skip
-    warnings = list(parsed.warnings)
-    if options.guest:
-        warnings.append(
-            "mounted as a guest: nothing is signed, so anyone on the network can read and "
-            "change this traffic"
-        )
     return MountPlan(
         unc=unc,
         mountpoint=mountpoint,
         options=options,
         credentials=credentials,
         notes=tuple(notes),
-        warnings=tuple(warnings),
+        warnings=parsed.warnings + ((GUEST_WARNING,) if options.guest else ()),
     )
+
+
+def resolve_options(
+    unc: Unc, given: Sequence[GivenOption], environment: Mapping[str, str]
+) -> ParsedOptions:
+    """Return what was asked for, after files and policy.
+
+    Raises: ConfigError, of which PolicyRefused is one.
+    """
+    parsed = configure(unc.server, given, user=_user_config(environment), policy=_policy())
+    port = parsed.options.port
+    if unc.port is not None and port not in (None, unc.port):
+        raise ConfigError(
+            f"two ports are named: {unc.port} and {port}",
+            "one stands in the address, the other in port=.",
+            "leave one of them out.",
+        )
+    return parsed
+
+
+def resolve_credentials(
+    unc: Unc, options: MountOptions, environment: Mapping[str, str]
+) -> Credentials:
+    """Find out who signs on. May ask on the terminal.
+
+    Raises: AuthenticationError, ConfigError.
+    """
+    if options.guest and not guest_permitted(options):
+        raise guest_refused(str(unc), asked=True)
+    return find_credentials(_credential_request(unc, options, environment))
 
 
 def check_mountpoint(path: str, *, nonempty: bool = False) -> str:

@@ -34,6 +34,7 @@ from smbfs.audit.events import (
 from smbfs.auth import guest
 from smbfs.auth.spnego import make_authenticator
 from smbfs.cli.control import Report, bind_control_socket, serve_control
+from smbfs.cli.errors import certificate_warning, first_leaf
 from smbfs.cli.guard import Guard
 from smbfs.cli.mount_table import find_mount
 from smbfs.cli.prepare import MountPlan
@@ -96,13 +97,6 @@ def failure_event(error: BaseException, plan: MountPlan) -> Event:
     if isinstance(error, errors.CertificateRefused):
         return CertificateRefused(unc, " ".join(f"{error.what} {error.why}".split()))
     return ConnectionFailed(unc, str(error))
-
-
-def first_leaf(error: BaseException) -> BaseException:
-    """Return the first error inside groups of groups; an error alone is itself."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 @dataclass(slots=True)
@@ -190,10 +184,7 @@ class _Session:
         if status.tunnel is not None and status.tunnel.certificate.ends_soon(datetime.now(UTC)):
             not_after = f"{status.tunnel.certificate.not_after:%Y-%m-%d}"
             self.audit.write(CertificateExpires(unc, not_after))
-            yield (
-                f"{unc}: the server's certificate ends on {not_after}; have it renewed, or nobody "
-                "gets in from then on."
-            )
+            yield certificate_warning(unc, not_after)
 
     async def _watch(self, tree: TreeConnect) -> None:
         """Tell the audit when the connection moves, or is lost, under the mount."""

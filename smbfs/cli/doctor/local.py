@@ -1,0 +1,145 @@
+"""What `smbfs doctor` finds out without the server: machine, options, credentials."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Final
+
+from smbfs.audit.events import PolicyOverrideRefused
+from smbfs.audit.writer import open_audit
+from smbfs.auth.credentials import Credentials
+from smbfs.cli.cache_folder import prepare_cache_folder
+from smbfs.cli.doctor.steps import Facts, Report
+from smbfs.cli.prepare import (
+    FUSE_DEVICE,
+    GUEST_WARNING,
+    check_fuse,
+    resolve_credentials,
+    resolve_options,
+)
+from smbfs.config.model import MountOptions
+from smbfs.config.options import GivenOption, ParsedOptions
+from smbfs.config.policy import PolicyRefused
+from smbfs.config.unc import Unc, parse_unc
+from smbfs.errors import UserError
+
+MACHINE: Final = "machine"
+OPTIONS: Final = "options"
+CACHE_FOLDER: Final = "cache-folder"
+CREDENTIALS: Final = "credentials"
+
+_PATIENCE_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The mount that is examined."""
+
+    unc: Unc
+
+    options: MountOptions
+
+    credentials: Credentials | None
+    """None if none were found."""
+
+
+def examine_locally(
+    report: Report, unc: str, given: Sequence[GivenOption], environment: Mapping[str, str]
+) -> Subject | None:
+    """Report what there is to know without the server.
+
+    Return what is left to examine; None if nobody can tell where to. May ask on the terminal.
+    """
+    refusal: UserError | None = None
+    resolved: tuple[Unc, ParsedOptions] | None = None
+    try:
+        where = parse_unc(unc)
+        report.unc = str(where)
+        resolved = where, resolve_options(where, given, environment)
+    except PolicyRefused as error:
+        open_audit().write(PolicyOverrideRefused(report.unc, error.what))
+        refusal = error
+    except UserError as error:
+        refusal = error
+    # What the machine has to allow depends on the options.
+    _examine_machine(report, resolved[1].options if resolved is not None else MountOptions())
+    if resolved is None:
+        assert refusal is not None
+        report.failed(OPTIONS, {}, refusal)
+        return None
+    where, parsed = resolved
+    report.passed(OPTIONS, _options_found(where, parsed), *parsed.warnings)
+    if parsed.options.cache_dir is not None:
+        _examine_cache_folder(report, parsed.options)
+    return Subject(where, parsed.options, _examine_credentials(report, where, parsed, environment))
+
+
+def _examine_machine(report: Report, options: MountOptions) -> None:
+    facts: Facts = {}
+    try:
+        check_fuse(options)
+        facts["device"] = str(FUSE_DEVICE)
+        facts["fusermount3"] = _fusermount_version()
+        import smbfs.fuse.mount  # noqa: F401 - whether libfuse can be loaded
+
+        facts["pyfuse3"] = metadata.version("pyfuse3")
+    except (UserError, ImportError) as error:
+        report.failed(MACHINE, facts, error)
+    else:
+        report.passed(MACHINE, facts)
+
+
+def _fusermount_version() -> str:
+    """Return what fusermount3 says of itself, or nothing."""
+    path = shutil.which("fusermount3")
+    if path is None:
+        return ""
+    try:
+        done = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=_PATIENCE_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip().rpartition(" ")[2]
+
+
+def _options_found(unc: Unc, parsed: ParsedOptions) -> Facts:
+    options = parsed.options
+    return {
+        "server": unc.server,
+        "share": unc.share,
+        "path": unc.path,
+        "transport": options.transport,
+        "dialects": "-".join(dict.fromkeys(options.vers)),
+        "signing": options.signing,
+        "seal": options.seal,
+        "ignored": list(parsed.ignored),
+    }
+
+
+def _examine_cache_folder(report: Report, options: MountOptions) -> None:
+    assert options.cache_dir is not None
+    facts: Facts = {"folder": str(options.cache_dir)}
+    try:
+        prepare_cache_folder(options.cache_dir, None)
+    except UserError as error:
+        report.failed(CACHE_FOLDER, facts, error)
+    else:
+        report.passed(CACHE_FOLDER, facts)
+
+
+def _examine_credentials(
+    report: Report, unc: Unc, parsed: ParsedOptions, environment: Mapping[str, str]
+) -> Credentials | None:
+    try:
+        credentials = resolve_credentials(unc, parsed.options, environment)
+    except UserError as error:
+        report.failed(CREDENTIALS, {}, error)
+        return None
+    facts: Facts = {"user": credentials.qualified_name or None, "source": credentials.source}
+    report.passed(CREDENTIALS, facts, *([GUEST_WARNING] if parsed.options.guest else ()))
+    return credentials
