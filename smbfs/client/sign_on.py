@@ -48,7 +48,7 @@ async def negotiate(connection: Connection) -> Negotiated:
         cause = error.__cause__
         if isinstance(cause, UserError | RemoteProtocolError) and not isinstance(cause, Smb1Answer):
             raise cause from None
-        if connection.stream.tunnel is not None:
+        if connection.stream.transport == "quic":
             raise  # What hangs up there is no old server.
         raise _dialect_refused(offer.dialects[0].label) from error
     try:

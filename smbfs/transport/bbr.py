@@ -45,8 +45,11 @@ _MIN_RTT_S: Final = 10.0
 _PROBE_RTT_S: Final = 0.2
 _PROBE_RTT_GAIN: Final = 0.5
 
-_LOSS_MAX: Final = 0.1
+_LOSS_MAX: Final = 0.15
 """Part of a round that may be lost by bad luck; more than that is a buffer that was too small."""
+
+_LOSS_ROUND: Final = 20
+"""Datagrams in a round from which on what it lost says something."""
 
 _HOST_DELAY_S: Final = 0.005
 """What two hosts need to answer when they are busy; less than that is no reason to send less."""
@@ -201,8 +204,10 @@ class BbrCongestionControl(QuicCongestionControl):
         lost, self._round_lost = self._round_lost, 0
         delivered = self._delivery.delivered - self._round_began_at
         self._round_began_at = self._delivery.delivered
-        is_lossy = lost > _LOSS_MAX * (lost + delivered)
-        self._bound.look(self.congestion_window, is_lossy=is_lossy)
+        judged = lost + delivered >= _LOSS_ROUND * self._max_datagram_size
+        is_lossy = judged and lost > _LOSS_MAX * (lost + delivered)
+        least = _WINDOW_MIN * self._max_datagram_size
+        self._bound.look(self.congestion_window, least, is_lossy=is_lossy)
         if self.state is State.STARTUP and not is_app_limited:
             self._pipe.look(self.bandwidth, is_lossy=is_lossy)
 

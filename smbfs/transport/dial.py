@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -67,7 +68,9 @@ async def dial_either(
             _log.info("TCP does not get through: trying QUIC")
             left_s = max(0.0, began_s + patience_s - trio.current_time())
             try:
-                streams.append(await dial_quic(host, server_name, quic, timeout_s=left_s))
+                # Nothing goes early: what was never answered must not win over what was.
+                late = replace(quic, early_data=False)
+                streams.append(await dial_quic(host, server_name, late, timeout_s=left_s))
                 nursery.cancel_scope.cancel()
             except SmbfsError as error:
                 failures["quic"] = error
@@ -79,7 +82,7 @@ async def dial_either(
         await late.aclose()
     if streams:
         if quic.memory is not None:
-            quic.memory.keep(_TRANSPORT, server_name, {"worked": streams[0].transport})
+            quic.memory.keep(_TRANSPORT, server_name.lower(), {"worked": streams[0].transport})
         return streams[0]
     raise _failure(failures["tcp"], failures.get("quic"))
 
@@ -97,7 +100,7 @@ def _failure(tcp: SmbfsError, quic: SmbfsError | None) -> SmbfsError:
 
 def tcp_patience_s(quic: QuicSettings, server_name: str, patience_s: float) -> float:
     """Return for how many seconds TCP is waited for before QUIC is tried, too."""
-    known = quic.memory.recall(_TRANSPORT, server_name) if quic.memory is not None else {}
+    known = quic.memory.recall(_TRANSPORT, server_name.lower()) if quic.memory is not None else {}
     usual_s = TCP_HEAD_START_S if known.get("worked") == "quic" else TCP_PATIENCE_S
     return min(usual_s, patience_s / 2)
 

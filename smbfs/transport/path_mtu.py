@@ -26,7 +26,7 @@ _TRIES: Final = 3
 """Probes of one size that have to be lost before it is given up: some are lost by bad luck."""
 
 _BLACK_HOLE: Final = 6
-"""Large datagrams lost in a row after which the path may have become narrower."""
+"""Large datagrams lost in a row after which it is asked whether the path has become narrower."""
 
 _GAP: Final = 16
 """Bytes that are not worth another probe."""
@@ -43,6 +43,7 @@ class PathMtu:
         self._too_large = ceiling + 1
         self._losses = 0
         self._large_lost = 0
+        self._is_doubted = False
         self._under_way: int | None = None
         self._search_again_s = math.inf
 
@@ -61,6 +62,8 @@ class PathMtu:
         return candidate
 
     def _candidate(self) -> int | None:
+        if self._is_doubted:
+            return self.size
         if self._too_large > self._ceiling:
             return self._ceiling if self._ceiling > self.size else None
         if self.size < _ETHERNET < self._too_large:
@@ -72,29 +75,40 @@ class PathMtu:
     def probe_arrived(self) -> None:
         """The probe was acknowledged."""
         if self._under_way is not None:
-            self.size = self._under_way
+            self.size = max(self.size, self._under_way)
             self._under_way = None
+            self._losses = self._large_lost = 0
+            self._is_doubted = False
+
+    def probe_lost(self) -> None:
+        """The probe was not acknowledged."""
+        self._losses += 1
+        if self._under_way is not None and self._losses == _TRIES:
             self._losses = 0
+            if self._under_way > self.size:
+                self._too_large = self._under_way
+            else:  # What has got through before does no more.
+                self.search_again()
+        self._under_way = None
+
+    def search_again(self) -> None:
+        """Begin anew with what every path carries: this one may have become narrower."""
+        self.size = BASE
+        self._too_large = self._ceiling + 1
+        self._search_again_s = math.inf
+        self._is_doubted = False
 
     def data_arrived(self, size: int) -> None:
         """Data in a datagram of more than ``size`` bytes was acknowledged."""
         if size >= BASE:
             self._large_lost = 0
 
-    def data_lost(self, size: int) -> bool:
-        """Data in a datagram of more than ``size`` bytes was not; whether to search anew.
+    def data_lost(self, size: int) -> None:
+        """Data in a datagram of more than ``size`` bytes was not.
 
-        Smaller ones may get through as before, so that the connection does not look dead.
-        Spec: RFC 8899 section 4.3.
+        Smaller ones may get through as before, so that the connection does not look dead. Whether
+        that is why, a probe of the present size will tell. Spec: RFC 8899 section 4.3.
         """
         if size >= BASE:
             self._large_lost += 1
-        return self._large_lost >= _BLACK_HOLE
-
-    def probe_lost(self) -> None:
-        """The probe was not acknowledged."""
-        self._losses += 1
-        if self._under_way is not None and self._losses == _TRIES:
-            self._too_large = self._under_way
-            self._losses = 0
-        self._under_way = None
+            self._is_doubted |= self._large_lost >= _BLACK_HOLE

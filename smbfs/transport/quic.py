@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Final
 
 import trio
 from cryptography import x509
@@ -26,14 +25,10 @@ from smbfs.transport.base import (
 from smbfs.transport.frame_assembler import FrameAssembler
 from smbfs.transport.network_changes import network_changes
 from smbfs.transport.quic_client import ClientConnection
-from smbfs.transport.quic_connection import STREAM_ID
+from smbfs.transport.quic_connection import STREAM_ID, UNSENT_MAX
 from smbfs.transport.quic_link import QuicLink
 from smbfs.transport.tunnel import ServerCertificate, Tunnel
 from smbfs.transport.udp import Address, UdpSocket
-
-UNSENT_MAX: Final = 256 * 1024
-"""Bytes that may wait for the network to take them before the sender has to."""
-
 
 Judge = Callable[[Sequence[x509.Certificate]], ServerCertificate]
 """Describes the first of these certificates, or raises CertificateRefused."""

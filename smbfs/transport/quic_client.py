@@ -31,10 +31,11 @@ class ClientConnection(BoundedConnection):
         :meth:`resume`.
         """
         self._tickets = tickets
+        self._ticket: SessionTicket | None = None
         self._resumption: Resumption | None = None
         super().__init__(
             configuration=configuration,
-            session_ticket_handler=self._keep_ticket if tickets is not None else None,
+            session_ticket_handler=self._take_ticket if tickets is not None else None,
             **more,
         )
 
@@ -56,9 +57,22 @@ class ClientConnection(BoundedConnection):
             error_code=BAD_CERTIFICATE, frame_type=QuicFrameType.CRYPTO, reason_phrase=reason
         )
 
-    def _keep_ticket(self, ticket: SessionTicket) -> None:
-        if self._tickets is not None:
-            self._tickets.keep(ticket, self.peer_chain)
+    def keep_ticket(self) -> None:
+        """Keep the ticket that the server has given, if it has; it was found good by now.
+
+        One is enough: a server may give as many as it likes.
+        """
+        if self._ticket is not None and self._tickets is not None:
+            self._tickets.keep(self._ticket, self.peer_chain)
+            self._ticket = self._tickets = None
+
+    def _take_ticket(self, ticket: SessionTicket) -> None:
+        self._ticket = ticket
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is somebody to talk to, or to try it."""
+        return bool(self._network_paths)
 
     @property
     def peer_chain(self) -> Sequence[x509.Certificate]:

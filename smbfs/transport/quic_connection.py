@@ -26,6 +26,9 @@ ALPN: Final = "smb"
 STREAM_ID: Final = 0
 """The first bidirectional stream that a client opens; SMB uses no other."""
 
+UNSENT_MAX: Final = 256 * 1024
+"""Bytes that may wait for the network before whoever writes has to."""
+
 CONNECTION_WINDOW: Final = 32 * 1024 * 1024
 """Bytes that the peer may send on all streams together; with one stream, that one's window is what
 counts."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -26,7 +26,7 @@ from smbfs.transport.server_certificate import (
     described,
     judge_certificate,
 )
-from smbfs.transport.session_tickets import TicketStore
+from smbfs.transport.session_tickets import Resumption, TicketStore
 from smbfs.transport.tunnel import ServerCertificate
 from smbfs.transport.udp import Address, UdpSocket, connected_socket
 
@@ -54,30 +54,17 @@ class _Target:
         now = datetime.now(UTC)
         return check_server_certificate(chain, self.server_name, self.settings.trust, now)
 
-    def resume(self, quic: ClientConnection) -> bool:
-        """Go on where an earlier connection ended, if its server would be believed today.
-
-        Return whether the first request goes along with the handshake.
-        """
-        resumption = self.tickets.take() if self.tickets is not None else None
-        if resumption is None:
-            return False
+    def resumption(self, tickets: TicketStore | None) -> Resumption | None:
+        """Return what an earlier connection has left, if its server would be believed today."""
+        left = tickets.take() if tickets is not None else None
+        if left is None:
+            return None
         try:
-            self.judge(resumption.chain)
+            self.judge(left.chain)
         except CertificateRefused as error:
             _log.info("an earlier connection is not gone on with: %s", error.what)
-            return False
-        is_early = self.settings.early_data and resumption.ticket.max_early_data_size is not None
-        quic.resume(resumption, early_data=is_early)
-        return is_early
-
-    @property
-    def tickets(self) -> TicketStore | None:
-        """Where this server's tickets are."""
-        settings = self.settings
-        if settings.memory is None:
             return None
-        return TicketStore(settings.memory, self.server_name, settings.port, settings.certificate)
+        return left
 
 
 async def connect_quic(
@@ -98,17 +85,25 @@ async def connect_quic(
     server_name = _as_in_certificates(server_name)
     configuration = client_configuration(server_name, settings)
     target = _Target(host, server_name, settings, configuration, on_handshake)
+    tickets = _tickets(target)
     what = f"a QUIC handshake with {host} on UDP port {settings.port}"
     failure: TransportError | DeadlineExceeded = DeadlineExceeded(what, timeout_s)
     with trio.move_on_after(timeout_s) as limit:
         addresses = await look_up(host, settings.port, socket.SOCK_DGRAM)
-        for number, address in enumerate(addresses):
+        resumption = target.resumption(tickets)
+        attempts = [_Attempt(address) for address in addresses]
+        if resumption is not None:  # It may not be what it was; then without it.
+            # What goes early goes before we know whether anybody is there.
+            is_early = settings.early_data and len(addresses) == 1
+            attempts.insert(0, _Attempt(addresses[0], resumption, is_early=is_early))
+        for number, attempt in enumerate(attempts):
             # None may use up the time of those behind it.
             left_s = max(0.0, limit.deadline - trio.current_time())
-            patience_s = left_s / (len(addresses) - number)
+            patience_s = left_s / (len(attempts) - number)
+            address = attempt.address
             try:
                 with trio.fail_after(patience_s):
-                    return await _connect(target, address)
+                    return await _connect(target, attempt, tickets)
             except trio.TooSlowError:
                 _log.info("%s does not answer by QUIC", address[0])
             except TransportError as error:
@@ -117,13 +112,38 @@ async def connect_quic(
     raise failure
 
 
-async def _connect(target: _Target, address: Address) -> QuicStream:
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """Where to, and what may shorten it."""
+
+    address: Address
+    resumption: Resumption | None = None
+    is_early: bool = False
+    """Whether the first request begins the handshake."""
+
+
+def _tickets(target: _Target) -> TicketStore | None:
+    """Return where this server's tickets are, if we keep any."""
+    settings = target.settings
+    if settings.memory is None:
+        return None
+    ours = target.configuration.certificate
+    return TicketStore(settings.memory, target.server_name, settings.port, ours)
+
+
+async def _connect(target: _Target, attempt: _Attempt, tickets: TicketStore | None) -> QuicStream:
+    address = attempt.address
+    # Of its own: what shortens this handshake is not for another one.
+    quic = ClientConnection(replace(target.configuration), tickets)
+    is_early = False
+    if attempt.resumption is not None:
+        quic.resume(attempt.resumption, early_data=attempt.is_early)
+        is_early = attempt.is_early and attempt.resumption.allows_early_data
     try:
         udp = UdpSocket(connected_socket(address))
     except OSError as error:
         what = f"UDP port {address[1]} of {target.host} can't be reached: {error}"
         raise TransportError(what) from error
-    quic = ClientConnection(target.configuration, target.tickets)
 
     def judge(chain: Chain) -> ServerCertificate:
         if target.on_handshake is not None:
@@ -132,7 +152,6 @@ async def _connect(target: _Target, address: Address) -> QuicStream:
 
     stream = QuicStream(udp, quic, address, judge)
     try:
-        is_early = target.resume(quic)
         quic.connect(address, now=trio.current_time())
         if not is_early:  # Else the first request begins the handshake.
             await stream.handshake()

@@ -12,18 +12,15 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Final, Protocol
 
 import trio
 from aioquic.quic import events
 
-from smbfs.transport.quic_connection import STREAM_ID
+from smbfs.transport.path_mtu import BASE
+from smbfs.transport.quic_connection import STREAM_ID, UNSENT_MAX
 from smbfs.transport.quic_tls import ServerConnection
 from smbfs.transport.udp import Address, Datagram, largest_datagram
-
-UNSENT_MAX: Final = 256 * 1024
-"""Bytes that may wait for the network before whoever writes has to."""
 
 UNACKNOWLEDGED_MAX: Final = 16 * 1024 * 1024
 """Bytes that may be on their way to a client, or lost: enough for 1 Gbit/s over 100 ms."""
@@ -55,16 +52,16 @@ class Endpoint(Protocol):
     def transmit(self, datagrams: Sequence[Datagram]) -> None:
         """Send datagrams, now or as soon as the network takes them."""
 
-    def route(self, connection_id: bytes, stream: Driver) -> None:
+    def route(self, connection_id: bytes, driver: Driver) -> None:
         """Datagrams for ``connection_id`` are for ``driver`` from now on."""
 
     def unroute(self, connection_id: bytes) -> None:
         """Datagrams for ``connection_id`` are for nobody any more."""
 
-    def established(self, stream: Driver) -> None:
+    def established(self, driver: Driver) -> None:
         """The handshake of ``driver`` is complete."""
 
-    def over(self, stream: Driver) -> None:
+    def over(self, driver: Driver) -> None:
         """Nothing more will be heard of ``driver``."""
 
 
@@ -174,6 +171,7 @@ class Driver:
         if self.quic.end is None:
             self._write()
         if not self._endpoint.is_blocked:
+            self._take_address()  # Another path may carry less.
             datagrams = self.quic.datagrams_to_send(trio.current_time())
             if datagrams:
                 self._endpoint.transmit(datagrams)
@@ -181,7 +179,6 @@ class Driver:
             if self.quic.end is not None and not self.has_ended:
                 self._last_words = datagrams
         self._take_end()
-        self._take_address()
 
     def _write(self) -> None:
         if self.unwritten and self.quic.knows_stream:
@@ -203,7 +200,7 @@ class Driver:
                     self.quic.close(reason_phrase="the client has broken its stream off")
                 case events.HandshakeCompleted():
                     self.is_established = True
-                    self._begin_path()
+                    self.quic.search_datagram_size(self._link_limit)
                     self._endpoint.established(self)
                 case events.ConnectionIdIssued():
                     self._endpoint.route(event.connection_id, self)
@@ -235,13 +232,17 @@ class Driver:
         if address is not None and address != self.address:
             old, self.address = self.address, address
             if self.is_established:
-                self._begin_path()
+                if address[0] != old[0]:  # Else a router has only changed the port.
+                    self.quic.begin_path(self._link_limit)
                 self._endpoint.observer.migrated(old, address)
 
-    def _begin_path(self) -> None:
-        """Find out how large datagrams to the client may be."""
-        with suppress(OSError):  # There is no way to it for now.
-            self.quic.begin_path(largest_datagram(self.address))
+    @property
+    def _link_limit(self) -> int:
+        """Bytes of the largest datagram for the client that leaves this machine whole."""
+        try:
+            return largest_datagram(self.address)
+        except OSError:  # There is no way to it for now.
+            return BASE
 
     def _wake(self) -> None:
         if self.incoming or self.incoming_eof or self.has_ended:

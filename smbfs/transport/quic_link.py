@@ -16,6 +16,7 @@ import trio
 from aioquic.quic import events
 
 from smbfs.errors import RemoteProtocolError, SmbfsError, TransportError
+from smbfs.transport.path_mtu import BASE
 from smbfs.transport.quic_client import ClientConnection
 from smbfs.transport.quic_connection import ALPN, STREAM_ID
 from smbfs.transport.quic_errors import ended, no_such_protocol
@@ -63,7 +64,7 @@ class QuicLink:
         self._last_received_s = trio.current_time()
         self._alarm = trio.CancelScope()
         """What wakes the driver."""
-        self._begin_path()
+        self.quic.search_datagram_size(self._link_limit)
 
     @property
     def address(self) -> str:
@@ -102,7 +103,7 @@ class QuicLink:
         """Close the connection; the server is told, if it can be."""
         if self.quic.end is None:
             self.quic.close()
-        if not self.quic.is_ended_by_peer:
+        if self.quic.is_connected and not self.quic.is_ended_by_peer:
             self._waiting.clear()
             with suppress(SmbfsError):  # It is over in any case.
                 self.transmit()
@@ -139,13 +140,16 @@ class QuicLink:
         self._waiting.clear()
         # Under another id, so that nobody on the way can tell that these two are the same.
         self.quic.change_connection_id()
-        self._begin_path()
+        self.quic.begin_path(self._link_limit)
         self._ask_for_life()
 
-    def _begin_path(self) -> None:
-        """Find out how large datagrams may be from here."""
-        with suppress(OSError):  # There is no way for now; we shall be told when there is.
-            self.quic.begin_path(largest_datagram(self.peer))
+    @property
+    def _link_limit(self) -> int:
+        """Bytes of the largest datagram that leaves this machine whole."""
+        try:
+            return largest_datagram(self.peer)
+        except OSError:  # There is no way for now; we shall be told when there is.
+            return BASE
 
     def _ask_for_life(self) -> None:
         """Have the server say something, now and however much is on its way already."""
@@ -239,6 +243,8 @@ class QuicLink:
                 case _:
                     pass
         end = self.quic.end
+        if self.is_open:
+            self.quic.keep_ticket()
         if end is not None:
             is_told = self.quic.is_ended_by_peer
             raise ended(end, is_told=is_told, is_open=self.is_open)

@@ -76,6 +76,12 @@ def check_server_certificate(
     ``chain`` is what the server has shown, its own first.
     Raises: CertificateRefused; ConfigError if the file of authorities can't be used.
     """
+    if not chain:
+        raise CertificateRefused(
+            "the server has shown no certificate.",
+            "nothing says who it is.",
+            "have its QUIC set up with a certificate for its name.",
+        )
     for judgment in judge_certificate(chain, server_name, trust, now):
         if judgment.refusal is not None:
             raise judgment.refusal

@@ -27,11 +27,20 @@ class ServerMemory:
 
     def recall(self, kind: str, name: str) -> Mapping[str, Any]:
         """Return what is known; empty if nothing is."""
+        return _read(self._path(kind, name))
+
+    def take(self, kind: str, name: str) -> Mapping[str, Any]:
+        """Return what is known, and forget it: of several who ask at once, one gets it."""
+        path = self._path(kind, name)
+        ours = path.with_suffix(f".{os.getpid()}")
         try:
-            known = json.loads(self._path(kind, name).read_bytes())
-        except (OSError, ValueError):
+            path.rename(ours)
+        except OSError:
             return {}
-        return known if isinstance(known, dict) else {}
+        try:
+            return _read(ours)
+        finally:
+            ours.unlink(missing_ok=True)
 
     def keep(self, kind: str, name: str, facts: Mapping[str, Any]) -> None:
         """Remember ``facts`` in the place of what was known."""
@@ -45,12 +54,17 @@ class ServerMemory:
             beside.replace(path)
         except OSError as error:
             _log.debug("not remembered: %s", error)
-
-    def forget(self, kind: str, name: str) -> None:
-        """Remember nothing of it any more."""
-        with suppress(OSError):
-            self._path(kind, name).unlink()
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
 
     def _path(self, kind: str, name: str) -> Path:
         # Names are other people's: they may be long, and have slashes.
         return self._folder / f"{kind}-{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        known = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return known if isinstance(known, dict) else {}

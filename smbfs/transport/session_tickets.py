@@ -11,21 +11,23 @@ Spec: RFC 8446 sections 2.2, 4.6.1.
 
 from __future__ import annotations
 
-import hashlib
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 from aioquic.tls import CipherSuite, SessionTicket
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from smbfs.transport.server_memory import ServerMemory
 
 _KIND: Final = "ticket"
+
+_TICKET_MAX: Final = 8192
+"""Bytes; aioquic's first message has no room for much more."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -35,28 +37,37 @@ class Resumption:
     ticket: SessionTicket
     chain: Sequence[x509.Certificate]
 
+    @property
+    def allows_early_data(self) -> bool:
+        """Whether a request may go along with the handshake."""
+        return self.ticket.max_early_data_size is not None
+
 
 class TicketStore:
     """The ticket of one server for one identity of ours."""
 
-    def __init__(self, memory: ServerMemory, server_name: str, port: int, ours: Path | None):
-        """``ours``: PEM file of our own certificate, if we show one."""
-        identity = hashlib.sha256(ours.read_bytes()).hexdigest() if ours is not None else ""
+    def __init__(
+        self, memory: ServerMemory, server_name: str, port: int, ours: x509.Certificate | None
+    ) -> None:
+        """``ours``: our own certificate, if we show one."""
+        identity = ours.fingerprint(hashes.SHA256()).hex() if ours is not None else ""
         self._memory = memory
         self._name = f"{server_name.lower()}:{port}:{identity}"
 
     def take(self) -> Resumption | None:
         """Return the ticket, if there is one; it is used up by that."""
-        facts = self._memory.recall(_KIND, self._name)
-        self._memory.forget(_KIND, self._name)
+        facts = self._memory.take(_KIND, self._name)
         try:
             resumption = _decode(facts)
+            is_good = resumption.ticket.is_valid
         except (KeyError, TypeError, ValueError):
             return None
-        return resumption if resumption.ticket.is_valid else None
+        return resumption if is_good else None
 
     def keep(self, ticket: SessionTicket, chain: Sequence[x509.Certificate]) -> None:
-        """Keep a ticket for the next time."""
+        """Keep a ticket for the next time, unless it is too large to be shown."""
+        if len(ticket.ticket) > _TICKET_MAX:
+            return
         self._memory.keep(_KIND, self._name, _encode(ticket, chain))
 
 

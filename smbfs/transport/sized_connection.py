@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from aioquic import tls
 from aioquic.buffer import Buffer, size_uint_var
+from aioquic.quic.congestion.base import create_congestion_control
 from aioquic.quic.congestion.cubic import CubicCongestionControl
 from aioquic.quic.connection import NetworkAddress, QuicConnection
 from aioquic.quic.packet import (
@@ -64,10 +65,23 @@ class SizedConnection(QuicConnection):
         return self._path_mtu.size
 
     def begin_path(self, link_limit: int) -> None:
-        """Find out what a path carries: a new one, or one that has changed.
+        """Learn anew how wide, fast and long the path is: it is another one.
 
         ``link_limit``: bytes of the largest datagram that its first step carries.
+        Spec: RFC 9000 section 9.4.
         """
+        loss = self._loss
+        in_flight = loss._cc.bytes_in_flight  # noqa: SLF001
+        loss._cc = create_congestion_control(  # noqa: SLF001
+            self.configuration.congestion_control_algorithm, max_datagram_size=BASE
+        )
+        loss._cc.bytes_in_flight = in_flight  # noqa: SLF001
+        loss._rtt_initialized = False  # noqa: SLF001
+        loss._rtt_min = math.inf  # noqa: SLF001
+        self.search_datagram_size(link_limit)
+
+    def search_datagram_size(self, link_limit: int) -> None:
+        """Find out how large datagrams may be; ``link_limit`` as for :meth:`begin_path`."""
         self._link_limit = link_limit
         self._path_mtu = PathMtu(max(BASE, min(link_limit, self._peer_limit)))
         self._size_datagrams()
@@ -87,14 +101,15 @@ class SizedConnection(QuicConnection):
         limit = pull_quic_transport_parameters(Buffer(data=data)).max_udp_payload_size
         if limit is not None:
             self._peer_limit = limit
-            self.begin_path(self._link_limit)
+            self.search_datagram_size(self._link_limit)
 
     def handle_timer(self, now: float) -> None:
         """See :class:`QuicConnection`. Silence may mean that the path carries less than before."""
         super().handle_timer(now)
         is_silent = self._loss._pto_count >= _BLACK_HOLE_TIMEOUTS  # noqa: SLF001
         if is_silent and self._path_mtu.size > BASE:
-            self.begin_path(self._link_limit)
+            self._path_mtu.search_again()
+            self._size_datagrams()
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
         """See :class:`QuicConnection`."""
@@ -203,5 +218,5 @@ class SizedConnection(QuicConnection):
         stream.sender.on_data_delivery(delivery, start, stop, fin)
         if delivery is QuicDeliveryState.ACKED:
             self._path_mtu.data_arrived(stop - start)
-        elif self._path_mtu.data_lost(stop - start):
-            self.begin_path(self._link_limit)
+        else:
+            self._path_mtu.data_lost(stop - start)

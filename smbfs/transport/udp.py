@@ -78,11 +78,19 @@ class UdpSocket:
             except ConnectionRefusedError:
                 raise
             except OSError:
-                if len(batch) > 1:
-                    self._cuts = False  # Perhaps a device that can't cut after all.
-                    continue
+                if len(batch) > 1 and self._send_singly(batch):
+                    self._cuts = False  # So it was a device that can't cut after all.
             sent += len(batch)
         return sent
+
+    def _send_singly(self, batch: Sequence[Datagram]) -> bool:
+        """Send what did not go as one; return whether the network has taken all of it."""
+        try:
+            for datagram in batch:
+                self._send_batch([datagram])
+        except OSError:
+            return False  # Too large for its way, perhaps: it is lost, as on the way.
+        return True
 
     def _send_batch(self, batch: Sequence[Datagram]) -> None:
         control = []

@@ -95,6 +95,9 @@ class _Protocol(QuicConnectionProtocol):
                 self._seen.is_resumed = event.session_resumed
                 self._seen.took_early_data = event.early_data_accepted
             case StreamDataReceived():
+                # What comes early may be all that comes before the client has gone.
+                self._seen.is_resumed = self._quic.tls.session_resumed
+                self._seen.took_early_data = self._quic.tls.early_data_accepted
                 self._seen.received += event.data
                 self._quic.send_stream_data(STREAM_ID, event.data)
                 self.transmit()

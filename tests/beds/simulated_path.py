@@ -51,7 +51,7 @@ class Outcome:
 
 class _Link:
     def __init__(self, path: Path, seed: int) -> None:
-        self._path = path
+        self.path = path
         self._chance = random.Random(seed)
         self._free_s = 0.0
         self.waits: list[float] = []
@@ -60,13 +60,13 @@ class _Link:
     def carry(self, now: float, size: int) -> float | None:
         """When a packet arrives; None: never."""
         start = max(now, self._free_s)
-        is_lost = self._chance.random() < self._path.loss
-        if is_lost or start - now > self._path.queue_s:
+        is_lost = self._chance.random() < self.path.loss
+        if is_lost or start - now > self.path.queue_s:
             self.dropped += 1
             return None
         self.waits.append(start - now)
-        self._free_s = start + (size + _HEADERS) / self._path.rate
-        return self._free_s + self._path.delay_s
+        self._free_s = start + (size + _HEADERS) / self.path.rate
+        return self._free_s + self.path.delay_s
 
 
 class SimulatedPath:
@@ -108,6 +108,17 @@ class SimulatedPath:
             link.dropped / (link.dropped + len(link.waits)),
             sum(late) / len(late),
         )
+
+    def becomes(self, path: Path) -> None:
+        """Change what the path is like; nobody is told."""
+        for link in self._links:
+            link.path = path
+
+    def move(self, path: Path) -> None:
+        """Let both ends go on by another path, as when the client's address changes."""
+        self.becomes(path)
+        self.client.begin_path(path.mtu)
+        self.server.begin_path(path.mtu)
 
     def pause(self, seconds: float) -> None:
         """Let time pass."""

@@ -67,8 +67,31 @@ def test_a_tiny_buffer_is_not_overrun_for_ever(leaf: Leaf) -> None:
     path = SimulatedPath(near, BBR, leaf)
     path.transfer(10 * MB)
     outcome = path.transfer(20 * MB)
-    assert outcome.dropped < 0.05
+    assert outcome.dropped < 0.06
     assert 20 * MB / outcome.seconds > 0.7 * near.rate
+
+
+def test_after_a_bad_minute_it_is_as_before(leaf: Leaf) -> None:
+    line = Path(rate=2 * MB, delay_s=0.03, queue_s=0.05)
+    path = SimulatedPath(line, BBR, leaf)
+    path.transfer(MB)
+    path.becomes(replace(line, loss=0.25))
+    for _ in range(8):
+        path.transfer(100_000)
+    path.becomes(line)
+    for _ in range(5):
+        path.transfer(MB)
+    assert path.transfer(MB).seconds < 1.0
+
+
+def test_a_longer_path_is_learned_anew(leaf: Leaf) -> None:
+    """From the LAN to a mobile network: what was near is far, and what was fast is slow."""
+    path = SimulatedPath(Path(rate=100 * MB, delay_s=0.0003, queue_s=0.005), BBR, leaf)
+    path.transfer(5 * MB)
+    path.move(Path(rate=3 * MB, delay_s=0.04, queue_s=0.1))
+    seconds = [path.transfer(500_000).seconds for _ in range(8)]
+    assert sum(seconds) < 3.5
+    assert seconds[-1] < 0.3
 
 
 def test_little_that_was_sent_is_no_measure_of_the_path(leaf: Leaf) -> None:

@@ -72,9 +72,25 @@ def test_a_path_may_become_wider_later() -> None:
 def test_large_ones_that_are_lost_in_a_row_tell_of_a_narrower_path() -> None:
     path = PathMtu(1472)
     search(path, 1472)
-    assert not any(path.data_lost(1430) for _ in range(5))
+    lose(path, 1430, 5)
     path.data_arrived(1430)
-    assert not any(path.data_lost(1430) for _ in range(5))
+    lose(path, 1430, 5)
     path.data_arrived(100)
-    assert not path.data_lost(100)
-    assert path.data_lost(1430)
+    lose(path, 100, 5)
+    assert path.next_probe(0) is None
+    lose(path, 1430, 1)
+    assert search(path, 1300)[:3] == [1472, 1472, 1472]
+    assert 1284 <= path.size <= 1300
+
+
+def test_a_doubt_may_be_wrong() -> None:
+    path = PathMtu(1472)
+    search(path, 1472)
+    lose(path, 1430, 10)
+    assert search(path, 1472) == [1472]
+    assert path.size == 1472
+
+
+def lose(path: PathMtu, size: int, times: int) -> None:
+    for _ in range(times):
+        path.data_lost(size)

@@ -18,7 +18,8 @@ from aioquic.quic.events import ConnectionTerminated
 from aioquic.quic.packet import QuicTransportParameters
 
 from smbfs.errors import CertificateRefused, NegotiationRefused, SmbfsError, TransportError
-from smbfs.transport.quic import UNSENT_MAX, QuicStream
+from smbfs.transport.quic import QuicStream
+from smbfs.transport.quic_connection import UNSENT_MAX
 from smbfs.transport.quic_errors import ended
 from smbfs.transport.quic_link import KEEP_ALIVE_S
 from smbfs.transport.tunnel import ServerCertificate, Tunnel

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from smbfs.errors import CertificateRefused
+from smbfs.errors import CertificateRefused, ConfigError
+from smbfs.transport import quic_dial
 from smbfs.transport.quic import QuicStream
 from smbfs.transport.quic_dial import connect_quic
 from smbfs.transport.quic_settings import QuicSettings, Trust
@@ -153,6 +156,56 @@ async def test_a_broken_ticket_is_none(client: Client, tmp_path: Path, content: 
     file.write_bytes(content)
     await client.meet()
     assert not client.server.seen[-1].is_resumed
+
+
+async def test_a_ticket_that_is_not_what_it_was_costs_nothing_else(
+    client: Client, tmp_path: Path
+) -> None:
+    """Each is used up, or laid aside, and the server is met without it."""
+    spoilt: tuple[tuple[str, object], ...] = (
+        ("resumption_secret", "AAAA"),
+        ("not_valid_before", "2026-01-01T00:00:00"),
+        ("not_valid_after", "2026-01-01T00:00:00+00:00"),
+        ("chain", []),
+    )
+    for name, value in spoilt:
+        await client.meet()
+        (file,) = (tmp_path / "servers").iterdir()
+        file.write_text(json.dumps({**json.loads(file.read_text()), name: value}))
+        await client.meet()
+        assert not client.server.seen[-1].is_resumed
+        file.unlink()
+
+
+async def test_a_ticket_that_can_not_be_shown_is_not_kept(client: Client) -> None:
+    await client.meet()
+    store = TicketStore(client.memory, NAME, client.server.port, None)
+    resumption = store.take()
+    assert resumption is not None
+    store.keep(replace(resumption.ticket, ticket=bytes(17_000)), resumption.chain)
+    assert store.take() is None
+
+
+@pytest.mark.parametrize("early_data", [False, True])
+async def test_an_address_where_nobody_is_does_not_use_the_others_up(
+    client: Client, monkeypatch: pytest.MonkeyPatch, *, early_data: bool
+) -> None:
+    async def two(_host: str, port: int, _kind: object) -> list[tuple[str, int]]:
+        return [("127.0.0.2", port), ("127.0.0.1", port)]
+
+    await client.meet()
+    monkeypatch.setattr(quic_dial, "look_up", two)
+    await client.meet(early_data=early_data)
+    assert not client.server.seen[-1].took_early_data
+
+
+async def test_authorities_that_are_gone_are_said_and_nothing_else(
+    client: Client, tmp_path: Path
+) -> None:
+    await client.meet()
+    client.trust = Trust(tmp_path / "gone.pem")
+    with pytest.raises(ConfigError, match=r"gone\.pem"):
+        await client.meet()
 
 
 async def test_what_can_not_be_kept_is_no_error(client: Client, tmp_path: Path) -> None:
