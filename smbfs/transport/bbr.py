@@ -51,7 +51,7 @@ _LOSS_MAX: Final = 0.15
 _LOSS_ROUND: Final = 20
 """Datagrams in a round from which on what it lost says something."""
 
-_HOST_DELAY_S: Final = 0.005
+_HOST_DELAY_S: Final = 0.002
 """What two hosts need to answer when they are busy; less than that is no reason to send less."""
 
 
