@@ -91,7 +91,7 @@ def test_a_longer_path_is_learned_anew(leaf: Leaf) -> None:
     path.move(Path(rate=3 * MB, delay_s=0.04, queue_s=0.1))
     seconds = [path.transfer(500_000).seconds for _ in range(8)]
     assert sum(seconds) < 3.5
-    assert seconds[-1] < 0.3
+    assert max(seconds) < 0.7
 
 
 def test_little_that_was_sent_is_no_measure_of_the_path(leaf: Leaf) -> None:
