@@ -36,6 +36,8 @@ class Path:
     loss: float = 0.0
     mtu: int = 1452
     """Bytes of a datagram that the endpoints' own links carry."""
+    widest: int = 65_507
+    """Bytes of a datagram that arrives; longer ones are lost, and nobody is told."""
 
 
 @dataclass
@@ -60,7 +62,7 @@ class _Link:
     def carry(self, now: float, size: int) -> float | None:
         """When a packet arrives; None: never."""
         start = max(now, self._free_s)
-        is_lost = self._chance.random() < self.path.loss
+        is_lost = self._chance.random() < self.path.loss or size > self.path.widest
         if is_lost or start - now > self.path.queue_s:
             self.dropped += 1
             return None

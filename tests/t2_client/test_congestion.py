@@ -76,8 +76,9 @@ def test_after_a_bad_minute_it_is_as_before(leaf: Leaf) -> None:
     path = SimulatedPath(line, BBR, leaf)
     path.transfer(MB)
     path.becomes(replace(line, loss=0.25))
-    for _ in range(8):
-        path.transfer(100_000)
+    until = path.now + 60
+    while path.now < until:
+        path.transfer(50_000)
     path.becomes(line)
     for _ in range(5):
         path.transfer(MB)
@@ -92,6 +93,17 @@ def test_a_longer_path_is_learned_anew(leaf: Leaf) -> None:
     seconds = [path.transfer(500_000).seconds for _ in range(8)]
     assert sum(seconds) < 3.5
     assert max(seconds) < 0.7
+
+
+@pytest.mark.parametrize("algorithm", [BBR, CUBIC])
+def test_probes_of_the_path_do_not_count(leaf: Leaf, algorithm: str) -> None:
+    """Neither lost ones nor others leave anything behind in the books."""
+    path = SimulatedPath(replace(LOSSY_LINE, mtu=9000, widest=1400), algorithm, leaf)
+    path.transfer(MB)
+    path.pause(5)
+    for end in (path.client, path.server):
+        assert 1384 <= end.datagram_size <= 1400
+        assert end._loss.bytes_in_flight == 0
 
 
 def test_little_that_was_sent_is_no_measure_of_the_path(leaf: Leaf) -> None:
