@@ -49,7 +49,8 @@ _LOSS_MAX: Final = 0.15
 """Part of a round that may be lost by bad luck; more than that is a buffer that was too small."""
 
 _LOSS_ROUND: Final = 20
-"""Datagrams in a round from which on what it lost says something."""
+"""Datagrams in a round from which on what it lost says something: else a window that has become
+small would never open again."""
 
 _HOST_DELAY_S: Final = 0.002
 """What two hosts need to answer when they are busy; less than that is no reason to send less."""
@@ -206,8 +207,7 @@ class BbrCongestionControl(QuicCongestionControl):
         self._round_began_at = self._delivery.delivered
         judged = lost + delivered >= _LOSS_ROUND * self._max_datagram_size
         is_lossy = judged and lost > _LOSS_MAX * (lost + delivered)
-        least = _WINDOW_MIN * self._max_datagram_size
-        self._bound.look(self.congestion_window, least, is_lossy=is_lossy)
+        self._bound.look(self.congestion_window, is_lossy=is_lossy)
         if self.state is State.STARTUP and not is_app_limited:
             self._pipe.look(self.bandwidth, is_lossy=is_lossy)
 

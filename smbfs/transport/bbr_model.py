@@ -84,12 +84,9 @@ class WindowBound:
         self.bound = math.inf
         """Bytes."""
 
-    def look(self, window: int, least: int, *, is_lossy: bool) -> None:
-        """Keep less on the way than what a round has lost much of, and slowly more again.
-
-        But not less than ``least`` bytes: nothing could be learned from those any more.
-        """
+    def look(self, window: int, *, is_lossy: bool) -> None:
+        """Keep less on the way than what a round has lost much of, and slowly more again."""
         if is_lossy:
-            self.bound = max(_LOSS_CUT * min(self.bound, window), least)
+            self.bound = _LOSS_CUT * min(self.bound, window)
         else:
             self.bound *= _BOUND_GROWTH
