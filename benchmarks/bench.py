@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,6 +65,13 @@ class Bench:
     def archive(self) -> Path:
         """The source tree as a local tar file."""
         return self.folder / "source.tar"
+
+
+def seconds_of(do: Callable[[], object]) -> float:
+    """Do something; return how long it took."""
+    began = time.monotonic()
+    do()
+    return time.monotonic() - began
 
 
 def drop_caches() -> bool:

@@ -11,12 +11,11 @@ import os
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.bench import drop_caches
+from benchmarks.bench import drop_caches, seconds_of
 from tests.beds.guardian import BedError
 from tests.beds.mounted import Mounted, mount
 from tests.beds.namespaces import SERVER, slow_cable
@@ -83,7 +82,7 @@ def _measure(
                     os.fsync(file.fileno())
 
             for what, do in (("read", read), ("write", write)):
-                rate = len(content) / _time(do) / 1e6
+                rate = len(content) / seconds_of(do) / 1e6
                 rates.setdefault((name, what), []).append(rate)
             if (server.share_path() / written).read_bytes() != content:
                 raise BedError(f"{written} went wrong")
@@ -123,12 +122,6 @@ def _algorithm() -> str:
         return _TCP_ALGORITHM.read_text().strip()
     except OSError:
         return "no congestion control that is told"
-
-
-def _time(do: Callable[[], object]) -> float:
-    began = time.monotonic()
-    do()
-    return time.monotonic() - began
 
 
 if __name__ == "__main__":

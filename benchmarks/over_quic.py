@@ -12,12 +12,11 @@ import shutil
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.bench import drop_caches
+from benchmarks.bench import drop_caches, seconds_of
 from benchmarks.plain_aioquic import measure_plain_aioquic
 from tests.beds.guardian import BedError
 from tests.beds.mounted import mount
@@ -70,7 +69,7 @@ class _Round:
         note("smbfs, read", read)
         if self._smbclient is not None:
             smbclient = self._smbclient
-            took_s = _time(lambda: smbclient.run("share", "get big got"))
+            took_s = seconds_of(lambda: smbclient.run("share", "get big got"))
             note("smbclient, get", size / took_s)
 
     def _mounted(self, size: int) -> tuple[float, float]:
@@ -97,8 +96,8 @@ class _Round:
         drop_caches()
         where = self._folder / "mounted"
         with mount("//bed.test/share", where, "-o", ",".join(options)) as mounted:
-            written_s = _time(lambda: write(mounted.path / "written"))
-            read_s = _time(lambda: read(mounted.path / "big"))
+            written_s = seconds_of(lambda: write(mounted.path / "written"))
+            read_s = seconds_of(lambda: read(mounted.path / "big"))
             (mounted.path / "written").unlink()
         return size / written_s, size / read_s
 
@@ -150,12 +149,6 @@ def _report(rates: Rates) -> int:
         ratio = statistics.median(rates["smbfs, read"]) / statistics.median(rates["smbclient, get"])
         print(f"smbfs reads at {ratio:.2f} x of smbclient through the same gateway")
     return int(below)
-
-
-def _time(do: Callable[[], object]) -> float:
-    began = time.monotonic()
-    do()
-    return time.monotonic() - began
 
 
 if __name__ == "__main__":
