@@ -29,6 +29,10 @@ STREAM_ID: Final = 0
 UNSENT_MAX: Final = 256 * 1024
 """Bytes that may wait for the network before whoever writes has to."""
 
+STREAM_WINDOW: Final = 17 * 1024 * 1024
+"""Bytes that the peer may send before we have taken any of them: enough for 1 Gbit/s over 100 ms,
+and more than the longest frame, which is taken whole."""
+
 CONNECTION_WINDOW: Final = 32 * 1024 * 1024
 """Bytes that the peer may send on all streams together; with one stream, that one's window is what
 counts."""

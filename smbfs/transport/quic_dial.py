@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+import stat
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 import trio
@@ -19,7 +22,7 @@ from smbfs.transport.handshake import Handshake, OnHandshake
 from smbfs.transport.names import look_up
 from smbfs.transport.quic import QuicStream
 from smbfs.transport.quic_client import ClientConnection
-from smbfs.transport.quic_connection import ALPN, CONNECTION_WINDOW
+from smbfs.transport.quic_connection import ALPN, CONNECTION_WINDOW, STREAM_WINDOW
 from smbfs.transport.quic_settings import QuicSettings
 from smbfs.transport.server_certificate import (
     check_server_certificate,
@@ -29,10 +32,6 @@ from smbfs.transport.server_certificate import (
 from smbfs.transport.session_tickets import Resumption, TicketStore
 from smbfs.transport.tunnel import ServerCertificate
 from smbfs.transport.udp import Address, UdpSocket, connected_socket
-
-WINDOW: Final = 16 * 1024 * 1024
-"""Bytes that the server may send before we have taken them: enough for 1 Gbit/s over 100 ms, and
-more than the longest frame."""
 
 IDLE_TIMEOUT_S: Final = 60.0
 
@@ -190,7 +189,7 @@ def client_configuration(server_name: str, settings: QuicSettings) -> QuicConfig
         congestion_control_algorithm=congestion_control(),
         idle_timeout=IDLE_TIMEOUT_S,
         max_data=CONNECTION_WINDOW,
-        max_stream_data=WINDOW,
+        max_stream_data=STREAM_WINDOW,
     )
     if settings.certificate is not None:
         try:
@@ -207,7 +206,19 @@ def client_configuration(server_name: str, settings: QuicSettings) -> QuicConfig
                 "there is no key in it.",
                 "give the file of its key with quic_key=.",
             )
+        _check_private(settings.key or settings.certificate)
     return configuration
+
+
+def _check_private(key: Path) -> None:
+    """See that a key is not everybody's; a group may share it. Raises: ConfigError."""
+    with suppress(OSError):  # Whoever reads it says what is wrong.
+        if key.stat().st_mode & stat.S_IRWXO:
+            raise ConfigError(
+                f"{key} refused: other users can read it.",
+                "there is a private key in it, and whoever has that is you.",
+                f"chmod 600 {key}, and have the certificate replaced if somebody may have.",
+            )
 
 
 def _as_in_certificates(server_name: str) -> str:

@@ -36,15 +36,11 @@ from aioquic.quic.retry import QuicRetryTokenHandler
 
 from smbfs.errors import TransportError
 from smbfs.transport.congestion import congestion_control
-from smbfs.transport.quic_connection import ALPN, CONNECTION_WINDOW
+from smbfs.transport.quic_connection import ALPN, CONNECTION_WINDOW, STREAM_WINDOW
 from smbfs.transport.quic_driver import Driver, Observer
 from smbfs.transport.quic_server_stream import ServerStream
 from smbfs.transport.quic_tls import ServerConnection, TlsPolicy
 from smbfs.transport.udp import Address, Datagram, UdpSocket
-
-STREAM_WINDOW: Final = 16 * 1024 * 1024
-"""Bytes that a client may send before its server has taken any of them: enough for 1 Gbit/s over
-100 ms."""
 
 _VERSIONS: Final = [int(QuicProtocolVersion.VERSION_1)]
 _ID_SIZE: Final = 8

@@ -9,7 +9,7 @@ from aioquic.quic.configuration import QuicConfiguration
 
 from smbfs.transport.quic import QuicStream
 from smbfs.transport.quic_client import ClientConnection
-from smbfs.transport.quic_connection import ALPN, CONNECTION_WINDOW
+from smbfs.transport.quic_connection import ALPN, CONNECTION_WINDOW, STREAM_WINDOW
 from smbfs.transport.quic_dial import client_configuration
 from smbfs.transport.quic_settings import QuicSettings
 from smbfs.transport.udp import UdpSocket
@@ -27,7 +27,7 @@ def quic_stream_pair(leaf: Leaf) -> tuple[QuicStream, QuicStream]:
         is_client=False,
         alpn_protocols=[ALPN],
         max_data=CONNECTION_WINDOW,
-        max_stream_data=CONNECTION_WINDOW,  # More than the longest frame, which it takes whole.
+        max_stream_data=STREAM_WINDOW,
     )
     configuration.load_cert_chain(leaf.cert, leaf.key)
     server = ClientConnection(

@@ -18,6 +18,7 @@ from aioquic.quic.events import ConnectionTerminated
 from aioquic.quic.packet import QuicTransportParameters
 
 from smbfs.errors import CertificateRefused, NegotiationRefused, SmbfsError, TransportError
+from smbfs.transport.base import MAX_FRAME_SIZE
 from smbfs.transport.quic import QuicStream
 from smbfs.transport.quic_connection import UNSENT_MAX
 from smbfs.transport.quic_errors import ended
@@ -283,3 +284,13 @@ async def exchange(ours: QuicStream, theirs: QuicStream) -> None:
         ours.send([FRAME])
         assert await ours.receive_message() == FRAME
         nursery.cancel_scope.cancel()
+
+
+async def test_the_longest_frame_has_room(leaf: Leaf) -> None:
+    """It is taken whole, so the window must not end before it does."""
+    async with open_pair(leaf) as (ours, theirs), trio.open_nursery() as nursery:
+        frame = bytes(MAX_FRAME_SIZE)
+        ours.send([frame])
+        nursery.start_soon(ours.flush)
+        with trio.fail_after(20):
+            assert await theirs.receive_message() == frame

@@ -143,6 +143,22 @@ def test_a_certificate_without_its_key_is_said(mount_by_quic: MountByQuic, pki: 
     assert "quic_key=" in caught.value.output
 
 
+def test_a_key_of_everybody_is_refused(
+    mount_by_quic: MountByQuic, pki: Pki, tmp_path: Path
+) -> None:
+    ours = pki.leaf("client")
+    key = tmp_path / "open.key"
+    key.write_bytes(ours.key.read_bytes())
+    options = f"quic_cert={ours.cert}", f"quic_key={key}"
+    key.chmod(0o644)
+    with pytest.raises(MountFailed) as caught:
+        mount_by_quic(*options)
+    assert caught.value.code == 1
+    assert f"chmod 600 {key}" in caught.value.output
+    key.chmod(0o640)
+    assert mount_by_quic(*options).path.is_dir()
+
+
 def test_auto_takes_tcp_where_it_works_and_quic_where_it_does_not(
     mount_by_quic: MountByQuic, samba: SambaServer
 ) -> None:
