@@ -1,7 +1,8 @@
 """`./dev bench --line`: the same share over TCP and over QUIC, across a line that delays and loses.
 
-The line is a process between two namespaces (:mod:`tests.beds.slow_link`); the server's end of TCP
-is the kernel's, with whatever congestion control it has. Root only.
+The line is a process between two namespaces (:mod:`tests.beds.slow_link`), or a cable of the
+kernel's for `--delay 0 --loss 0`. TCP has whatever congestion control the kernel gives it. Root
+only.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from benchmarks.bench import drop_caches, seconds_of
 from tests.beds.guardian import BedError
 from tests.beds.mounted import Mounted, mount
-from tests.beds.namespaces import SERVER, slow_cable
+from tests.beds.namespaces import SERVER, cable, slow_cable
 from tests.beds.pki import Pki
 from tests.beds.quic_across import FIRST_ADDRESS
 from tests.beds.quic_gateway import quic_gateway
@@ -90,13 +91,16 @@ def _measure(
 
 
 def _mounts(stack: ExitStack, wire: Wire, server: SambaServer, folder: Path) -> dict[str, Mounted]:
-    cable, _ = stack.enter_context(slow_cable(folder, wire))
-    cable.give(FIRST_ADDRESS)
-    cable.bring(server.port)
-    cable.bring(server.port, at=SERVER)
+    if wire == Wire():  # The kernel's own: as fast as this machine.
+        line = stack.enter_context(cable())
+    else:
+        line, _ = stack.enter_context(slow_cable(folder, wire))
+    line.give(FIRST_ADDRESS)
+    line.bring(server.port)
+    line.bring(server.port, at=SERVER)
     pki = Pki(folder / "pki")
     front = stack.enter_context(
-        quic_gateway(folder, server.port, [pki.leaf("server")], host=SERVER, inside=cable.in_server)
+        quic_gateway(folder, server.port, [pki.leaf("server")], host=SERVER, inside=line.in_server)
     )
     account = f"credentials={server.credentials_file(ALICE)},ip={SERVER}"
     ways = {
@@ -110,7 +114,7 @@ def _mounts(stack: ExitStack, wire: Wire, server: SambaServer, folder: Path) -> 
                 folder / name,
                 "-o",
                 f"{account},{way}",
-                inside=cable.in_client,
+                inside=line.in_client,
             )
         )
         for name, way in ways.items()
