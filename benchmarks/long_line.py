@@ -28,7 +28,7 @@ from tests.beds.samba_folder import ALICE
 from tests.beds.slow_link import Wire
 
 FLOOR = 0.7
-"""Times TCP that QUIC carries at least."""
+"""Times TCP that QUIC carries at least on a long line; on a short one, TCP has no such bounds."""
 
 _TCP_ALGORITHM = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 
@@ -52,8 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     is_below = False
     for what in ("read", "write"):
         tcp, quic = (statistics.median(rates[name, what]) for name in ("tcp", "quic"))
-        is_below |= quic < FLOOR * tcp
-        verdict = "" if quic >= FLOOR * tcp else "  BELOW ITS FLOOR"
+        is_slow = wire != Wire() and quic < FLOOR * tcp
+        is_below |= is_slow
+        verdict = "  BELOW ITS FLOOR" if is_slow else ""
         print(f"{what:6} TCP {tcp:6.2f}  QUIC {quic:6.2f} MB/s {quic / tcp:6.2f} x{verdict}")
     return int(is_below)
 
