@@ -88,6 +88,12 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    """A CA of a module's own, and whatever certificates it asks for."""
+    return Pki(tmp_path_factory.mktemp("pki"))
+
+
 @pytest.fixture(scope="session")
 def beds_folder() -> Iterator[Path]:
     """A folder that the users of the test servers may enter (pytest's own are closed)."""

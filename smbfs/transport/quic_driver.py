@@ -17,7 +17,6 @@ from typing import Final, Protocol
 import trio
 from aioquic.quic import events
 
-from smbfs.transport.path_mtu import BASE
 from smbfs.transport.quic_connection import STREAM_ID, UNSENT_MAX
 from smbfs.transport.quic_tls import ServerConnection
 from smbfs.transport.udp import Address, Datagram, largest_datagram
@@ -200,7 +199,7 @@ class Driver:
                     self.quic.close(reason_phrase="the client has broken its stream off")
                 case events.HandshakeCompleted():
                     self.is_established = True
-                    self.quic.search_datagram_size(self._link_limit)
+                    self.quic.search_datagram_size(largest_datagram(self.address))
                     self._endpoint.established(self)
                 case events.ConnectionIdIssued():
                     self._endpoint.route(event.connection_id, self)
@@ -233,16 +232,8 @@ class Driver:
             old, self.address = self.address, address
             if self.is_established:
                 if address[0] != old[0]:  # Else a router has only changed the port.
-                    self.quic.begin_path(self._link_limit)
+                    self.quic.begin_path(largest_datagram(self.address))
                 self._endpoint.observer.migrated(old, address)
-
-    @property
-    def _link_limit(self) -> int:
-        """Bytes of the largest datagram for the client that leaves this machine whole."""
-        try:
-            return largest_datagram(self.address)
-        except OSError:  # There is no way to it for now.
-            return BASE
 
     def _wake(self) -> None:
         if self.incoming or self.incoming_eof or self.has_ended:

@@ -16,7 +16,6 @@ import trio
 from aioquic.quic import events
 
 from smbfs.errors import RemoteProtocolError, SmbfsError, TransportError
-from smbfs.transport.path_mtu import BASE
 from smbfs.transport.quic_client import ClientConnection
 from smbfs.transport.quic_connection import ALPN, STREAM_ID
 from smbfs.transport.quic_errors import ended, no_such_protocol
@@ -64,7 +63,7 @@ class QuicLink:
         self._last_received_s = trio.current_time()
         self._alarm = trio.CancelScope()
         """What wakes the driver."""
-        self.quic.search_datagram_size(self._link_limit)
+        self.quic.search_datagram_size(largest_datagram(self.peer))
 
     @property
     def address(self) -> str:
@@ -140,16 +139,8 @@ class QuicLink:
         self._waiting.clear()
         # Under another id, so that nobody on the way can tell that these two are the same.
         self.quic.change_connection_id()
-        self.quic.begin_path(self._link_limit)
+        self.quic.begin_path(largest_datagram(self.peer))
         self._ask_for_life()
-
-    @property
-    def _link_limit(self) -> int:
-        """Bytes of the largest datagram that leaves this machine whole."""
-        try:
-            return largest_datagram(self.peer)
-        except OSError:  # There is no way for now; we shall be told when there is.
-            return BASE
 
     def _ask_for_life(self) -> None:
         """Have the server say something, now and however much is on its way already."""

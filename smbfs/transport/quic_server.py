@@ -75,6 +75,7 @@ class Listener:
         self._limits = limits
         self._routes: dict[bytes, Driver] = {}
         self._drivers: dict[Driver, None] = {}
+        self._congestion_control = congestion_control()
         self._retry = QuicRetryTokenHandler()
         self._backlog: list[Datagram] = []
         self._backlog_came = trio.Event()
@@ -238,7 +239,7 @@ class Listener:
             alpn_protocols=[ALPN],
             certificate=default.certificate,
             private_key=default.key,
-            congestion_control_algorithm=congestion_control(),
+            congestion_control_algorithm=self._congestion_control,
             connection_id_length=_ID_SIZE,
             idle_timeout=self._limits.idle_timeout_s,
             max_data=CONNECTION_WINDOW,

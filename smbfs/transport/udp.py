@@ -14,6 +14,8 @@ from typing import Any
 
 import trio
 
+from smbfs.transport.path_mtu import BASE
+
 Address = tuple[Any, ...]
 """As the socket module has them: (host, port) or (host, port, flow, scope)."""
 
@@ -134,11 +136,12 @@ class UdpSocket:
 
 
 def largest_datagram(peer: Address) -> int:
-    """Return how many bytes a datagram to ``peer`` may have on the link that it leaves us by.
-
-    Raises: OSError when there is no way to it.
-    """
-    with connected_socket(peer) as sock:
+    """Return how many bytes a datagram to ``peer`` may have on the link that it leaves us by."""
+    try:
+        sock = connected_socket(peer)
+    except OSError:  # There is no way to it for now; what we send goes nowhere.
+        return BASE
+    with sock:
         if sock.family == socket.AF_INET6:
             return min(
                 sock.getsockopt(socket.IPPROTO_IPV6, _IPV6_MTU) - _IPV6_HEADERS, _PAYLOAD_MAX

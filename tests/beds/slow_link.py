@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tests.beds.guardian import Guardian
+from tests.beds.guardian import BedError, Guardian
 
 _TUNSETIFF = 0x4004_54CA
 _IFF_TAP = 0x0002
@@ -86,7 +86,7 @@ def _wait_for(control: Path, guardian: Guardian) -> None:
     deadline = time.monotonic() + 20
     while not control.exists():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"the link does not start: {guardian.log()}")
+            raise BedError(f"the link does not start: {guardian.log()}")
         time.sleep(0.01)  # Nobody tells when a file appears.
 
 

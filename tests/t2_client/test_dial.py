@@ -24,11 +24,6 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """SO_LINGER: on, for no time."""
 
 
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return Pki(Path(tmp_path_factory.mktemp("pki")))
-
-
 async def test_a_peer_that_resets_at_once_is_a_transport_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

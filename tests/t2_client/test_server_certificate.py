@@ -28,11 +28,6 @@ from tests.beds.pki import Pki
 NAME = "bed.test"
 
 
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return Pki(tmp_path_factory.mktemp("pki"))
-
-
 def chain(pki: Pki, kind: str) -> list[x509.Certificate]:
     return x509.load_pem_x509_certificates(pki.leaf(kind).cert.read_bytes())
 

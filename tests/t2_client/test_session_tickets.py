@@ -24,11 +24,6 @@ NAME = "bed.test"
 FRAME = b"NEGOTIATE, let us say"
 
 
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return Pki(Path(tmp_path_factory.mktemp("pki")))
-
-
 @pytest.fixture
 def server(pki: Pki) -> Iterator[TicketServer]:
     with ticket_server(pki.leaf("server")) as running:

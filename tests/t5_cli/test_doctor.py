@@ -86,11 +86,6 @@ def examine(unc: str, *options: str) -> Found:
 
 
 @pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return Pki(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture(scope="module")
 def gateway(
     samba: SambaServer, pki: Pki, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[QuicGateway]:

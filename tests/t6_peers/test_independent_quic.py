@@ -48,11 +48,6 @@ class Travel(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return Pki(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_quicgo_front(tmp_path_factory.mktemp("quicgo"))
 

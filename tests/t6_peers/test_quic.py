@@ -23,11 +23,6 @@ MountByQuic = Callable[..., Mounted]
 
 
 @pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return Pki(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture(scope="module")
 def gateway(
     samba: SambaServer, pki: Pki, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[QuicGateway]:

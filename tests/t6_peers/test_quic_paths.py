@@ -33,11 +33,6 @@ STOP_S = 60.0
 MIB = 1024 * 1024
 
 
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return Pki(tmp_path_factory.mktemp("pki"))
-
-
 def copy_while_moving(wire: Cable, mounted: Mounted, name: str, size: int) -> str:
     """Read a file of ``size`` bytes, moving three times meanwhile; return its SHA-256."""
     digest, client = hashlib.sha256(), Traveller(wire)
