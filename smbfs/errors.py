@@ -70,6 +70,10 @@ class NoTransport(TransportError):
         self.quic = quic
 
 
+class ServerAway(TransportError):
+    """The server has been away for longer than requests may wait; says why."""
+
+
 class DeadlineExceeded(SmbfsError):
     """The peer is silent: we waited ``waited_s`` seconds for ``what``."""
 
@@ -80,7 +84,11 @@ class DeadlineExceeded(SmbfsError):
 
 
 class HandleLost(SmbfsError):
-    """An open file did not survive. What that means for data is for the vfs to decide."""
+    """An open file did not survive: the server has forgotten it, or it is another file by now."""
+
+
+class WritesLost(SmbfsError):
+    """Bytes that a program has written will never reach the server; the cause says why."""
 
 
 class InvalidName(SmbfsError):

@@ -116,6 +116,44 @@ class Disconnected(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Reconnected(Event):
+    """A mount's server is back."""
+
+    event: ClassVar[str] = "reconnected"
+    windows_event: ClassVar[int | None] = 30808
+    text: ClassVar[str] = "{unc} reconnected by {transport} to {address}"
+
+    transport: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class WentOffline(Event):
+    """A mount's server has been away for longer than programs wait."""
+
+    event: ClassVar[str] = "offline"
+    windows_event: ClassVar[int | None] = 30809
+    priority: ClassVar[int] = 3
+    text: ClassVar[str] = "{unc} is offline: {reason}"
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WritesLost(Event):
+    """Bytes that a program has written will never reach the server."""
+
+    event: ClassVar[str] = "writes-lost"
+    priority: ClassVar[int] = 3
+    text: ClassVar[str] = "{unc} lost {length} bytes at {offset} of {path}: {reason}"
+
+    path: str
+    offset: int
+    length: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class GuestRefused(Event):
     """The server made us a guest, which nobody had allowed."""
 

@@ -29,7 +29,10 @@ from smbfs.audit.events import (
     GuestRefused,
     InsecureGuestUsed,
     Migrated,
+    Reconnected,
     SignatureFailed,
+    WentOffline,
+    WritesLost,
 )
 from smbfs.auth import guest
 from smbfs.auth.spnego import make_authenticator
@@ -48,6 +51,7 @@ from smbfs.client.connect import open_share
 from smbfs.client.share_status import connection_status
 from smbfs.client.status import ConnectionStatus
 from smbfs.client.tree_connect import TreeConnect
+from smbfs.engine.availability import State
 from smbfs.errors import SecurityViolation
 from smbfs.fuse.mount import serve
 from smbfs.transport.server_memory import ServerMemory
@@ -129,7 +133,9 @@ class _Session:
             try:
                 await self._serve_kernel(tree, filesystem, stop)
             finally:
-                if tree.connection.is_alive:
+                tree.line.on_state = lambda _state: None  # What ends from now on ends in order.
+                tree.line.on_ended = lambda _failure: None
+                if tree.line.ready is not None:
                     self.audit.write(Disconnected(str(unc), "unmounted"))
 
     @property
@@ -145,7 +151,7 @@ class _Session:
             async with trio.open_nursery() as nursery:
                 report = self._reporter(tree, filesystem)
                 nursery.start_soon(serve_control, listener, report, stop)
-                nursery.start_soon(self._watch, tree)
+                self._tell_of(tree, filesystem)
                 await serve(
                     filesystem,
                     self.plan.mountpoint,
@@ -186,14 +192,29 @@ class _Session:
             self.audit.write(CertificateExpires(unc, not_after))
             yield certificate_warning(unc, not_after)
 
-    async def _watch(self, tree: TreeConnect) -> None:
-        """Tell the audit when the connection moves, or is lost, under the mount."""
-        unc = str(self.plan.unc)
-        tree.connection.on_moved = lambda before, now: self.audit.write(Migrated(unc, before, now))
-        failure = await tree.connection.wait_ended()
-        if isinstance(failure, SecurityViolation):
-            self.audit.write(SignatureFailed(unc, str(failure)))
-        self.audit.write(Disconnected(unc, str(failure)))
+    def _tell_of(self, tree: TreeConnect, filesystem: FileSystem) -> None:
+        """Have the audit told when the connection moves, is lost or comes back."""
+        unc, line, audit = str(self.plan.unc), tree.line, self.audit
+
+        def ended(failure: errors.SmbfsError) -> None:
+            if isinstance(failure, SecurityViolation):
+                audit.write(SignatureFailed(unc, str(failure)))
+            audit.write(Disconnected(unc, str(failure)))
+
+        def state_is(state: State) -> None:
+            _log.info("%s: %s", unc, state.value)
+            if state is State.OFFLINE:
+                audit.write(WentOffline(unc, line.why))
+            elif state is State.CONNECTED:
+                status = connection_status(tree)
+                audit.write(Reconnected(unc, status.transport, status.address))
+
+        def writes_lost(path: str, offset: int, length: int, reason: str) -> None:
+            audit.write(WritesLost(unc, path, offset, length, reason))
+
+        line.on_moved = lambda before, now: audit.write(Migrated(unc, before, now))
+        line.on_ended, line.on_state = ended, state_is
+        filesystem.state.on_writes_lost = writes_lost
 
 
 def _identity(tree: TreeConnect) -> str:

@@ -66,7 +66,8 @@ def _describe(status: Mapping[str, Any]) -> str:
     io, signing = status["io"], status["signing"]
     lines = [f"{status['unc']} on {status['mountpoint']}"]
     rows = {
-        "state": f"{status['state']} since {status['since']}, pid {status['pid']}",
+        "state": f"{status['state']}, mounted since {status['since']}, pid {status['pid']}",
+        "reason": status.get("why", ""),
         "server": f"{server['name']} ({server['address']}, {status['transport']} port "
         f"{server['port']}), SMB {status['dialect']}",
         "protection": _protection(status["encryption"], signing),

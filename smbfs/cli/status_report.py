@@ -67,6 +67,7 @@ def build_status(
         "pid": os.getpid(),
         "since": facts.since,
         "state": connection.state,
+        "why": connection.why,
         "transport": connection.transport,
         "server": {
             "name": connection.server_name,
@@ -82,7 +83,7 @@ def build_status(
         "encryption": connection.encryption,
         "user": connection.user,
         "auth": connection.auth,
-        "channels": 1,
+        "channels": connection.channels,
         "credits": connection.credits,
         "leases": {
             "file": counts.file_leases,

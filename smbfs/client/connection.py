@@ -36,8 +36,11 @@ from smbfs.wire.echo_cancel import EchoRequest
 from smbfs.wire.header import Command
 from smbfs.wire.ntstatus import NtStatus, status_name
 
-ECHO_AFTER_S = 10.0
+ECHO_AFTER_S = 5.0
 """Silence with something outstanding after which we ask whether the server lives."""
+
+TIMEOUT_SHARE = 4
+"""A shorter timeout makes us ask sooner: after one of so many parts of it."""
 
 IDLE_ECHO_AFTER_S = 60.0
 """Silence with nothing outstanding after which we ask, as cifs.ko does."""
@@ -54,16 +57,33 @@ _log = logging.getLogger(__name__)
 class Connection:
     """A live connection. ``run`` must be running for ``perform`` to end."""
 
-    def __init__(self, engine: Engine, stream: MessageStream, *, timeout_s: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        stream: MessageStream,
+        *,
+        timeout_s: float,
+        counters: Counters | None = None,
+    ) -> None:
+        """``timeout_s``: silence, with something outstanding, after which it is given up."""
         self.engine = engine
         self.stream = stream
-        self.counters = Counters()
+        self.counters = counters if counters is not None else Counters()
         self.on_break: Callable[[Lease, bool], None] = lambda _lease, _must_acknowledge: None
         """Called when the server has taken something back; it must not raise."""
         self.on_moved: OnMoved = lambda _before, _now: None
         """Called when it goes on from another address of ours."""
+        self.on_silent: Callable[[float], None] = lambda _since_s: None
+        """Called when it has been silent for too long, with the time of its last answer."""
+        self.on_answered: Callable[[], None] = lambda: None
+        """Called when it has answered after all."""
+        self.on_ended: Callable[[SmbfsError], None] = lambda _failure: None
+        """Called when it has ended, before anybody who waits is told; it must not raise."""
         self._timeout_s = timeout_s
+        self._echo_after_s = min(ECHO_AFTER_S, timeout_s / TIMEOUT_SHARE)
         self._last_received = trio.current_time()
+        self._is_silent = False
+        self._scope = trio.CancelScope()
         self._must_flush = trio.Event()
         self._send_error: SmbfsError | None = None
         self._ended = trio.Event()
@@ -79,16 +99,27 @@ class Connection:
         A failure is not raised here: every waiting ``perform`` raises it, and every later one.
         """
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._read)
-                nursery.start_soon(self._write)
-                nursery.start_soon(self._watch)
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._read)
+                    nursery.start_soon(self._write)
+                    nursery.start_soon(self._watch)
         except* SmbfsError as group:
             self._fail(_first_leaf(group))
         finally:
             self._fail(TransportError("the connection was closed"))
             with trio.CancelScope(shield=True):
                 await self.stream.aclose()
+
+    def give_up(self, failure: SmbfsError) -> None:
+        """End it now, because of ``failure``."""
+        self._fail(failure)
+        self._scope.cancel()
+
+    def check(self) -> None:
+        """Find out soon whether the server still answers."""
+        if self.is_alive and not self._is_silent:
+            self.submit(exchange_of([EchoRequest()]))
 
     async def follow_network(self) -> None:
         """Keep the connection when this machine's network changes, if the transport can."""
@@ -165,6 +196,9 @@ class Connection:
         while True:
             frame = await self.stream.receive_message()
             self._last_received = trio.current_time()
+            if self._is_silent:
+                self._is_silent = False
+                self.on_answered()
             for event in self.engine.receive_message(frame):
                 self._handle(event)
             self._pump()  # The answer may have brought credits.
@@ -186,13 +220,16 @@ class Connection:
             silence = trio.current_time() - self._last_received
             if silence >= self._timeout_s and busy:
                 raise DeadlineExceeded("our requests", silence)
-            patience = ECHO_AFTER_S if busy else IDLE_ECHO_AFTER_S
+            if silence >= 2 * self._echo_after_s and busy and not self._is_silent:
+                self._is_silent = True
+                self.on_silent(self._last_received)
+            patience = self._echo_after_s if busy else IDLE_ECHO_AFTER_S
             if silence < patience:
                 asked = False
             elif not asked:
                 asked = True
                 self.submit(exchange_of([EchoRequest()]))
-            await trio.sleep(min(ECHO_AFTER_S, self._timeout_s) / 2)
+            await trio.sleep(self._echo_after_s / 5)
 
     # ------------------------------------------------------------------ events
 
@@ -252,15 +289,17 @@ class Connection:
         )
 
     def _fail(self, failure: SmbfsError) -> None:
-        was_alive = self.engine.failure is None
-        for exchange in self.engine.fail(failure):
+        unfinished = self.engine.fail(failure)
+        if not self._ended.is_set():
+            self._ended.set()
+            assert self.engine.failure is not None
+            _log.info("connection ended: %s", self.engine.failure)
+            self.on_ended(self.engine.failure)
+        for exchange in unfinished:
             task, exchange.waiter = exchange.waiter, None
             if isinstance(task, trio.lowlevel.Task):
                 sent = exchange.requests[0].message_id >= 0
                 trio.lowlevel.reschedule(task, outcome.Error(_connection_lost(failure, sent=sent)))
-        if was_alive:
-            _log.info("connection ended: %s", failure)
-        self._ended.set()
 
 
 def _connection_lost(failure: SmbfsError, *, sent: bool) -> SmbfsError:

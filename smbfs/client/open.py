@@ -5,13 +5,16 @@ Spec: [MS-SMB2] 3.2.1.6 (Open), 3.2.4.5 to 3.2.4.14.
 
 from __future__ import annotations
 
+from collections.abc import Container
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from smbfs.errors import RemoteProtocolError
+from smbfs.client.answers import SUCCESS
+from smbfs.errors import HandleLost, RemoteProtocolError
 from smbfs.wire.change_notify import ChangeNotifyFlags, ChangeNotifyRequest, ChangeNotifyResponse
 from smbfs.wire.close_flush import CloseFlags, CloseRequest, CloseResponse, FlushRequest
-from smbfs.wire.create import CreateResponse, FileId
+from smbfs.wire.create import AccessMask, CreateResponse, FileId
 from smbfs.wire.info import (
     InfoType,
     QueryInfoRequest,
@@ -20,7 +23,7 @@ from smbfs.wire.info import (
 )
 from smbfs.wire.ioctl import IoctlRequest, IoctlResponse
 from smbfs.wire.lock import LockElement, LockRequest
-from smbfs.wire.message import Buffer
+from smbfs.wire.message import Buffer, Message
 from smbfs.wire.ntstatus import NtStatus
 from smbfs.wire.query_directory import (
     QueryDirectoryFlags,
@@ -30,6 +33,7 @@ from smbfs.wire.query_directory import (
 from smbfs.wire.read_write import ReadRequest, ReadResponse, WriteRequest, WriteResponse
 
 if TYPE_CHECKING:
+    from smbfs.client.durable import DurableRequest
     from smbfs.client.tree_connect import TreeConnect
     from smbfs.engine.exchange import Exchange, Response
     from smbfs.engine.leases import Lease
@@ -38,6 +42,9 @@ READ_STATUSES = frozenset({NtStatus.STATUS_SUCCESS, NtStatus.STATUS_END_OF_FILE}
 """How a READ may end well: at the end of the file there is nothing."""
 
 _LIST_STATUSES = frozenset({NtStatus.STATUS_SUCCESS, NtStatus.STATUS_NO_MORE_FILES})
+_CLOSED = frozenset({NtStatus.STATUS_SUCCESS, NtStatus.STATUS_FILE_CLOSED})
+"""How a CLOSE may end well: it may be there twice, when nobody knows what became of the first."""
+
 _NOTHING = memoryview(b"")
 _SMALL_FRAME = 64 * 1024
 """Bytes of an answer that may be kept alive by however little of it."""
@@ -46,7 +53,7 @@ _SMALL_FRAME = 64 * 1024
 class Open:
     """What a successful CREATE gave us. Close it once; every verb raises ServerStatusError."""
 
-    __slots__ = ("access", "created", "file_id", "lease", "tree")
+    __slots__ = ("access", "created", "durable", "epoch", "file_id", "is_lost", "lease", "tree")
 
     def __init__(
         self,
@@ -63,11 +70,48 @@ class Open:
         self.access = access
         self.lease = lease
         """The lease that it shares with other opens of the file, if it was opened with one."""
+        self.durable: DurableRequest | None = None
+        """What the server has granted: it keeps the open for us when the connection is lost."""
+        self.epoch = tree.line.epoch
+        """The session that it is of (``Lifeline.epoch``)."""
+        self.is_lost = False
+        """Whether it is gone for good, with a session that was."""
 
     @property
     def is_vouched_for(self) -> bool:
         """Whether a lease says that nobody else has changed the contents."""
         return self.lease is not None and self.lease.may_read
+
+    @property
+    def may_write(self) -> bool:
+        """Whether it was opened for writing."""
+        return bool(self.access & (AccessMask.WRITE_DATA | AccessMask.APPEND_DATA))
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the session that we have now knows it, or nobody ever will."""
+        return self.is_lost or self.epoch == self.tree.line.epoch
+
+    def addressed(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """Return requests about this open as the server knows it now. Raises: HandleLost."""
+        if self.is_lost or self.epoch != self.tree.line.epoch:
+            raise HandleLost("the server has forgotten an open file")
+        if getattr(messages[0], "file_id", self.file_id) == self.file_id:
+            return messages
+        return (replace(messages[0], file_id=self.file_id), *messages[1:])  # type: ignore[type-var]
+
+    def revive(self, created: CreateResponse, epoch: int) -> None:
+        """The session ``epoch`` has it, under another id."""
+        self.file_id = created.file_id
+        self.epoch = epoch
+
+    def lose(self) -> None:
+        """It has not come back, and never will."""
+        self.is_lost = True
+        self.leave_lease()
+
+    async def _request(self, message: Message, *, accept: Container[int] = SUCCESS) -> Response:
+        return await self.tree.request(message, of=self, accept=accept)
 
     async def read(self, offset: int, length: int) -> memoryview:
         """Return up to ``length`` bytes from ``offset``; nothing at the end of the file.
@@ -77,7 +121,7 @@ class Open:
         Spec: [MS-SMB2] 3.2.4.6.
         """
         request = ReadRequest(self.file_id, offset, length)
-        return self.data_of(await self.tree.request(request, accept=READ_STATUSES), length)
+        return self.data_of(await self._request(request, accept=READ_STATUSES), length)
 
     def data_of(self, response: Response, length: int) -> memoryview:
         """Return what a READ of ``length`` bytes was answered. Raises: RemoteProtocolError."""
@@ -86,7 +130,7 @@ class Open:
         data = ReadResponse.decode(response.body).data
         if len(data) > length:
             raise RemoteProtocolError(f"READ of {length} bytes answered with {len(data)}")
-        self.tree.connection.counters.read_bytes += len(data)
+        self.tree.line.counters.read_bytes += len(data)
         if len(response.body) > _SMALL_FRAME and len(data) * 2 < len(response.body):
             return memoryview(bytes(data))
         return data
@@ -96,26 +140,27 @@ class Open:
 
         ``data`` must not change until the answer is here. Spec: [MS-SMB2] 3.2.4.7.
         """
-        response = await self.tree.request(WriteRequest(self.file_id, offset, data))
+        response = await self._request(WriteRequest(self.file_id, offset, data))
         return self._count_of(response, data)
 
     def _count_of(self, response: Response, data: Buffer) -> int:
         count = WriteResponse.decode(response.body).count
         if count > len(data):
             raise RemoteProtocolError(f"WRITE of {len(data)} bytes answered with {count}")
-        self.tree.connection.counters.written_bytes += count
+        self.tree.line.counters.written_bytes += count
         return count
 
     async def flush(self) -> None:
         """Return when the server has the file on stable storage. Spec: [MS-SMB2] 3.2.4.8."""
-        await self.tree.request(FlushRequest(self.file_id))
+        await self._request(FlushRequest(self.file_id))
 
     async def close(self) -> None:
-        """Give the handle back. Spec: [MS-SMB2] 3.2.4.5."""
+        """Give the handle back, if the server still has it. Spec: [MS-SMB2] 3.2.4.5."""
         try:
-            await self.tree.request(CloseRequest(self.file_id))
+            with suppress(HandleLost):
+                await self._request(CloseRequest(self.file_id), accept=_CLOSED)
         finally:
-            self._leave_lease()  # Until now a break concerned us.
+            self.leave_lease()  # Until now a break concerned us.
 
     async def close_and_query(self) -> CloseResponse | None:
         """Give the handle back and return what the file is then.
@@ -124,18 +169,25 @@ class Open:
         """
         try:
             request = CloseRequest(self.file_id, CloseFlags.POSTQUERY_ATTRIB)
-            told = CloseResponse.decode((await self.tree.request(request)).body)
+            response = await self._request(request, accept=_CLOSED)
             is_leased = self.lease is not None and self.lease.may_read
+        except HandleLost:
+            return None
         finally:
-            self._leave_lease()
+            self.leave_lease()
+        if response.header.status != NtStatus.STATUS_SUCCESS:
+            return None
+        told = CloseResponse.decode(response.body)
         return told if is_leased and told.flags & CloseFlags.POSTQUERY_ATTRIB else None
 
     def close_unwaited(self) -> None:
         """Give the handle back without waiting for the answer, which says nothing new."""
-        self._leave_lease()
-        self.tree.send(CloseRequest(self.file_id))
+        self.leave_lease()
+        if not self.is_lost and self.epoch == self.tree.line.epoch:
+            self.tree.send(CloseRequest(self.file_id))
 
-    def _leave_lease(self) -> None:
+    def leave_lease(self) -> None:
+        """Nobody tells this open any more what others do."""
         lease, self.lease = self.lease, None
         if lease is not None:
             self.tree.leases.closed(lease)
@@ -158,7 +210,7 @@ class Open:
             additional_information=additional_information,
             input_buffer=input_buffer,
         )
-        response = await self.tree.request(request)
+        response = await self._request(request)
         return QueryInfoResponse.decode(response.body).data
 
     async def set_info(
@@ -177,7 +229,7 @@ class Open:
             data,
             additional_information=additional_information,
         )
-        await self.tree.request(request)
+        await self._request(request)
 
     async def list_again(self, info_class: int, *, length: int) -> tuple[list[memoryview], bool]:
         """Begin the listing anew, in one round trip.
@@ -193,7 +245,7 @@ class Open:
             flags=QueryDirectoryFlags.RESTART_SCANS,
         )
         more = replace(query, file_id=FileId.RELATED, flags=QueryDirectoryFlags(0))
-        return listed(await self.tree.perform(query, more), 0)
+        return listed(await self.tree.perform(query, more, of=self), 0)
 
     async def query_directory(
         self, info_class: int, pattern: str = "*", *, restart: bool = False
@@ -209,7 +261,7 @@ class Open:
             output_buffer_length=self.tree.max_transact_size,
             flags=QueryDirectoryFlags.RESTART_SCANS if restart else QueryDirectoryFlags(0),
         )
-        response = await self.tree.request(request, accept=_LIST_STATUSES)
+        response = await self._request(request, accept=_LIST_STATUSES)
         if response.header.status == NtStatus.STATUS_NO_MORE_FILES:
             return None
         return QueryDirectoryResponse.decode(response.body).data
@@ -219,12 +271,12 @@ class Open:
     ) -> memoryview:
         """Send an FSCTL and return its output. Spec: [MS-SMB2] 3.2.4.20."""
         request = IoctlRequest(control_code, self.file_id, bytes(data), max_output)
-        response = await self.tree.request(request)
+        response = await self._request(request)
         return IoctlResponse.decode(response.body).data
 
     async def lock(self, elements: tuple[LockElement, ...]) -> None:
         """Take or release byte ranges. Spec: [MS-SMB2] 3.2.4.19."""
-        await self.tree.request(LockRequest(self.file_id, elements))
+        await self._request(LockRequest(self.file_id, elements))
 
     async def change_notify(
         self, completion_filter: int, *, watch_tree: bool = False
@@ -238,7 +290,7 @@ class Open:
             completion_filter,
             flags=ChangeNotifyFlags.WATCH_TREE if watch_tree else 0,
         )
-        response = await self.tree.request(request)
+        response = await self._request(request)
         return ChangeNotifyResponse.decode(response.body).data
 
 

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from smbfs.client.status import ConnectionStatus
+from typing import Final
+
+from smbfs.client.status import ConnectionState, ConnectionStatus
 from smbfs.client.tree_connect import TreeConnect
+from smbfs.engine.availability import State
+
+_STATES: Final[dict[State, ConnectionState]] = {
+    State.CONNECTED: "connected",
+    State.SUSPECT: "reconnecting",
+    State.RECONNECTING: "reconnecting",
+    State.OFFLINE: "offline",
+}
+"""A silent connection is being replaced while it may still answer."""
 
 
 def connection_status(tree: TreeConnect) -> ConnectionStatus:
     """Return what ``status`` shows of a share's connection now."""
-    connection, negotiated = tree.connection, tree.negotiated
-    counters = connection.counters
+    line, negotiated = tree.line, tree.negotiated
+    channel = line.ready or tree.channel
+    connection, counters = channel.connection, line.counters
     address, port = connection.stream.peer
-    sealed = tree.session.encrypt_data or tree.encrypt_data
+    sealed = channel.session.encrypt_data or tree.encrypt_data
     return ConnectionStatus(
-        state="connected" if connection.is_alive else "offline",
+        state=_STATES[line.availability.state],
+        why=line.why,
         transport=connection.stream.transport,
         tunnel=connection.stream.tunnel,
         server_name=tree.identity.server_name,
@@ -21,7 +34,7 @@ def connection_status(tree: TreeConnect) -> ConnectionStatus:
         port=port,
         server_guid=str(negotiated.server_guid),
         dialect=negotiated.dialect.label,
-        signing_required=tree.session.signing_required,
+        signing_required=channel.session.signing_required,
         signing_algorithm=negotiated.signing_algorithm.label,
         encryption=negotiated.cipher.label if sealed and negotiated.cipher else None,
         user=tree.identity.user,
@@ -32,6 +45,7 @@ def connection_status(tree: TreeConnect) -> ConnectionStatus:
         read_bytes=counters.read_bytes,
         written_bytes=counters.written_bytes,
         breaks=counters.breaks,
-        reconnects=0,
+        channels=len(line.channels),
+        reconnects=line.availability.restorations,
         errors=dict(counters.errors),
     )

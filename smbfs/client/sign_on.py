@@ -23,7 +23,12 @@ from smbfs.errors import (
 )
 from smbfs.wire.negotiate import Capabilities, SecurityMode
 from smbfs.wire.ntstatus import NtStatus
-from smbfs.wire.session_setup import SessionFlags, SessionSetupRequest, SessionSetupResponse
+from smbfs.wire.session_setup import (
+    SessionFlags,
+    SessionSetupFlags,
+    SessionSetupRequest,
+    SessionSetupResponse,
+)
 
 _ROUNDS_MAX = 8
 """SESSION_SETUP round trips after which we stop believing that it will end."""
@@ -63,43 +68,52 @@ async def negotiate(connection: Connection) -> Negotiated:
 
 
 async def sign_on(
-    connection: Connection, authenticator: Authenticator
+    connection: Connection,
+    authenticator: Authenticator,
+    *,
+    previous_session_id: int = 0,
+    bound: Session | None = None,
 ) -> tuple[Session, SessionFlags]:
     """Log on and return the session, with what the server says about it.
 
     The session is usable only after the caller has judged the flags (guest or not).
+    ``previous_session_id``: a session of ours that the server shall end, if it still has it.
+    ``bound``: a session of another connection, made for this one, to be signed on here, too.
     Raises: ServerStatusError when the server refuses; AuthenticationError when the mechanism
     fails; SecurityViolation when the last answer's signature is wrong.
     """
     engine = connection.engine
     negotiated = engine.negotiated
     assert negotiated is not None
-    session = Session(
+    session = bound or Session(
         signing_required=engine.offer.signing_required
         or SecurityMode.SIGNING_REQUIRED in negotiated.security_mode
     )
+    flags = SessionSetupFlags(0) if bound is None else SessionSetupFlags.BINDING
     token = authenticator.step(negotiated.security_buffer)
     for _ in range(_ROUNDS_MAX):
         request = SessionSetupRequest(
             security_mode=engine.offer.security_mode,
             capabilities=Capabilities(0),
             security_buffer=token or b"",
+            previous_session_id=previous_session_id,
+            flags=flags,
         )
         exchange = await connection.perform(exchange_of([request], session=session))
         response = SessionSetupResponse.decode(answer(exchange, accept=_GOES_ON).body)
         if not authenticator.complete and response.security_buffer:
             token = authenticator.step(response.security_buffer)
         if exchange.response().header.status == NtStatus.STATUS_SUCCESS:
-            flags = response.session_flags
-            unsigned = bool(flags & (SessionFlags.IS_GUEST | SessionFlags.IS_NULL))
+            given = response.session_flags
+            unsigned = bool(given & (SessionFlags.IS_GUEST | SessionFlags.IS_NULL))
             if not unsigned and not authenticator.complete:
                 raise RemoteProtocolError("the server ended sign-on before it proved itself")
-            session.encrypt_data = (
-                SessionFlags.ENCRYPT_DATA in flags and not negotiated.trusts_transport
+            session.encrypt_data = session.encrypt_data or (
+                SessionFlags.ENCRYPT_DATA in given and not negotiated.trusts_transport
             )
             engine.establish(exchange, b"" if unsigned else authenticator.session_key)
-            _log.info("signed on, session 0x%x, flags %r", session.session_id, flags)
-            return session, flags
+            _log.info("signed on, session 0x%x, flags %r", session.session_id, given)
+            return session, given
     raise RemoteProtocolError(f"sign-on did not end within {_ROUNDS_MAX} rounds")
 
 

@@ -57,6 +57,8 @@ class ConnectionStatus:
     """A connection as ``smbfs status`` shows it."""
 
     state: ConnectionState
+    why: str
+    """Why it is not connected, for people; empty if it is."""
     transport: TransportName
     tunnel: Tunnel | None
     server_name: str
@@ -75,5 +77,6 @@ class ConnectionStatus:
     read_bytes: int
     written_bytes: int
     breaks: int
+    channels: int
     reconnects: int
     errors: dict[str, int]

@@ -5,19 +5,24 @@ Spec: [MS-SMB2] 3.2.1.4 (TreeConnect), 3.2.4.3 (CREATE), 3.2.4.1.4 (compounds).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import trio
 
 from smbfs.client.answers import SUCCESS, answer
-from smbfs.client.connection import Connection
+from smbfs.client.durable import durable_context, is_durable
+from smbfs.client.lifeline import Channel, Lifeline
 from smbfs.client.open import READ_STATUSES, Open, listed
+from smbfs.client.replay import REPEATS_MAX, may_repeat
 from smbfs.client.status import Identity
 from smbfs.engine.exchange import Exchange, Response, exchange_of
 from smbfs.engine.lease_table import LeaseTable
 from smbfs.engine.leases import Lease
 from smbfs.engine.negotiate import SINGLE_CREDIT_SIZE, Negotiated
-from smbfs.engine.session import Session
-from smbfs.errors import SmbfsError
+from smbfs.engine.oplocks import Oplock
+from smbfs.errors import ServerAway, SmbfsError, TransportError
 from smbfs.wire.close_flush import CloseRequest
 from smbfs.wire.create import CreateRequest, CreateResponse, FileId, OplockLevel
 from smbfs.wire.create_contexts import LeaseResponseV2, LeaseState
@@ -52,27 +57,35 @@ class CompoundResult:
     """Bodies of the answers to the requests between CREATE and CLOSE."""
 
 
-class TreeConnect:
-    """A connected share."""
+async def _nothing_to_restore(_channel: Channel) -> None:
+    await trio.lowlevel.checkpoint()
 
-    def __init__(
-        self,
-        connection: Connection,
-        session: Session,
-        *,
-        tree_id: int,
-        share_name: str,
-        response: TreeConnectResponse,
-    ) -> None:
-        self.connection = connection
-        self.session = session
-        self.tree_id = tree_id
+
+class ConnectedTree(NamedTuple):
+    """What the server answered to TREE_CONNECT."""
+
+    tree_id: int
+    response: TreeConnectResponse
+
+    def wants_sealing(self, negotiated: Negotiated) -> bool:
+        """Whether the share wants everything sealed, and the transport does not do it."""
+        is_wanted = ShareFlags.ENCRYPT_DATA in self.response.share_flags
+        return is_wanted and not negotiated.trusts_transport
+
+
+class TreeConnect:
+    """A connected share; it stays the same when the connection below it becomes another one."""
+
+    def __init__(self, line: Lifeline, share_name: str) -> None:
+        """Before it can be used, :meth:`attach` it to what a server has given."""
+        self.line = line
         self.share_name = share_name
-        self.share_type: ShareType = response.share_type
-        self.encrypt_data = (
-            ShareFlags.ENCRYPT_DATA in response.share_flags and not self.negotiated.trusts_transport
-        )
-        self.maximal_access = response.maximal_access
+        self.tree_id = 0
+        self.share_type = ShareType.DISK
+        self.encrypt_data = False
+        self.maximal_access = 0
+        self.channel: Channel
+        """The first channel of the session; it may have ended."""
         self.posix = False
         """SMB 3.1.1 POSIX extensions work on this share; set once a CREATE has proved it."""
         self.identity = Identity("", "", "")
@@ -81,13 +94,23 @@ class TreeConnect:
 
         It returns whether it takes care of :meth:`acknowledge`, once our data is there.
         """
-        connection.on_break = self._broken
-        self.leases: LeaseTable = connection.engine.leases
-        """The leases of this connection."""
+        self.on_restored: Callable[[Channel], Awaitable[None]] = _nothing_to_restore
+        """Called when there is a new session, before anybody else may use it: brings open files
+        back (:meth:`reclaim`). It may raise TransportError, and is called again then."""
+        self.leases: LeaseTable = line.leases
+        """The leases of this client."""
         self._oplocks_refused = 0
         """Opens that asked for one in vain, in a row."""
         self.rsize = TRANSFER_SIZE
         self.wsize = TRANSFER_SIZE
+
+    def attach(self, channel: Channel, tree: ConnectedTree) -> None:
+        """Belong to this session, and this tree of it, from now on."""
+        self.channel = channel
+        self.tree_id = tree.tree_id
+        self.share_type = tree.response.share_type
+        self.maximal_access = tree.response.maximal_access
+        self.encrypt_data = tree.wants_sealing(self.negotiated)
 
     @property
     def max_read_size(self) -> int:
@@ -107,12 +130,12 @@ class TreeConnect:
     def _limit(self, wanted: int, server: int) -> int:
         if not self.negotiated.supports_multi_credit:
             return min(wanted, server, SINGLE_CREDIT_SIZE)
-        return min(wanted, server, self.connection.engine.payload_limit)
+        return min(wanted, server, self.channel.connection.engine.payload_limit)
 
     @property
     def negotiated(self) -> Negotiated:
         """What was agreed upon with the server."""
-        negotiated = self.connection.engine.negotiated
+        negotiated = self.channel.connection.engine.negotiated
         assert negotiated is not None
         return negotiated
 
@@ -126,9 +149,13 @@ class TreeConnect:
     ) -> Open:
         """Open or create a file, leased if there is a key (or with an oplock, if that is all).
 
+        With either, the server is asked to keep it open for us when the connection is lost.
         ``parent_lease_key``: the lease on its directory, which this shall not break.
         Raises: ServerStatusError, TransportError.
         """
+        durable = durable_context(self.negotiated.dialect, self.line.availability.patience_s)
+        if durable is not None and lease_key is not None:
+            request = replace(request, contexts=(*request.contexts, durable))
         file, _ = await self._create(
             request,
             lease_key=lease_key,
@@ -136,6 +163,41 @@ class TreeConnect:
             parent_lease_key=parent_lease_key,
         )
         return file
+
+    async def reclaim(
+        self,
+        file: Open,
+        request: CreateRequest,
+        channel: Channel,
+        *,
+        is_same: Callable[[CreateResponse], bool] = lambda _created: True,
+    ) -> bool:
+        """Have a new session take over an open: a durable one, or a file that is opened anew.
+
+        ``request`` is the CREATE for that; it gets the open's lease, or an oplock.
+        Return whether it has; if what was opened ``is_same`` says not to be, it is closed again.
+        Raises: ServerStatusError, TransportError.
+        """
+        lease = file.lease
+        if isinstance(lease, Oplock):
+            file.leave_lease()
+            request = replace(request, oplock_level=OplockLevel.BATCH)
+        elif lease is not None:
+            context = lease.request(WRITE_LEASE if file.may_write else READ_LEASE)
+            contexts = (*request.contexts, context)
+            request = replace(request, oplock_level=OplockLevel.LEASE, contexts=contexts)
+        exchange = self._exchange(channel, (request,))
+        await channel.connection.perform(exchange)
+        created = CreateResponse.decode(answer(exchange, context=request.name).body)
+        if isinstance(lease, Oplock):
+            file.lease = self.leases.oplock_of(created.file_id)
+        elif lease is not None:
+            lease.granted(created.context(LeaseResponseV2))
+        if is_same(created):
+            file.revive(created, self.line.epoch)
+            return True
+        await channel.connection.perform(self._exchange(channel, (CloseRequest(created.file_id),)))
+        return False
 
     async def create_and_read(
         self, request: CreateRequest, length: int, query: Message, *, lease_key: bytes
@@ -219,7 +281,9 @@ class TreeConnect:
         elif lease_key is not None:
             lease = self.leases.oplock_of(created.file_id)
             self._oplocks_refused = self._oplocks_refused + 1 if lease is None else 0
-        return Open(self, created, access=request.desired_access, lease=lease), exchange
+        file = Open(self, created, access=request.desired_access, lease=lease)
+        file.durable = is_durable(request, created)
+        return file, exchange
 
     async def compound(self, create: CreateRequest, *related: Message) -> CompoundResult:
         """CREATE, ``related`` (with ``FileId.RELATED``) and CLOSE in one round trip.
@@ -240,31 +304,70 @@ class TreeConnect:
         return CompoundResult(created, bodies[:-1])
 
     async def request(
-        self, message: Message, *, accept: Container[int] = SUCCESS, context: str = ""
+        self,
+        message: Message,
+        *,
+        of: Open | None = None,
+        accept: Container[int] = SUCCESS,
+        context: str = "",
     ) -> Response:
         """Send one request of this tree and return its answer.
 
-        Raises: ServerStatusError when its status is not in ``accept``; TransportError.
+        ``of``: the open that it is about, if there is one.
+        Raises: ServerStatusError when its status is not in ``accept``; as :meth:`perform`.
         """
-        return answer(await self.perform(message), accept=accept, context=context)
+        return answer(await self.perform(message, of=of), accept=accept, context=context)
 
     def send(self, message: Message) -> None:
         """Send a request whose answer changes nothing here; what goes wrong is only counted."""
-        if self.connection.is_alive:
-            self.connection.submit_soon(self._exchange(message))
+        channel = self.line.ready
+        if channel is not None:
+            channel.connection.submit_soon(self._exchange(channel, (message,)))
 
-    async def perform(self, *messages: Message) -> Exchange:
+    async def perform(self, *messages: Message, of: Open | None = None) -> Exchange:
         """Send requests as one frame and return it answered, well or badly.
 
-        Each behind the first works on the same file (``FileId.RELATED``).
-        Raises: TransportError.
+        Each behind the first works on the same file (``FileId.RELATED``). While the server is
+        away, this waits, and sends again what may be sent again (``replay``).
+        Raises: HandleLost when ``of`` did not come back; DeadlineExceeded, ServerAway; the
+        TransportError with which the connection ended when nobody knows what became of it.
         """
-        return await self.connection.perform(self._exchange(*messages))
+        is_replay = False
+        lost = TransportError("never sent")
+        for _ in range(REPEATS_MAX):
+            channel, epoch = self.line.ready, self.line.epoch
+            if channel is None:
+                channel = await self.line.channel()
+                epoch = self.line.epoch
+            if of is not None:
+                messages = of.addressed(messages)
+            exchange = self._exchange(channel, messages, is_replay=is_replay)
+            try:
+                return await channel.connection.perform(exchange)
+            except TransportError as error:
+                lost = error
+            if lost.request_sent:
+                is_replay = True
+                if not may_repeat(messages, same_session=True):
+                    raise lost
+                try:
+                    await self.line.channel()
+                except ServerAway:
+                    raise lost from None
+                if not may_repeat(messages, same_session=epoch == self.line.epoch):
+                    raise lost
+        raise lost
 
-    def _exchange(self, *messages: Message) -> Exchange:
-        return exchange_of(
-            messages, session=self.session, tree_id=self.tree_id, encrypt=self.encrypt_data
+    def _exchange(
+        self, channel: Channel, messages: tuple[Message, ...], *, is_replay: bool = False
+    ) -> Exchange:
+        exchange = exchange_of(
+            messages, session=channel.session, tree_id=self.tree_id, encrypt=self.encrypt_data
         )
+        if self.negotiated.counts_channels:
+            exchange.channel_sequence = self.line.channel_sequence
+            exchange.is_replay = is_replay
+        return exchange
 
     # ------------------------------------------------------------- leases
 
@@ -278,7 +381,7 @@ class TreeConnect:
         """Whether it is worth to ask for leases, or for oplocks."""
         return self.grants_leases or self._oplocks_refused < OPLOCKS_REFUSED_MAX
 
-    def _broken(self, lease: Lease, must_acknowledge: bool) -> None:
+    def broken(self, lease: Lease, must_acknowledge: bool) -> None:
         """Let go of what was taken back, then say so; closing the last open says it, too."""
         is_taken_care_of = self.on_break(lease, must_acknowledge)
         if must_acknowledge and not is_taken_care_of:
@@ -286,5 +389,5 @@ class TreeConnect:
 
     def acknowledge(self, lease: Lease) -> None:
         """Tell the server that we hold no more of a lease than it has left us."""
-        if lease.opens:
+        if lease.opens and lease.is_known:
             self.send(lease.acknowledgment())

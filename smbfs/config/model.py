@@ -6,6 +6,7 @@ options ends in a :class:`MountOptions`, and everything else only reads one.
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +58,11 @@ class MountOptions:
 
     hard: bool = False
     """Wait for the server forever in place of ``timeout_s``."""
+
+    @property
+    def patience_s(self) -> float:
+        """Seconds for which requests wait for a server that is away."""
+        return math.inf if self.hard else self.timeout_s
 
     max_channels: int = 1
     """Connections that one session may use."""

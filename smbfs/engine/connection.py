@@ -74,13 +74,14 @@ _NEXT_COMMAND_FIELD = slice(NEXT_COMMAND_OFFSET, NEXT_COMMAND_OFFSET + 4)
 class Connection:
     """One SMB2 connection, seen from the client. See the module's docstring."""
 
-    def __init__(self, offer: Offer) -> None:
+    def __init__(self, offer: Offer, leases: LeaseTable | None = None) -> None:
+        """``leases``: those of the client that this connection is another one of."""
         self.offer = offer
         self.negotiated: Negotiated | None = None
         self.failure: SmbfsError | None = None
         """Why the connection is dead; None while it lives."""
         self._has_multi_credit = False
-        self.leases = LeaseTable()
+        self.leases = leases if leases is not None else LeaseTable()
         self._flow = FlowControl()
         self._outstanding: dict[int, tuple[Exchange, Request]] = {}
         self._cancels: deque[Exchange] = deque()
@@ -159,6 +160,8 @@ class Connection:
         last = exchanges[-1].requests[-1]
         for exchange in exchanges:
             flags = HeaderFlags.SIGNED if signer is not None else 0
+            if exchange.is_replay:
+                flags |= HeaderFlags.REPLAY_OPERATION
             for request in exchange.requests:
                 self._flow.spend(request)
                 self._outstanding[request.message_id] = (exchange, request)
@@ -179,7 +182,7 @@ class Connection:
     ) -> Header:
         return Header(
             credit_charge=request.charge if self._has_multi_credit else 0,
-            status=0,
+            status=exchange.channel_sequence,
             command=request.message.command,
             credits=request.asked,
             flags=flags,
@@ -334,7 +337,11 @@ class Connection:
         session.install_keys(negotiated, authentication_key)
         raw = bytearray(exchange.requests[0].raw_response)
         header = Header.decode(raw)
-        must_be_signed = session.signing_required or negotiated.dialect == Dialect.SMB_3_1_1
+        must_be_signed = (
+            session.signing_required
+            or session.binding_signer is not None
+            or negotiated.dialect == Dialect.SMB_3_1_1
+        )
         try:
             if header.flags & HeaderFlags.SIGNED:
                 verify_signature(session, memoryview(raw), header)
@@ -353,7 +360,6 @@ class Connection:
         unfinished.update((id(exchange), exchange) for exchange in self._unreported)
         self._outstanding.clear()
         self._unreported.clear()
-        self.leases.lose_all()
         return list(unfinished.values())
 
     def check_invariants(self) -> None:

@@ -56,6 +56,10 @@ class Exchange:
     tree_id: int = 0
     encrypt: bool = False
     """The tree asks for sealing (the session may, too)."""
+    channel_sequence: int = 0
+    """How many channels the session had lost when this was sent (3.2.4.1, SMB 3 alone)."""
+    is_replay: bool = False
+    """The server may have executed it before, and shall find out (3.2.4.1)."""
     must_be_protected: bool = False
     """Answers must be signed or sealed even if the session does not require it."""
     waiter: object = None

@@ -62,10 +62,15 @@ class LeaseTable:
             return None
         return oplock, oplock.broken_to(notification.oplock_level)
 
-    def lose_all(self) -> None:
-        """Nobody will tell us of breaks any more."""
-        for lease in self._leases.values():
+    def lose_all(self) -> list[Lease]:
+        """Nobody will tell us of breaks any more. Return what has told us something until now.
+
+        The opens remain counted; one of them may get its lease again, from the next session.
+        """
+        lost = [lease for lease in self._leases.values() if lease.state]
+        for lease in lost:
             lease.lost()
+        return lost
 
     def check_invariants(self) -> None:
         """Raise ``AssertionError`` when the books don't add up. Called by tests."""

@@ -29,12 +29,14 @@ _BREAK_IN_PROGRESS: Final = LeaseFlags.BREAK_IN_PROGRESS.value
 class Lease:
     """One lease, asked for, granted or lost."""
 
-    __slots__ = ("_epoch", "_state", "key", "opens")
+    __slots__ = ("_epoch", "_state", "is_known", "key", "opens")
 
     def __init__(self, key: bytes) -> None:
         self.key = key
         self.opens = 0
         """Opens with this key: wanted, under way, or there."""
+        self.is_known = True
+        """Whether the server may know it: it is of the session that we have now."""
         self._state = 0
         self._epoch = 0
 
@@ -76,6 +78,7 @@ class Lease:
             return
         if response.lease_key == self.key and _is_later_or_same(response.epoch, self._epoch):
             self._state, self._epoch = response.lease_state.value, response.epoch
+            self.is_known = True
 
     def broken(self, notification: LeaseBreakNotification) -> None:
         """Take note of what the server takes back."""
@@ -84,8 +87,9 @@ class Lease:
         self._state &= notification.new_lease_state.value
 
     def lost(self) -> None:
-        """The last open is gone, and the lease with it."""
-        self._state = 0
+        """The last open is gone, or the session: the server has no such lease any more."""
+        self._state = self._epoch = 0
+        self.is_known = False
 
     def acknowledgment(self) -> Message:
         """Return the answer to a break: we agree to the state that is left."""

@@ -81,6 +81,8 @@ class Offer:
             | Capabilities.LEASING
             | Capabilities.DIRECTORY_LEASING
             | Capabilities.ENCRYPTION
+            | Capabilities.MULTI_CHANNEL
+            | Capabilities.PERSISTENT_HANDLES
         )
 
     def request(self) -> NegotiateRequest:
@@ -144,6 +146,23 @@ class Negotiated:
     def grants_leases(self) -> bool:
         """Whether files may be leased, with epochs (SMB 3)."""
         return self.dialect >= Dialect.SMB_3_0 and Capabilities.LEASING in self.capabilities
+
+    def may_bind(self, first: Negotiated) -> bool:
+        """Whether a session that lives on a connection like ``first`` can come to this one, too.
+
+        Spec: [MS-SMB2] 3.2.4.2.3.1, 3.3.5.5.2.
+        """
+        return (
+            self.dialect >= Dialect.SMB_3_0
+            and Capabilities.MULTI_CHANNEL in self.capabilities & first.capabilities
+            and (self.dialect, self.server_guid) == (first.dialect, first.server_guid)
+            and (self.signing_algorithm, self.cipher) == (first.signing_algorithm, first.cipher)
+        )
+
+    @property
+    def counts_channels(self) -> bool:
+        """Whether requests tell how many channels were lost before them."""
+        return self.dialect >= Dialect.SMB_3_0
 
     def check_validation(self, response: ValidateNegotiateInfoResponse) -> None:
         """Compare the signed repetition of the server's answer with the answer itself.

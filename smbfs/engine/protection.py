@@ -25,6 +25,7 @@ def is_sealed(exchange: Exchange) -> bool:
     session = exchange.session
     return (
         session is not None
+        and session.signer is not None  # SESSION_SETUP travels in clear.
         and session.sealer is not None
         and (session.encrypt_data or exchange.encrypt)
     )
@@ -33,7 +34,9 @@ def is_sealed(exchange: Exchange) -> bool:
 def signer_of(exchange: Exchange) -> Signer | None:
     """Return what signs an exchange's messages, if the session can and sealing does not do it."""
     session = exchange.session
-    return None if session is None or is_sealed(exchange) else session.signer
+    if session is None or is_sealed(exchange):
+        return None
+    return session.signer or session.binding_signer
 
 
 def signed_message(

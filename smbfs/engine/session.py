@@ -24,10 +24,26 @@ class Session:
     signer: Signer | None = None
     """None until sign-on succeeded, and for good in guest and null sessions."""
     sealer: Sealer | None = None
+    binding_signer: Signer | None = None
+    """What signs SESSION_SETUP while a session that lives elsewhere is bound to a connection."""
     signing_required: bool = False
     """Unsigned answers kill the connection: we or the server want it so, and there are keys."""
     encrypt_data: bool = False
     """Everything is sealed, and clear answers kill the connection."""
+
+    def for_another_channel(self) -> Session:
+        """Return this session as another connection shall know it, once it is bound there.
+
+        Every channel has a key to sign with; those for sealing belong to the session.
+        Spec: [MS-SMB2] 3.2.4.2.3.1 (binding), 3.2.5.3.3.
+        """
+        return Session(
+            session_id=self.session_id,
+            sealer=self.sealer,
+            binding_signer=self.binding_signer or self.signer,
+            signing_required=self.signing_required,
+            encrypt_data=self.encrypt_data,
+        )
 
     def install_keys(self, negotiated: Negotiated, authentication_key: bytes) -> None:
         """Derive the keys. Call it when the last SESSION_SETUP answer is in the hash or signed."""
@@ -38,5 +54,5 @@ class Session:
             cipher=negotiated.cipher,
         )
         self.signer = signer_for(negotiated.signing_algorithm, keys.signing_key)
-        if negotiated.cipher is not None:
+        if negotiated.cipher is not None and self.sealer is None:
             self.sealer = Sealer(negotiated.cipher, keys, self.session_id)

@@ -25,6 +25,7 @@ from smbfs.vfs.links import Links
 from smbfs.vfs.listings import Listings
 from smbfs.vfs.names import Names, PosixNames, WindowsNames
 from smbfs.vfs.namespace import Namespace
+from smbfs.vfs.recovery import Recovery
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.removal import Removal
 from smbfs.vfs.renames import Renames
@@ -41,6 +42,7 @@ class FileSystem:
 
     def __init__(self, state: MountState) -> None:
         removal = Removal(state.share)
+        Recovery(state)
         self.state = state
         leases = self._leases = FileLeases(state)
         listings = Listings(state, removal, leases)

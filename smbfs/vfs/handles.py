@@ -175,6 +175,11 @@ class Handle:
         self.appends = appends
         """O_APPEND."""
 
+    @property
+    def is_owed(self) -> bool:
+        """Whether it has written bytes that the server may not have."""
+        return self.gather is not None and self.gather.dirty_end is not None
+
     async def server_file(self) -> Open:
         """Return the server's handle; that of a small file may have to be opened first."""
         return self.file if isinstance(self.file, Open) else await self.file.server_file()

@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from smbfs.errors import ServerStatusError, SmbfsError, WireError
+from smbfs.errors import HandleLost, ServerStatusError, SmbfsError, WireError
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.directory_stream import Listed
 from smbfs.vfs.inodes import Inode
@@ -79,9 +79,14 @@ class Listing:
         else:
             if restart and self._began:
                 self._give_up()  # What it told before is not what it will tell now.
-            entries = await list_piece(
-                self._state.share, self._directory, restart=restart and self._began
-            )
+            try:
+                entries = await list_piece(
+                    self._state.share, self._directory, restart=restart and self._began
+                )
+            except HandleLost:
+                # The server has forgotten it. Who reads it leaves out what it has had before.
+                await self._reopen()
+                entries = await list_piece(self._state.share, self._directory, restart=True)
         self._began, self._is_all = True, is_all
         if entries is None:
             self._complete()

@@ -59,6 +59,7 @@ class OpenedFiles:
                 budget=state.budget,
                 rule=partial(_write_rule, state, file),
                 on_written=partial(written, state, opened),
+                on_lost=partial(state.writes_lost, inode),
             )
         appends = bool(flags & os.O_APPEND)
         return state.handles.add(

@@ -126,6 +126,10 @@ class SmallFile:
                 self._file = await self._reopen()
             return self._file
 
+    def forget_server_file(self) -> None:
+        """The server has forgotten it; it is opened again when somebody needs it."""
+        self._file = None
+
     async def close(self) -> None:
         """Give back what the server holds, if it holds anything."""
         async with self._turn:

@@ -17,7 +17,7 @@ from typing import Final, Protocol, TypeVar
 import trio
 
 from smbfs.config.model import MountOptions
-from smbfs.errors import ServerStatusError
+from smbfs.errors import ServerStatusError, SmbfsError
 from smbfs.vfs.attributes import (
     AttributeCache,
     AttributeRules,
@@ -44,17 +44,15 @@ from smbfs.wire.ntstatus import NtStatus
 
 ResultT = TypeVar("ResultT")
 
-_GONE: Final = frozenset(
-    {
-        NtStatus.STATUS_OBJECT_NAME_NOT_FOUND,
-        NtStatus.STATUS_OBJECT_PATH_NOT_FOUND,
-        NtStatus.STATUS_NO_SUCH_FILE,
-        NtStatus.STATUS_DELETE_PENDING,
-        NtStatus.STATUS_NOT_A_DIRECTORY,
-        NtStatus.STATUS_FILE_IS_A_DIRECTORY,
-        NtStatus.STATUS_STOPPED_ON_SYMLINK,
-    }
-)
+_GONE: Final = frozenset({
+    NtStatus.STATUS_OBJECT_NAME_NOT_FOUND,
+    NtStatus.STATUS_OBJECT_PATH_NOT_FOUND,
+    NtStatus.STATUS_NO_SUCH_FILE,
+    NtStatus.STATUS_DELETE_PENDING,
+    NtStatus.STATUS_NOT_A_DIRECTORY,
+    NtStatus.STATUS_FILE_IS_A_DIRECTORY,
+    NtStatus.STATUS_STOPPED_ON_SYMLINK,
+})
 _PARENT_GONE: Final = frozenset({NtStatus.STATUS_OBJECT_PATH_NOT_FOUND})
 
 _TRIES: Final = 4
@@ -131,6 +129,16 @@ class MountState:
         self.kernel: KernelCache = NoKernelCache()
         self.rename_gate = RenameGate()
         self.watches = DirectoryWatches(self)
+        self.on_writes_lost: Callable[[str, int, int, str], None] = lambda *_: None
+        """Called with path, offset, length and reason when written bytes are gone for good."""
+
+    def writes_lost(self, inode: Inode, offset: int, length: int, why: SmbfsError) -> None:
+        """Tell of bytes that a program has written, and that the server may never get."""
+        try:
+            path = self.path(inode)
+        except SmbfsError:
+            path = f"(removed file, inode {inode.number})"
+        self.on_writes_lost(path, offset, length, str(why))
 
     # ------------------------------------------------------------- paths
 

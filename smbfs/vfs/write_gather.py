@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import trio
 
 from smbfs.client.open import Open
+from smbfs.errors import HandleLost, SmbfsError
 from smbfs.vfs.dirty_ranges import DirtyRange, DirtyRanges
 from smbfs.vfs.lease_policy import GATHER, WriteRule
 from smbfs.vfs.write_queue import WriteQueue
@@ -63,8 +64,11 @@ class WriteGather:
         budget: WriteBudget,
         rule: Callable[[], WriteRule],
         on_written: Callable[[int, Buffer], None],
+        on_lost: Callable[[int, int, SmbfsError], None],
     ) -> None:
         """``rule`` says how patient we may be now.
+
+        ``on_lost`` is called with offset, length and reason when written bytes are gone.
 
         ``on_written`` is called with offset and data whenever the server has executed a write.
         When it refused one, perhaps after a part of it, the data are empty.
@@ -77,7 +81,7 @@ class WriteGather:
         self._gathered = DirtyRanges()
         self._due_s = 0.0
         self._timer_runs = False
-        self._queue = WriteQueue(file, nursery=nursery, on_answered=self._answered)
+        self._queue = WriteQueue(file, nursery=nursery, on_answered=self._answered, on_lost=on_lost)
 
     @property
     def dirty_end(self) -> int | None:
@@ -91,6 +95,8 @@ class WriteGather:
         Raises: the error of an earlier write of this handle, which is then told.
         """
         self._queue.raise_error()
+        if self._file.is_lost:
+            raise HandleLost("the server has forgotten an open file")
         rule = self._rule()
         self._budget.take(len(data))
         self._make_room(offset, len(data), rule)
@@ -163,6 +169,11 @@ class WriteGather:
         """Have what is gathered on its way."""
         for piece in self._gathered.take_all():
             self._queue.send(piece)
+
+    def lose(self, why: SmbfsError) -> None:
+        """Drop what is gathered: it can't be sent any more. ``flush`` tells."""
+        for piece in self._gathered.take_all():
+            self._queue.lose(piece, why)
 
     def _answered(self, piece: DirtyRange, executed: Buffer) -> None:
         self._on_written(piece.offset, executed)

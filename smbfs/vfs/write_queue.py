@@ -11,7 +11,7 @@ from collections.abc import Callable
 import trio
 
 from smbfs.client.open import Open
-from smbfs.errors import SmbfsError
+from smbfs.errors import DeadlineExceeded, HandleLost, SmbfsError, TransportError, WritesLost
 from smbfs.vfs.dirty_ranges import DirtyRange
 from smbfs.wire.message import Buffer
 
@@ -23,7 +23,8 @@ class WriteQueue:
     """What one handle has sent, or is about to. It runs in ``nursery``, which outlives the handle.
 
     ``on_answered`` is called with offset, taken bytes and the bytes that the server has executed:
-    all of them, or none when it refused, perhaps after a part.
+    all of them, or none when it refused, perhaps after a part. ``on_lost`` is called with offset,
+    length and reason of bytes that it may not have, because there was no answer.
     """
 
     def __init__(
@@ -32,10 +33,12 @@ class WriteQueue:
         *,
         nursery: trio.Nursery,
         on_answered: Callable[[DirtyRange, Buffer], None],
+        on_lost: Callable[[int, int, SmbfsError], None],
     ) -> None:
         self._file = file
         self._nursery = nursery
         self._on_answered = on_answered
+        self._on_lost = on_lost
         self._queue: deque[DirtyRange] = deque()  # waits for room, in order
         self._in_flight: dict[int, int] = {}  # offset -> end
         self._sent = 0  # so far
@@ -70,6 +73,17 @@ class WriteQueue:
         last = self._sent
         while self._unanswered and self._unanswered[0] <= last:
             await self._settled.park()
+
+    def lose(self, piece: DirtyRange, why: SmbfsError) -> None:
+        """Bytes will never be sent, because of ``why``: have :meth:`raise_error` say so."""
+        self._note_lost(piece, why)
+        self._on_answered(piece, b"")
+
+    def _note_lost(self, piece: DirtyRange, why: SmbfsError) -> None:
+        if not isinstance(self._error, WritesLost):
+            self._error = WritesLost(f"{len(piece.data)} bytes at {piece.offset}: {why}")
+            self._error.__cause__ = why
+        self._on_lost(piece.offset, len(piece.data), why)
 
     async def room(self) -> None:
         """Return when nothing waits for its turn."""
@@ -109,6 +123,8 @@ class WriteQueue:
                 position += count
                 rest = rest[count:]
             executed = piece.data
+        except (TransportError, DeadlineExceeded, HandleLost) as error:
+            self._note_lost(piece, error)
         except SmbfsError as error:
             self._error = self._error or error
         finally:

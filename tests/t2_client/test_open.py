@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import trio.testing
 
-from smbfs.client.tree_connect import TreeConnect
+from smbfs.client.lifeline import Channel, Lifeline
+from smbfs.client.tree_connect import ConnectedTree, TreeConnect
 from smbfs.wire.create import AccessMask, CreateRequest
 from smbfs.wire.header import Command, Header
 from smbfs.wire.message import Buffer
@@ -26,9 +27,13 @@ def connected_tree(bed: Bed) -> TreeConnect:
     response = TreeConnectResponse(
         ShareType.DISK, ShareFlags(0), ShareCapabilities(0), AccessMask(0x001F01FF)
     )
-    return TreeConnect(
-        bed.connection, bed.session, tree_id=TREE_ID, share_name="share", response=response
-    )
+    line = Lifeline(leases=bed.connection.engine.leases, counters=bed.connection.counters)
+    tree = TreeConnect(line, "share")
+    bed.connection.on_break = tree.broken
+    channel = Channel(bed.connection, bed.session)
+    line.add(channel)
+    tree.attach(channel, ConnectedTree(TREE_ID, response))
+    return tree
 
 
 @pytest.mark.parametrize(

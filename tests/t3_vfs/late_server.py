@@ -11,6 +11,7 @@ from typing import cast
 
 import trio
 
+from smbfs.client.lifeline import Lifeline
 from smbfs.client.open import Open
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.config.model import MountOptions
@@ -47,7 +48,11 @@ class LateServer:
     """Offset and length of every READ."""
     tree: SimpleNamespace = field(
         default_factory=lambda: SimpleNamespace(
-            max_read_size=1 << 20, max_write_size=1 << 20, grants_leases=False, grants_caching=False
+            max_read_size=1 << 20,
+            max_write_size=1 << 20,
+            grants_leases=False,
+            grants_caching=False,
+            line=Lifeline(),
         )
     )
 

@@ -102,19 +102,19 @@ class LeasedOpen(LateOpen):
     async def close_and_query(self) -> CloseResponse | None:
         await trio.sleep(DELAY_S)
         is_leased = self.lease is not None and self.lease.may_read
-        self._leave_lease()
+        self.leave_lease()
         self._server.handles -= 1
         size, change_time = len(self._server.contents), self._server.change_time
         told = CloseResponse(1, 1, 1, change_time, change_time, size, size, 0x20)
         return told if is_leased else None
 
     def close_unwaited(self) -> None:
-        self._leave_lease()
+        self.leave_lease()
         self._server.handles -= 1
 
     async def close(self) -> None:
         await trio.sleep(DELAY_S)
-        self._leave_lease()
+        self.leave_lease()
         self._server.handles -= 1
 
 

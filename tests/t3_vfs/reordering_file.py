@@ -29,7 +29,7 @@ class ReorderingFile:
     most_under_way: int = 0
 
     def __post_init__(self) -> None:
-        self.is_vouched_for = False
+        self.is_vouched_for = self.is_lost = False
         self.tree = SimpleNamespace(max_write_size=WRITE_SIZE_MAX, max_read_size=READ_SIZE_MAX)
 
     async def write(self, offset: int, data: bytes | memoryview) -> int:

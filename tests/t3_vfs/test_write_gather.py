@@ -32,6 +32,7 @@ def gather_for(
         budget=budget,
         rule=rule,
         on_written=lambda _offset, _data: None,
+        on_lost=lambda _offset, _length, _why: None,
     )
     return gather, budget
 

@@ -1,0 +1,161 @@
+"""What a share hangs by: the channels of its session, and who waits while there is none.
+
+``TreeConnect`` asks for a channel before every request; ``reconnect`` brings new ones. Everything
+here is decided without a checkpoint, except for waiting.
+
+INVARIANT: a channel in ``channels`` was signed on, and its end has not been noticed yet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from smbfs.client.connection import Connection
+from smbfs.client.status import Counters
+from smbfs.engine.availability import Availability, State
+from smbfs.engine.lease_table import LeaseTable
+from smbfs.engine.session import Session
+from smbfs.errors import DeadlineExceeded, ServerAway, SmbfsError
+from smbfs.transport.base import OnMoved
+
+_SEQUENCES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Channel:
+    """A connection on which the session is signed on. Spec: [MS-SMB2] 3.2.1.8."""
+
+    connection: Connection
+    session: Session
+    """The session as this connection knows it: its own key to sign with."""
+
+
+@dataclass(slots=True, eq=False)
+class Lifeline:
+    """The channels of a share's session, one session after the other."""
+
+    availability: Availability = field(default_factory=lambda: Availability(patience_s=0.0))
+    leases: LeaseTable = field(default_factory=LeaseTable)
+    """All leases; they are of the client, not of a connection."""
+    counters: Counters = field(default_factory=Counters)
+    channels: list[Channel] = field(default_factory=list)
+    epoch: int = 0
+    """How many sessions came before this one: a file id is worth nothing in the next."""
+    channel_sequence: int = 0
+    """How many channels this session has lost, modulo 2^16. Spec: [MS-SMB2] 3.2.1.3."""
+    why: str = ""
+    """Why there is no connection, for people; empty while all is well."""
+    on_state: Callable[[State], None] = lambda _state: None
+    """Called when the state has become another one. It must not raise; nor must those below."""
+    on_ended: Callable[[SmbfsError], None] = lambda _failure: None
+    """Called when a connection has ended, with the reason."""
+    on_moved: OnMoved = lambda _before, _now: None
+    """Called when a connection goes on from another address of ours."""
+    _changed: trio.Event = field(default_factory=trio.Event)
+    _told: State = State.CONNECTED
+
+    @property
+    def ready(self) -> Channel | None:
+        """The channel to send by now: the one with the least to do. None if there is none."""
+        if not self.availability.is_usable:
+            return None
+        alive = [channel for channel in self.channels if channel.connection.is_alive]
+        if len(alive) < 2:
+            return alive[0] if alive else None
+        return min(alive, key=lambda channel: channel.connection.engine.outstanding)
+
+    async def channel(self) -> Channel:
+        """Return the channel to send by, once there is one.
+
+        Raises: DeadlineExceeded when that took too long; ServerAway when it is in vain to wait.
+        """
+        await trio.lowlevel.checkpoint()
+        must_wait = False
+        while (channel := self.ready) is None:
+            if self.availability.state is State.OFFLINE:
+                if must_wait:
+                    raise DeadlineExceeded("our requests", self.availability.patience_s)
+                raise ServerAway(self.why)
+            must_wait = True
+            await self._changed.wait()
+        return channel
+
+    async def wait_for_change(self) -> None:
+        """Return when the state, or a channel, has become another one."""
+        await self._changed.wait()
+
+    # ------------------------------------------------------------- what happens
+
+    def add(self, channel: Channel) -> None:
+        """A connection is signed on: requests may travel by it."""
+        connection = channel.connection
+        self.channels.append(channel)
+        connection.on_ended = lambda failure: self._ended(channel, failure)
+        connection.on_moved = self._moved
+        connection.on_silent = self._silent
+        connection.on_answered = self._answered
+        self._tell()
+
+    def _ended(self, channel: Channel, failure: SmbfsError) -> None:
+        self.on_ended(failure)
+        self.channels.remove(channel)
+        self.channel_sequence = (self.channel_sequence + 1) % _SEQUENCES
+        if not self.channels:
+            silent_s = failure.waited_s if isinstance(failure, DeadlineExceeded) else 0.0
+            self.why = str(failure)
+            self.availability.lost(trio.current_time() - silent_s)
+            if self.availability.deadline_s <= trio.current_time():
+                self.availability.give_up()
+        self._tell()
+
+    def _moved(self, before: str, now: str) -> None:
+        self.on_moved(before, now)  # Who listens may have come since.
+
+    def _silent(self, since_s: float) -> None:
+        if len(self.channels) == 1:
+            self.availability.silent_since(since_s)
+        self._tell()
+
+    def _answered(self) -> None:
+        self.availability.answered()
+        self._tell()
+
+    def given_up(self, why: str) -> None:
+        """Nobody shall wait any longer, because of ``why``."""
+        self.why = why
+        if self.availability.state is not State.OFFLINE:
+            self.availability.give_up()
+        self._tell()
+
+    def restored(self) -> None:
+        """The server answers us again, and knows who we are."""
+        self.why = ""
+        self.availability.restored()
+        self._tell()
+
+    def give_up_channels(self, failure: SmbfsError, *, but: Channel | None = None) -> None:
+        """End every connection, ``but`` one."""
+        for channel in [each for each in self.channels if each is not but]:
+            channel.connection.give_up(failure)
+
+    def next_session(self) -> None:
+        """The session is gone, and all that the server kept for it."""
+        self.epoch += 1
+        self.channel_sequence = 0
+
+    @property
+    def deadline_s(self) -> float:
+        """When who waits has waited for long enough; never if nothing is wrong."""
+        is_over = self.availability.state is State.OFFLINE
+        return math.inf if is_over else self.availability.deadline_s
+
+    def _tell(self) -> None:
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+        if self._told is not self.availability.state:
+            self._told = self.availability.state
+            self.on_state(self._told)

@@ -1,0 +1,237 @@
+"""Bringing a share back when its connection is lost: one task for all who wait.
+
+The first answer of a server on a new connection decides how it goes on. If it still has our session
+the new connection joins that as a channel, and nothing was lost but time. If not, there is a new
+session; ``on_restored`` gets open files back before anybody else may send something. The old
+connection, as long as it is only silent, may answer until then.
+
+A password that the server refuses is not sent again; whatever else it refuses is tried again after
+pauses.
+
+Spec: [MS-SMB2] 3.2.4.2.3.1 (binding), 3.2.4.2.3 (PreviousSessionId), 3.2.7.1 (lost connections).
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from dataclasses import dataclass, field
+from typing import Final
+
+import trio
+
+from smbfs.client.attach import Destination, bind, connect_tree, connection_over, greet, log_on
+from smbfs.client.connection import Connection
+from smbfs.client.lifeline import Channel, Lifeline
+from smbfs.client.progress import Progress
+from smbfs.client.route import Route, dial_route
+from smbfs.client.tree_connect import TreeConnect
+from smbfs.engine.availability import State
+from smbfs.engine.negotiate import Negotiated
+from smbfs.errors import (
+    AuthenticationError,
+    DeadlineExceeded,
+    NegotiationRefused,
+    ServerStatusError,
+    SmbfsError,
+    TransportError,
+)
+from smbfs.transport.network_changes import network_changes
+from smbfs.wire.ntstatus import NtStatus
+
+ATTEMPT_S: Final = 30.0
+"""Seconds that an attempt may take once the server was reached."""
+
+GRACE_S: Final = 1.0
+"""Seconds that a silent connection has left to answer when another one was."""
+
+LOGON_REFUSED: Final = frozenset({
+    NtStatus.STATUS_LOGON_FAILURE,
+    NtStatus.STATUS_WRONG_PASSWORD,
+    NtStatus.STATUS_NO_SUCH_USER,
+    NtStatus.STATUS_ACCOUNT_DISABLED,
+    NtStatus.STATUS_ACCOUNT_EXPIRED,
+    NtStatus.STATUS_ACCOUNT_LOCKED_OUT,
+    NtStatus.STATUS_ACCOUNT_RESTRICTION,
+    NtStatus.STATUS_PASSWORD_EXPIRED,
+    NtStatus.STATUS_PASSWORD_MUST_CHANGE,
+    NtStatus.STATUS_INVALID_LOGON_HOURS,
+    NtStatus.STATUS_INVALID_WORKSTATION,
+    NtStatus.STATUS_LOGON_TYPE_NOT_GRANTED,
+})
+"""How a server says that it is this account, or its password, that it does not like."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Reconnector:
+    """Keeps one share reachable. ``background`` runs the connections."""
+
+    tree: TreeConnect
+    to: Destination
+    route: Route
+    background: trio.Nursery
+    _network_changed: trio.Event = field(default_factory=trio.Event)
+    _is_whole: bool = True
+    """Whether everything that can come back has."""
+
+    @property
+    def line(self) -> Lifeline:
+        """What is kept alive."""
+        return self.tree.line
+
+    async def run(self) -> None:
+        """Bring the share back whenever it is lost, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow_network)
+            nursery.start_soon(self._watch_patience)
+            while True:
+                if self.line.availability.state is State.CONNECTED:
+                    await self.line.wait_for_change()
+                else:
+                    await self._attempt()
+
+    async def _follow_network(self) -> None:
+        """Look at once when addresses or routes have changed."""
+        async for _ in network_changes():
+            self.line.availability.hurry()
+            changed, self._network_changed = self._network_changed, trio.Event()
+            changed.set()
+            for channel in self.line.channels:
+                channel.connection.check()
+
+    async def _watch_patience(self) -> None:
+        """Tell who waits when that was long enough."""
+        line = self.line
+        while True:
+            with trio.move_on_at(line.deadline_s):
+                await line.wait_for_change()
+            if line.deadline_s <= trio.current_time():
+                waited_s = line.availability.patience_s
+                line.given_up(line.why or "no answer")
+                line.give_up_channels(DeadlineExceeded("our requests", waited_s))
+
+    # ------------------------------------------------------------- attempts
+
+    async def _attempt(self) -> None:
+        """Try once; after a failure, wait until it makes sense to try again."""
+        availability = self.line.availability
+        is_refused = False
+        try:
+            await self._reach()
+        except (TransportError, DeadlineExceeded) as error:
+            self._note(error)
+        except SmbfsError as error:
+            is_refused = True
+            self._note(error)
+            if _is_logon_refused(error):
+                await self._without_credentials(error)
+        if availability.state is not State.CONNECTED:
+            pause_s = availability.pause_s(random.random(), refused=is_refused)  # noqa: S311 - no secret
+            with trio.move_on_after(pause_s):
+                await self._network_changed.wait()
+
+    def _note(self, error: SmbfsError) -> None:
+        _log.info("not connected again: %s", error)
+        if not self.line.channels:
+            self.line.why = str(error)
+
+    async def _without_credentials(self, error: SmbfsError) -> None:
+        """The server does not want us: don't lock the account by asking again and again."""
+        self.line.given_up(str(error))
+        await trio.sleep_forever()
+
+    async def _reach(self) -> None:
+        """Dial, and bring the share back by the new connection; leave none behind that does not.
+
+        Raises: what :func:`smbfs.client.route.dial_route` and :mod:`smbfs.client.attach` do.
+        """
+        stream = await dial_route(self.route, self.to.unc.server)
+        connection = connection_over(stream, self.to, self.line)
+        self.background.start_soon(connection.run)
+        self.background.start_soon(connection.follow_network)
+        is_used = False
+        try:
+            with trio.fail_after(ATTEMPT_S):
+                is_used = await self._restore_by(connection)
+        except trio.TooSlowError as error:
+            raise DeadlineExceeded(f"signing on to {self.to.unc.server}", ATTEMPT_S) from error
+        finally:
+            if not is_used:
+                connection.give_up(TransportError("it was not needed, or not wanted"))
+
+    async def _restore_by(self, connection: Connection) -> bool:
+        """Bring the share back; return whether this connection is what it lives by then."""
+        await greet(connection, Progress())
+        if self.line.availability.state is State.SUSPECT:
+            with trio.move_on_after(GRACE_S):
+                while self.line.availability.state is State.SUSPECT:
+                    await self.line.wait_for_change()
+        if self.line.availability.state is State.CONNECTED:
+            return False
+        if self.tree.posix and not self._negotiated(connection).posix:
+            raise NegotiationRefused("the server has no POSIX extensions any more.")
+        channel = await self._join(connection)
+        if channel is None:
+            await self._begin_anew(connection)
+        return True
+
+    async def _join(self, connection: Connection) -> Channel | None:
+        """Have the connection join our session; None if the server does not have it any more."""
+        first = self.tree.channel
+        may_bind = self._negotiated(connection).may_bind(self.tree.negotiated)
+        if not (self._is_whole and first.session.signer is not None and may_bind):
+            return None
+        try:
+            channel = await bind(connection, self.to, first.session)
+        except ServerStatusError as error:
+            if error.status in LOGON_REFUSED:
+                raise
+            _log.info("the session is gone: %s", error)
+            return None
+        connection.on_break = self.tree.broken
+        self.line.give_up_channels(TransportError("another connection has taken its place"))
+        self.tree.channel = channel
+        self.line.add(channel)
+        self.line.restored()
+        return channel
+
+    async def _begin_anew(self, connection: Connection) -> None:
+        """Sign on anew, and have open files come back."""
+        line, tree = self.line, self.tree
+        previous = tree.channel.session.session_id
+        session, identity = await log_on(
+            connection, self.to, progress=Progress(), previous_session_id=previous
+        )
+        channel = Channel(connection, session)
+        answered = await connect_tree(channel, self.to)
+        line.give_up_channels(TransportError("another connection has taken its place"))
+        line.next_session()
+        tree.identity = identity
+        tree.attach(channel, answered)
+        connection.on_break = tree.broken
+        lost, self._is_whole = line.leases.lose_all(), False
+        try:
+            await tree.on_restored(channel)
+            self._is_whole = True
+        finally:
+            for lease in lost:
+                if not lease.state:
+                    tree.broken(lease, must_acknowledge=False)
+        if not connection.is_alive:
+            raise TransportError("the connection was lost again")
+        line.add(channel)
+        line.restored()
+
+    @staticmethod
+    def _negotiated(connection: Connection) -> Negotiated:
+        negotiated = connection.engine.negotiated
+        assert negotiated is not None
+        return negotiated
+
+
+def _is_logon_refused(error: SmbfsError) -> bool:
+    if isinstance(error, ServerStatusError):
+        return error.status in LOGON_REFUSED
+    return isinstance(error, AuthenticationError)

@@ -1,0 +1,106 @@
+"""Open files after the server has forgotten us: who comes back, and what that costs.
+
+A durable handle is taken over as it was, with what is on its way to it. Any other file is opened by
+its path anew, but only for a program that is owed nothing: every byte that it wrote is there, and
+what is at the path is the file that it had opened, unchanged since it was last seen. Whatever else
+was open is lost: its next use is ESTALE, and bytes that never reached the server are EIO for the
+handle that wrote them, once, by name and place in the audit.
+
+Spec: [MS-SMB2] 3.2.4.4 (re-establishing a durable open).
+"""
+
+from __future__ import annotations
+
+import logging
+
+import trio
+
+from smbfs.client.durable import reconnect_request
+from smbfs.client.lifeline import Channel
+from smbfs.client.open import Open
+from smbfs.errors import HandleLost, InvalidName, ServerStatusError, SmbfsError
+from smbfs.vfs.handles import Handle, OpenFile
+from smbfs.vfs.refusals import Refused
+from smbfs.vfs.share import stat_of_open
+from smbfs.vfs.small_file import SmallFile
+from smbfs.vfs.state import MountState
+from smbfs.wire.create import CreateOptions, CreateResponse
+
+AT_ONCE_MAX = 64
+"""Files that are brought back at the same time."""
+
+_log = logging.getLogger(__name__)
+
+
+class Recovery:
+    """Brings the open files of a mount back, whenever the server has a new session for us."""
+
+    def __init__(self, state: MountState) -> None:
+        self._state = state
+        state.share.tree.on_restored = self.restore
+
+    async def restore(self, channel: Channel) -> None:
+        """Bring back what can be; the rest is lost.
+
+        Raises: TransportError when the connection is lost meanwhile; call it again then.
+        """
+        failures: list[SmbfsError] = []
+        limiter = trio.CapacityLimiter(AT_ONCE_MAX)
+
+        async def restore_file(opened: OpenFile) -> None:
+            async with limiter:
+                for handle in list(opened.handles):
+                    try:
+                        await self._restore_handle(handle, channel)
+                    except SmbfsError as error:
+                        failures.append(error)
+
+        async with trio.open_nursery() as nursery:
+            for opened in self._state.handles.files():
+                nursery.start_soon(restore_file, opened)
+        if failures:
+            raise failures[0]
+
+    async def _restore_handle(self, handle: Handle, channel: Channel) -> None:
+        file = handle.file
+        if isinstance(file, SmallFile):
+            file.forget_server_file()  # It is opened when it is needed.
+        elif not file.is_current and not await self._comes_back(handle, file, channel):
+            self._lose(handle, file)
+
+    async def _comes_back(self, handle: Handle, file: Open, channel: Channel) -> bool:
+        try:
+            path = self._state.path(handle.opened.inode)
+        except (Refused, InvalidName):
+            return False  # It was removed.
+        tree = self._state.share.tree
+        request = reconnect_request(file, path)
+        if request is not None:
+            try:
+                return await tree.reclaim(file, request, channel)
+            except ServerStatusError as error:
+                _log.info("a durable handle has not come back: %s", error)
+        if not handle.is_owed:
+            file.durable = None
+            request = self._state.share.create_request(
+                path, file.access, options=CreateOptions.NON_DIRECTORY_FILE, with_file_id=True
+            )
+            try:
+                return await tree.reclaim(
+                    file, request, channel, is_same=lambda told: self._is_same(handle, told)
+                )
+            except ServerStatusError as error:
+                _log.info("%s was not opened again: %s", path, error)
+        return False
+
+    def _is_same(self, handle: Handle, told: CreateResponse) -> bool:
+        """Whether what is at a path is the file that was open, as it was when last seen."""
+        opened, stat = handle.opened, stat_of_open(told)
+        known = opened.inode.file_id and opened.inode.file_id == stat.file_id
+        return bool(known) and opened.version == self._state.share.version_of(stat)
+
+    def _lose(self, handle: Handle, file: Open) -> None:
+        _log.warning("an open file is lost: inode %d", handle.opened.inode.number)
+        file.lose()
+        if handle.gather is not None:
+            handle.gather.lose(HandleLost("the server has forgotten an open file"))
