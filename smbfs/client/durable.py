@@ -19,7 +19,6 @@ from smbfs.wire.create_contexts import (
     DurableHandleRequestV2,
     DurableHandleResponseV1,
     DurableHandleResponseV2,
-    PosixCreateRequest,
 )
 from smbfs.wire.dialect import Dialect
 
@@ -64,10 +63,10 @@ def reconnect_request(file: Open, path: str) -> CreateRequest | None:
             context = DurableHandleReconnectV1(file.file_id)
         case _:
             return None
-    contexts = (PosixCreateRequest(0),) if file.tree.posix else ()
+    # Samba takes no other context beside it than the lease's, so the path is not a POSIX one.
     return CreateRequest(
-        path,
+        path.replace("/", "\\"),
         file.access,
         create_disposition=CreateDisposition.OPEN,
-        contexts=(*contexts, context),
+        contexts=(context,),
     )

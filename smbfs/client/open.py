@@ -15,6 +15,7 @@ from smbfs.errors import HandleLost, RemoteProtocolError
 from smbfs.wire.change_notify import ChangeNotifyFlags, ChangeNotifyRequest, ChangeNotifyResponse
 from smbfs.wire.close_flush import CloseFlags, CloseRequest, CloseResponse, FlushRequest
 from smbfs.wire.create import AccessMask, CreateResponse, FileId
+from smbfs.wire.create_contexts import PosixCreateResponse
 from smbfs.wire.info import (
     InfoType,
     QueryInfoRequest,
@@ -53,7 +54,17 @@ _SMALL_FRAME = 64 * 1024
 class Open:
     """What a successful CREATE gave us. Close it once; every verb raises ServerStatusError."""
 
-    __slots__ = ("access", "created", "durable", "epoch", "file_id", "is_lost", "lease", "tree")
+    __slots__ = (
+        "access",
+        "created",
+        "durable",
+        "epoch",
+        "file_id",
+        "is_lost",
+        "is_posix",
+        "lease",
+        "tree",
+    )
 
     def __init__(
         self,
@@ -74,6 +85,8 @@ class Open:
         """What the server has granted: it keeps the open for us when the connection is lost."""
         self.epoch = tree.line.epoch
         """The session that it is of (``Lifeline.epoch``)."""
+        self.is_posix = created.context(PosixCreateResponse) is not None
+        """Whether the server takes it for a POSIX open."""
         self.is_lost = False
         """Whether it is gone for good, with a session that was."""
 
@@ -103,6 +116,7 @@ class Open:
     def revive(self, created: CreateResponse, epoch: int) -> None:
         """The session ``epoch`` has it, under another id."""
         self.file_id = created.file_id
+        self.is_posix = created.context(PosixCreateResponse) is not None
         self.epoch = epoch
 
     def lose(self) -> None:

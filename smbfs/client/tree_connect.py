@@ -24,7 +24,13 @@ from smbfs.engine.negotiate import SINGLE_CREDIT_SIZE, Negotiated
 from smbfs.engine.oplocks import Oplock
 from smbfs.errors import ServerAway, SmbfsError, TransportError
 from smbfs.wire.close_flush import CloseRequest
-from smbfs.wire.create import CreateRequest, CreateResponse, FileId, OplockLevel
+from smbfs.wire.create import (
+    AccessMask,
+    CreateRequest,
+    CreateResponse,
+    FileId,
+    OplockLevel,
+)
 from smbfs.wire.create_contexts import LeaseResponseV2, LeaseState
 from smbfs.wire.message import Message
 from smbfs.wire.ntstatus import NtStatus
@@ -43,6 +49,8 @@ READ_LEASE = LeaseState.READ_CACHING | LeaseState.HANDLE_CACHING
 
 WRITE_LEASE = READ_LEASE | LeaseState.WRITE_CACHING
 """What writers ask for: whoever opens the file has to wait until our data is there."""
+
+_WRITES = AccessMask.WRITE_DATA | AccessMask.APPEND_DATA
 
 OPLOCKS_REFUSED_MAX = 16
 """Opens without an oplock after which it is plain that a share grants none."""
@@ -149,12 +157,12 @@ class TreeConnect:
     ) -> Open:
         """Open or create a file, leased if there is a key (or with an oplock, if that is all).
 
-        With either, the server is asked to keep it open for us when the connection is lost.
+        Who writes also asks the server to keep it open for us when the connection is lost.
         ``parent_lease_key``: the lease on its directory, which this shall not break.
         Raises: ServerStatusError, TransportError.
         """
         durable = durable_context(self.negotiated.dialect, self.line.availability.patience_s)
-        if durable is not None and lease_key is not None:
+        if durable is not None and lease_key is not None and request.desired_access & _WRITES:
             request = replace(request, contexts=(*request.contexts, durable))
         file, _ = await self._create(
             request,

@@ -197,7 +197,7 @@ class AttributeVerbs:
         writer = opened.writable(handle) if opened is not None else None
         if writer is not None:
             file = await writer.server_file()
-            await state.share.tree.request(end_of_file_request(file.file_id, size))
+            await state.share.tree.request(end_of_file_request(file.file_id, size), of=file)
             stat = await state.share.stat_open(file)
         else:
             keys = self._keys(inode)
@@ -230,7 +230,9 @@ class AttributeVerbs:
             )
         data = encode_basic_information(access_time=access_time, write_time=write_time)
         file = await writer.server_file()
-        await state.share.tree.request(set_file_info(FileInfoClass.BASIC, data, file.file_id))
+        await state.share.tree.request(
+            set_file_info(FileInfoClass.BASIC, data, file.file_id), of=file
+        )
         return await state.share.stat_open(file)
 
     async def _set_mode(self, inode: Inode, mode: int) -> FileStat | None:

@@ -83,7 +83,7 @@ class FileOpening:
         try:
             state.check_same(inode, Description(stat))
             if truncate and not overwrite and stat.size:
-                await state.share.tree.request(end_of_file_request(file.file_id, 0))
+                await state.share.tree.request(end_of_file_request(file.file_id, 0), of=file)
                 stat = await state.share.stat_open(file)
         except BaseException:
             file.close_unwaited()

@@ -12,6 +12,7 @@ Spec: [MS-SMB2] 3.2.4.4 (re-establishing a durable open).
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 import trio
 
@@ -25,9 +26,18 @@ from smbfs.vfs.share import stat_of_open
 from smbfs.vfs.small_file import SmallFile
 from smbfs.vfs.state import MountState
 from smbfs.wire.create import CreateOptions, CreateResponse
+from smbfs.wire.ntstatus import NtStatus
 
-AT_ONCE_MAX = 64
+AT_ONCE_MAX: Final = 64
 """Files that are brought back at the same time."""
+
+RECLAIM_PAUSES_S: Final = (0.05, 0.1, 0.2, 0.4)
+"""Seconds between attempts to take a handle over: the server may still be letting go of it."""
+
+_NOT_YET: Final = frozenset({
+    NtStatus.STATUS_OBJECT_NAME_NOT_FOUND,
+    NtStatus.STATUS_FILE_NOT_AVAILABLE,
+})
 
 _log = logging.getLogger(__name__)
 
@@ -75,11 +85,16 @@ class Recovery:
             return False  # It was removed.
         tree = self._state.share.tree
         request = reconnect_request(file, path)
-        if request is not None:
+        pauses_s = iter(RECLAIM_PAUSES_S)
+        while request is not None:
             try:
                 return await tree.reclaim(file, request, channel)
             except ServerStatusError as error:
                 _log.info("a durable handle has not come back: %s", error)
+                pause_s = next(pauses_s, None)
+                if pause_s is None or error.status not in _NOT_YET:
+                    break
+                await trio.sleep(pause_s)
         if not handle.is_owed:
             file.durable = None
             request = self._state.share.create_request(

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from smbfs.client.open import Open
 from smbfs.client.tree_connect import READ_LEASE, TreeConnect
-from smbfs.errors import RemoteProtocolError, ServerStatusError
+from smbfs.errors import HandleLost, RemoteProtocolError, ServerStatusError
 from smbfs.vfs.lease_policy import Version
 from smbfs.vfs.names import Names
 from smbfs.wire.create import (
@@ -251,11 +251,25 @@ class Share:
 
     async def stat_open(self, file: Open) -> FileStat:
         """Return what an open file is, whatever became of its name."""
+        if self.posix and not file.is_posix:
+            return await self._stat_taken_over(file)
         question = self.stat_query(file.file_id)
         data = await file.query_info(
             InfoType.FILE, question.info_class, length=question.output_buffer_length
         )
         return decode_posix_information(data) if self.posix else decode_file_all_information(data)
+
+    async def _stat_taken_over(self, file: Open) -> FileStat:
+        """Do that where the handle was taken over from a lost session, and is no POSIX one now."""
+        question = self.all_query()
+        data = await file.query_info(
+            InfoType.FILE, question.info_class, length=question.output_buffer_length
+        )
+        path = path_of(data).replace("\\", self.names.separator)
+        stat, known = await self._stat_posix(path), decode_file_all_information(data)
+        if stat.file_id != known.file_id:
+            raise HandleLost("a file has another name by now")
+        return stat
 
     # ------------------------------------------------------------- open files
 
