@@ -12,8 +12,9 @@ import pwd
 import shutil
 import stat
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -77,6 +78,8 @@ class MountPlan:
     """After files and policy."""
 
     credentials: Credentials
+    renew: Callable[[], Credentials]
+    """Looks for them again, without asking anybody. It may block, and raise UserError."""
     """Who signs on."""
 
     notes: tuple[str, ...] = ()
@@ -99,6 +102,7 @@ def prepare_mount(request: MountRequest, environment: Mapping[str, str]) -> Moun
     if options.cache_dir is not None:
         prepare_cache_folder(options.cache_dir, mountpoint)
     credentials = resolve_credentials(unc, options, environment)
+    request_for = _credential_request(unc, options, environment)
     notes = [f"option {name} changes nothing here" for name in parsed.ignored]
     notes.append(f"signing on as {credentials.qualified_name or 'nobody'}, credentials: "
                  f"{credentials.source}")  # fmt: skip
@@ -107,6 +111,7 @@ def prepare_mount(request: MountRequest, environment: Mapping[str, str]) -> Moun
         mountpoint=mountpoint,
         options=options,
         credentials=credentials,
+        renew=partial(find_credentials, replace(request_for, ask=None)),
         notes=tuple(notes),
         warnings=parsed.warnings + ((GUEST_WARNING,) if options.guest else ()),
     )

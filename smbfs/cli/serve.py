@@ -124,7 +124,14 @@ class _Session:
         unc, options, credentials = self.plan.unc, self.plan.options, self.plan.credentials
         self.audit.write(CredentialUsed(str(unc), credentials.qualified_name, credentials.source))
         async with (
-            open_share(unc, options, credentials, make_authenticator, self._memory) as tree,
+            open_share(
+                unc,
+                options,
+                credentials,
+                make_authenticator,
+                self._memory,
+                renew=self.plan.renew,
+            ) as tree,
             open_disk_cache(
                 options.cache_dir, _identity(tree), limit=options.disk_cache_size
             ) as disk,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import trio
@@ -25,7 +25,7 @@ from smbfs.client.background import background_tasks
 from smbfs.client.connection import Connection
 from smbfs.client.lifeline import Channel, Lifeline
 from smbfs.client.progress import Progress
-from smbfs.client.reconnect import Reconnector
+from smbfs.client.reconnect import Reconnector, reconnect_route
 from smbfs.client.route import dial_route, route_to
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.config.model import MountOptions
@@ -60,11 +60,14 @@ async def open_share(
     credentials: Credentials,
     authenticator: AuthenticatorFactory,
     memory: ServerMemory | None = None,
+    *,
+    renew: Callable[[], Credentials] | None = None,
 ) -> AsyncIterator[TreeConnect]:
     """Reach the server, connect to a share as :func:`connect_share` does, and keep it so.
 
     ``memory`` is where what we learn of the server is kept, to reach it sooner the next time.
-    When the connection fails later, it is made again (:mod:`smbfs.client.reconnect`).
+    When the connection fails later, it is made again (:mod:`smbfs.client.reconnect`); ``renew``
+    looks the credentials up again if the server does not take these any more.
 
     Raises: TransportError, DeadlineExceeded (nobody answers); CertificateRefused; and what
     :func:`connect_share` raises.
@@ -77,7 +80,8 @@ async def open_share(
         background_tasks() as background,
         _connected(stream, to, line, background, Progress()) as tree,
     ):
-        reconnector = Reconnector(tree, to, route, background)
+        reconnector = Reconnector(tree, to, reconnect_route(route), background, renew)
+        tree.on_expired = reconnector.reauthenticate
         background.start_soon(reconnector.run)
         yield tree
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 import trio
 
@@ -19,10 +20,13 @@ from smbfs.client.status import Counters
 from smbfs.engine.availability import Availability, State
 from smbfs.engine.lease_table import LeaseTable
 from smbfs.engine.session import Session
-from smbfs.errors import DeadlineExceeded, ServerAway, SmbfsError
+from smbfs.errors import DeadlineExceeded, ServerAway, SmbfsError, TransportError
 from smbfs.transport.base import OnMoved
 
-_SEQUENCES = 1 << 16
+LAST_PATIENCE_S: Final = 1.0
+"""Seconds that requests wait for a server that goes away when the mount ends."""
+
+_SEQUENCES: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +51,8 @@ class Lifeline:
     """How many sessions came before this one: a file id is worth nothing in the next."""
     channel_sequence: int = 0
     """How many channels this session has lost, modulo 2^16. Spec: [MS-SMB2] 3.2.1.3."""
+    is_session_gone: bool = False
+    """Whether the server has said that it does not know this session, or its tree, any more."""
     why: str = ""
     """Why there is no connection, for people; empty while all is well."""
     on_state: Callable[[State], None] = lambda _state: None
@@ -146,6 +152,18 @@ class Lifeline:
         """The session is gone, and all that the server kept for it."""
         self.epoch += 1
         self.channel_sequence = 0
+        self.is_session_gone = False
+
+    def session_gone(self, epoch: int, why: SmbfsError) -> None:
+        """The server has ended the session ``epoch``, or its tree: what was kept for it is gone."""
+        if epoch == self.epoch and not self.is_session_gone:
+            self.is_session_gone = True
+            self.give_up_channels(TransportError(f"the server has ended our session: {why}"))
+
+    def wait_no_longer(self) -> None:
+        """The mount ends: nobody waits for a server that is away, or goes away now."""
+        self.availability.patience_s = min(self.availability.patience_s, LAST_PATIENCE_S)
+        self._tell()
 
     @property
     def deadline_s(self) -> float:

@@ -15,16 +15,19 @@ from __future__ import annotations
 
 import logging
 import random
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import trio
 
+from smbfs.auth.credentials import Credentials
 from smbfs.client.attach import Destination, bind, connect_tree, connection_over, greet, log_on
 from smbfs.client.connection import Connection
 from smbfs.client.lifeline import Channel, Lifeline
 from smbfs.client.progress import Progress
 from smbfs.client.route import Route, dial_route
+from smbfs.client.sign_on import sign_on
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.engine.availability import State
 from smbfs.engine.negotiate import Negotiated
@@ -39,11 +42,17 @@ from smbfs.errors import (
 from smbfs.transport.network_changes import network_changes
 from smbfs.wire.ntstatus import NtStatus
 
+DIAL_S: Final = 4.0
+"""Seconds for reaching the server in one attempt: who is back shall be noticed soon."""
+
 ATTEMPT_S: Final = 30.0
 """Seconds that an attempt may take once the server was reached."""
 
 GRACE_S: Final = 1.0
 """Seconds that a silent connection has left to answer when another one was."""
+
+NEW_PASSWORD_S: Final = 5.0
+"""Seconds between two looks whether there is another password than the one that was refused."""
 
 LOGON_REFUSED: Final = frozenset({
     NtStatus.STATUS_LOGON_FAILURE,
@@ -64,6 +73,11 @@ LOGON_REFUSED: Final = frozenset({
 _log = logging.getLogger(__name__)
 
 
+def reconnect_route(route: Route) -> Route:
+    """Return how a server is looked for that was there before: with less patience, and again."""
+    return replace(route, timeout_s=min(route.timeout_s, DIAL_S))
+
+
 @dataclass(slots=True, eq=False)
 class Reconnector:
     """Keeps one share reachable. ``background`` runs the connections."""
@@ -72,9 +86,12 @@ class Reconnector:
     to: Destination
     route: Route
     background: trio.Nursery
+    renew: Callable[[], Credentials] | None = None
+    """Looks the credentials up again. It may block, and raise UserError."""
     _network_changed: trio.Event = field(default_factory=trio.Event)
     _is_whole: bool = True
     """Whether everything that can come back has."""
+    _turn: trio.Lock = field(default_factory=trio.Lock)
 
     @property
     def line(self) -> Lifeline:
@@ -112,6 +129,18 @@ class Reconnector:
                 line.given_up(line.why or "no answer")
                 line.give_up_channels(DeadlineExceeded("our requests", waited_s))
 
+    async def reauthenticate(self, channel: Channel) -> None:
+        """Prove again who we are: the server says that the session's time is over.
+
+        Raises: AuthenticationError, ServerStatusError, TransportError.
+        Spec: [MS-SMB2] 3.2.5.1.6, 3.2.4.2.3.
+        """
+        before = channel.session.times_proved
+        async with self._turn:
+            if channel.session.times_proved == before:  # Nobody else has done it meanwhile.
+                mechanism = self.to.authenticator(self.to.credentials, self.to.unc.server)
+                await sign_on(channel.connection, mechanism, expired=channel.session)
+
     # ------------------------------------------------------------- attempts
 
     async def _attempt(self) -> None:
@@ -138,9 +167,21 @@ class Reconnector:
             self.line.why = str(error)
 
     async def _without_credentials(self, error: SmbfsError) -> None:
-        """The server does not want us: don't lock the account by asking again and again."""
+        """The server does not want us: don't lock the account by asking again and again.
+
+        Returns when there is another password than the one that was refused.
+        """
         self.line.given_up(str(error))
-        await trio.sleep_forever()
+        while True:
+            await trio.sleep(NEW_PASSWORD_S)
+            try:
+                found = await trio.to_thread.run_sync(self.renew) if self.renew else None
+            except SmbfsError as reason:
+                _log.info("no other credentials: %s", reason)
+                continue
+            if found is not None and found.password != self.to.credentials.password:
+                self.to = replace(self.to, credentials=found)
+                return
 
     async def _reach(self) -> None:
         """Dial, and bring the share back by the new connection; leave none behind that does not.
@@ -181,7 +222,8 @@ class Reconnector:
         """Have the connection join our session; None if the server does not have it any more."""
         first = self.tree.channel
         may_bind = self._negotiated(connection).may_bind(self.tree.negotiated)
-        if not (self._is_whole and first.session.signer is not None and may_bind):
+        is_there = self._is_whole and not self.line.is_session_gone
+        if not (is_there and first.session.signer is not None and may_bind):
             return None
         try:
             channel = await bind(connection, self.to, first.session)

@@ -73,21 +73,27 @@ async def sign_on(
     *,
     previous_session_id: int = 0,
     bound: Session | None = None,
+    expired: Session | None = None,
 ) -> tuple[Session, SessionFlags]:
     """Log on and return the session, with what the server says about it.
 
     The session is usable only after the caller has judged the flags (guest or not).
     ``previous_session_id``: a session of ours that the server shall end, if it still has it.
     ``bound``: a session of another connection, made for this one, to be signed on here, too.
+    ``expired``: a session of this connection that goes on, with the keys that it has.
     Raises: ServerStatusError when the server refuses; AuthenticationError when the mechanism
     fails; SecurityViolation when the last answer's signature is wrong.
     """
     engine = connection.engine
     negotiated = engine.negotiated
     assert negotiated is not None
-    session = bound or Session(
-        signing_required=engine.offer.signing_required
-        or SecurityMode.SIGNING_REQUIRED in negotiated.security_mode
+    session = (
+        bound
+        or expired
+        or Session(
+            signing_required=engine.offer.signing_required
+            or SecurityMode.SIGNING_REQUIRED in negotiated.security_mode
+        )
     )
     flags = SessionSetupFlags(0) if bound is None else SessionSetupFlags.BINDING
     token = authenticator.step(negotiated.security_buffer)
@@ -111,7 +117,9 @@ async def sign_on(
             session.encrypt_data = session.encrypt_data or (
                 SessionFlags.ENCRYPT_DATA in given and not negotiated.trusts_transport
             )
-            engine.establish(exchange, b"" if unsigned else authenticator.session_key)
+            if expired is None:
+                engine.establish(exchange, b"" if unsigned else authenticator.session_key)
+            session.times_proved += 1
             _log.info("signed on, session 0x%x, flags %r", session.session_id, given)
             return session, given
     raise RemoteProtocolError(f"sign-on did not end within {_ROUNDS_MAX} rounds")

@@ -5,6 +5,7 @@ Spec: [MS-SMB2] 3.2.1.4 (TreeConnect), 3.2.4.3 (CREATE), 3.2.4.1.4 (compounds).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -22,7 +23,7 @@ from smbfs.engine.lease_table import LeaseTable
 from smbfs.engine.leases import Lease
 from smbfs.engine.negotiate import SINGLE_CREDIT_SIZE, Negotiated
 from smbfs.engine.oplocks import Oplock
-from smbfs.errors import ServerAway, SmbfsError, TransportError
+from smbfs.errors import ServerAway, ServerStatusError, SmbfsError, TransportError, UserError
 from smbfs.wire.close_flush import CloseRequest
 from smbfs.wire.create import (
     AccessMask,
@@ -33,7 +34,7 @@ from smbfs.wire.create import (
 )
 from smbfs.wire.create_contexts import LeaseResponseV2, LeaseState
 from smbfs.wire.message import Message
-from smbfs.wire.ntstatus import NtStatus
+from smbfs.wire.ntstatus import NtStatus, nt_status
 from smbfs.wire.query_directory import QueryDirectoryRequest
 from smbfs.wire.read_write import ReadRequest
 from smbfs.wire.tree_connect import ShareFlags, ShareType, TreeConnectResponse
@@ -49,6 +50,15 @@ READ_LEASE = LeaseState.READ_CACHING | LeaseState.HANDLE_CACHING
 
 WRITE_LEASE = READ_LEASE | LeaseState.WRITE_CACHING
 """What writers ask for: whoever opens the file has to wait until our data is there."""
+
+_SESSION_TROUBLE = frozenset({
+    NtStatus.STATUS_NETWORK_SESSION_EXPIRED,
+    NtStatus.STATUS_USER_SESSION_DELETED,
+    NtStatus.STATUS_NETWORK_NAME_DELETED,
+})
+"""How a server says that it has not even looked at a request."""
+
+_log = logging.getLogger(__name__)
 
 _WRITES = AccessMask.WRITE_DATA | AccessMask.APPEND_DATA
 
@@ -105,6 +115,8 @@ class TreeConnect:
         self.on_restored: Callable[[Channel], Awaitable[None]] = _nothing_to_restore
         """Called when there is a new session, before anybody else may use it: brings open files
         back (:meth:`reclaim`). It may raise TransportError, and is called again then."""
+        self.on_expired: Callable[[Channel], Awaitable[None]] = _nothing_to_restore
+        """Called when the server wants to know again who we are."""
         self.leases: LeaseTable = line.leases
         """The leases of this client."""
         self._oplocks_refused = 0
@@ -341,30 +353,54 @@ class TreeConnect:
         TransportError with which the connection ended when nobody knows what became of it.
         """
         is_replay = False
-        lost = TransportError("never sent")
+        lost = TransportError("it was never sent")
         for _ in range(REPEATS_MAX):
-            channel, epoch = self.line.ready, self.line.epoch
-            if channel is None:
-                channel = await self.line.channel()
-                epoch = self.line.epoch
+            channel = self.line.ready or await self.line.channel()
+            epoch = self.line.epoch
             if of is not None:
                 messages = of.addressed(messages)
             exchange = self._exchange(channel, messages, is_replay=is_replay)
             try:
-                return await channel.connection.perform(exchange)
+                await channel.connection.perform(exchange)
             except TransportError as error:
                 lost = error
+            else:
+                refusal = exchange.response().header.status
+                if refusal not in _SESSION_TROUBLE:
+                    return exchange
+                lost = await self._mend_session(channel, epoch, refusal)
             if lost.request_sent:
                 is_replay = True
-                if not may_repeat(messages, same_session=True):
-                    raise lost
-                try:
-                    await self.line.channel()
-                except ServerAway:
-                    raise lost from None
-                if not may_repeat(messages, same_session=epoch == self.line.epoch):
-                    raise lost
+                await self._may_go_again(messages, epoch, lost)
         raise lost
+
+    async def _may_go_again(
+        self, messages: tuple[Message, ...], epoch: int, lost: TransportError
+    ) -> None:
+        """Wait until the server is back, and return if a request may be sent again then.
+
+        Raises: ``lost``, the error with which its connection ended, if not; DeadlineExceeded.
+        """
+        if not may_repeat(messages, same_session=True):
+            raise lost
+        try:
+            await self.line.channel()
+        except ServerAway:
+            raise lost from lost.__cause__
+        if not may_repeat(messages, same_session=epoch == self.line.epoch):
+            raise lost
+
+    async def _mend_session(self, channel: Channel, epoch: int, status: int) -> TransportError:
+        """Have the session proved again, or replaced; return why the request was not executed."""
+        why = ServerStatusError(nt_status(status), "the session")
+        if status == NtStatus.STATUS_NETWORK_SESSION_EXPIRED:
+            try:
+                await self.on_expired(channel)
+                return TransportError(str(why))
+            except (UserError, ServerStatusError) as error:
+                _log.warning("the session can't be renewed: %s", error)
+        self.line.session_gone(epoch, why)
+        return TransportError(str(why))
 
     def _exchange(
         self, channel: Channel, messages: tuple[Message, ...], *, is_replay: bool = False

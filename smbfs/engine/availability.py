@@ -24,7 +24,7 @@ from typing import Final
 PAUSE_FIRST_S: Final = 0.1
 """Pause after the first attempt that failed; each one doubles it."""
 
-PAUSE_MAX_S: Final = 2.0
+PAUSE_MAX_S: Final = 1.0
 """Longest pause while nobody answers: who is back is noticed within it."""
 
 REFUSED_PAUSE_MAX_S: Final = 30.0

@@ -84,6 +84,8 @@ class AttributeVerbs:
         self._state = state
         self._leases = leases
         self._listings = listings
+        self._root: Entry | None = None
+        """What the root was when last seen."""
         self._space: FileSystemSpace | None = None
         self._space_changes = 0
         self._space_until_s = 0.0
@@ -105,6 +107,7 @@ class AttributeVerbs:
             elif inode.parent is not None:
                 await self._listings.ahead_of_question(inode.parent)
             known = state.shown.known(inode)
+        known = known or self._while_away(inode)
         if known is not None:
             return known
         asked = state.directories.asking()
@@ -115,7 +118,18 @@ class AttributeVerbs:
             if refused.reason != Refusal.STALE or remembered is None:
                 raise
             return self._gone(inode, remembered)
-        return state.shown.told(inode, description, asked=asked)
+        entry = state.shown.told(inode, description, asked=asked)
+        if inode is state.inodes.root:
+            self._root = Entry(entry.number, entry.attributes, 0.0, 0.0)
+        return entry
+
+    def _while_away(self, inode: Inode) -> Entry | None:
+        """Return what is shown of the root while the server is away, for who looks for mounts."""
+        return self._root if inode is self._state.inodes.root and self._is_server_away else None
+
+    @property
+    def _is_server_away(self) -> bool:
+        return self._state.share.tree.line.ready is None
 
     def _gone(self, inode: Inode, remembered: Attributes) -> Entry:
         """Show a file that somebody else has removed, and that is open here in memory alone."""
@@ -281,7 +295,7 @@ class AttributeVerbs:
         """Return how much room the share has, or had when we last changed something."""
         so_far, now_s = self._state.directories.changes, trio.current_time()
         is_same = so_far == self._space_changes and now_s < self._space_until_s
-        if self._space is not None and is_same:
+        if self._space is not None and (is_same or self._is_server_away):
             return self._space
         space = await self._ask_space()
         self._space, self._space_changes = space, so_far

@@ -79,6 +79,7 @@ async def open_filesystem(
             await _enter_root(filesystem.state)
             yield filesystem
         finally:
+            tree.line.wait_no_longer()
             with trio.move_on_after(CLOSE_S) as scope:
                 scope.shield = True
                 await filesystem.aclose()
