@@ -24,6 +24,7 @@ from smbfs.client.attach import (
 from smbfs.client.background import background_tasks
 from smbfs.client.connection import Connection
 from smbfs.client.lifeline import Channel, Lifeline
+from smbfs.client.multichannel import Multichannel
 from smbfs.client.progress import Progress
 from smbfs.client.reconnect import Reconnector, reconnect_route
 from smbfs.client.route import dial_route, route_to
@@ -83,6 +84,7 @@ async def open_share(
         reconnector = Reconnector(tree, to, reconnect_route(route), background, renew)
         tree.on_expired = reconnector.reauthenticate
         background.start_soon(reconnector.run)
+        background.start_soon(Multichannel(tree, to, route, background).run)
         yield tree
 
 

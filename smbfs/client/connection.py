@@ -83,6 +83,7 @@ class Connection:
         self._echo_after_s = min(ECHO_AFTER_S, timeout_s / TIMEOUT_SHARE)
         self._last_received = trio.current_time()
         self._is_silent = False
+        self._was_asked = trio.Event()
         self._scope = trio.CancelScope()
         self._must_flush = trio.Event()
         self._send_error: SmbfsError | None = None
@@ -115,6 +116,15 @@ class Connection:
         """End it now, because of ``failure``."""
         self._fail(failure)
         self._scope.cancel()
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it does not answer, and it was told to ``on_silent``."""
+        return self._is_silent
+
+    def be_impatient(self, echo_after_s: float) -> None:
+        """Ask sooner whether the server lives: there is another way to it."""
+        self._echo_after_s = min(self._echo_after_s, echo_after_s)
 
     def check(self) -> None:
         """Find out soon whether the server still answers."""
@@ -168,6 +178,7 @@ class Connection:
     def _queue(self, exchange: Exchange) -> None:
         if not (self.engine.outstanding or self.engine.queued):
             self._last_received = trio.current_time()  # Silence starts with the question.
+            self._was_asked.set()
         self.engine.submit(exchange)
         self.counters.requests += len(exchange.requests)
         self.counters.round_trips[exchange.requests[0].message.command.name] += 1
@@ -217,14 +228,17 @@ class Connection:
         asked = False
         while True:
             busy = bool(self.engine.outstanding or self.engine.queued)
+            if not busy:
+                self._was_asked = trio.Event()
+                with trio.move_on_after(IDLE_ECHO_AFTER_S):
+                    await self._was_asked.wait()
             silence = trio.current_time() - self._last_received
             if silence >= self._timeout_s and busy:
                 raise DeadlineExceeded("our requests", silence)
             if silence >= 2 * self._echo_after_s and busy and not self._is_silent:
                 self._is_silent = True
                 self.on_silent(self._last_received)
-            patience = self._echo_after_s if busy else IDLE_ECHO_AFTER_S
-            if silence < patience:
+            if silence < self._echo_after_s:
                 asked = False
             elif not asked:
                 asked = True

@@ -23,6 +23,10 @@ from smbfs.engine.session import Session
 from smbfs.errors import DeadlineExceeded, ServerAway, SmbfsError, TransportError
 from smbfs.transport.base import OnMoved
 
+ECHO_BESIDE_OTHERS_S: Final = 0.5
+"""Silence of one channel of several after which it is asked whether the server lives; after twice
+that it is given up if others answer."""
+
 LAST_PATIENCE_S: Final = 1.0
 """Seconds that requests wait for a server that goes away when the mount ends."""
 
@@ -70,6 +74,8 @@ class Lifeline:
         if not self.availability.is_usable:
             return None
         alive = [channel for channel in self.channels if channel.connection.is_alive]
+        if len(alive) > 1:
+            alive = [each for each in alive if not each.connection.is_silent] or alive
         if len(alive) < 2:
             return alive[0] if alive else None
         return min(alive, key=lambda channel: channel.connection.engine.outstanding)
@@ -102,8 +108,11 @@ class Lifeline:
         self.channels.append(channel)
         connection.on_ended = lambda failure: self._ended(channel, failure)
         connection.on_moved = self._moved
-        connection.on_silent = self._silent
+        connection.on_silent = lambda since_s: self._silent(channel, since_s)
         connection.on_answered = self._answered
+        if len(self.channels) > 1:
+            for each in self.channels:
+                each.connection.be_impatient(ECHO_BESIDE_OTHERS_S)
         self._tell()
 
     def _ended(self, channel: Channel, failure: SmbfsError) -> None:
@@ -121,8 +130,12 @@ class Lifeline:
     def _moved(self, before: str, now: str) -> None:
         self.on_moved(before, now)  # Who listens may have come since.
 
-    def _silent(self, since_s: float) -> None:
-        if len(self.channels) == 1:
+    def _silent(self, channel: Channel, since_s: float) -> None:
+        if any(not each.connection.is_silent for each in self.channels):
+            # The others answer: what it was asked goes to them.
+            silent_s = trio.current_time() - since_s
+            channel.connection.give_up(DeadlineExceeded("our requests on one channel", silent_s))
+        else:
             self.availability.silent_since(since_s)
         self._tell()
 

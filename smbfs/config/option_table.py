@@ -225,7 +225,6 @@ WITHOUT_EFFECT: Final = {
 NOT_YET: Final = {
     "cruid": "Kerberos is not used",
     "kdc_proxy": "Kerberos is not used",
-    "max_channels": "one connection is used",
     "compress": "nothing is compressed",
     "nocase": "names are compared as the server compares them (noposix lets Samba ignore case)",
 }

@@ -157,6 +157,8 @@ class Negotiated:
             and Capabilities.MULTI_CHANNEL in self.capabilities & first.capabilities
             and (self.dialect, self.server_guid) == (first.dialect, first.server_guid)
             and (self.signing_algorithm, self.cipher) == (first.signing_algorithm, first.cipher)
+            # What travels in clear inside a tunnel must not do so outside.
+            and self.trusts_transport == first.trusts_transport
         )
 
     @property
