@@ -206,11 +206,12 @@ class _Session:
         def ended(failure: errors.SmbfsError) -> None:
             if isinstance(failure, SecurityViolation):
                 audit.write(SignatureFailed(unc, str(failure)))
-            audit.write(Disconnected(unc, str(failure)))
 
         def state_is(state: State) -> None:
             _log.info("%s: %s", unc, state.value)
-            if state is State.OFFLINE:
+            if state is State.RECONNECTING:
+                audit.write(Disconnected(unc, line.why))
+            elif state is State.OFFLINE:
                 audit.write(WentOffline(unc, line.why))
             elif state is State.CONNECTED:
                 status = connection_status(tree)
