@@ -82,7 +82,7 @@ async def open_share(
         _connected(stream, to, line, background, Progress()) as tree,
     ):
         reconnector = Reconnector(tree, to, reconnect_route(route), background, renew)
-        tree.on_expired = reconnector.reauthenticate
+        tree.sender.on_expired = reconnector.reauthenticate
         background.start_soon(reconnector.run)
         background.start_soon(Multichannel(tree, to, route, background).run)
         yield tree

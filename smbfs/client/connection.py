@@ -17,6 +17,7 @@ from collections.abc import Callable
 import outcome
 import trio
 
+from smbfs.client.silence import SilenceWatch
 from smbfs.client.status import Counters
 from smbfs.engine.connection import Connection as Engine
 from smbfs.engine.events import Broken, Completed, Event, Ignored
@@ -35,15 +36,6 @@ from smbfs.wire.create import CreateResponse
 from smbfs.wire.echo_cancel import EchoRequest
 from smbfs.wire.header import Command
 from smbfs.wire.ntstatus import NtStatus, status_name
-
-ECHO_AFTER_S = 5.0
-"""Silence with something outstanding after which we ask whether the server lives."""
-
-TIMEOUT_SHARE = 4
-"""A shorter timeout makes us ask sooner: after one of so many parts of it."""
-
-IDLE_ECHO_AFTER_S = 60.0
-"""Silence with nothing outstanding after which we ask, as cifs.ko does."""
 
 _ERRORS_BEGIN = 0xC000_0000
 """NTSTATUS codes of severity "error" (2.3 of [MS-ERREF])."""
@@ -73,17 +65,13 @@ class Connection:
         """Called when the server has taken something back; it must not raise."""
         self.on_moved: OnMoved = lambda _before, _now: None
         """Called when it goes on from another address of ours."""
-        self.on_silent: Callable[[float], None] = lambda _since_s: None
-        """Called when it has been silent for too long, with the time of its last answer."""
-        self.on_answered: Callable[[], None] = lambda: None
-        """Called when it has answered after all."""
         self.on_ended: Callable[[SmbfsError], None] = lambda _failure: None
         """Called when it has ended, before anybody who waits is told; it must not raise."""
-        self._timeout_s = timeout_s
-        self._echo_after_s = min(ECHO_AFTER_S, timeout_s / TIMEOUT_SHARE)
-        self._last_received = trio.current_time()
-        self._is_silent = False
-        self._was_asked = trio.Event()
+        self.silence = SilenceWatch(
+            timeout_s=timeout_s,
+            is_busy=lambda: bool(engine.outstanding or engine.queued),
+            ask=lambda: self.submit(exchange_of([EchoRequest()])),
+        )
         self._scope = trio.CancelScope()
         self._must_flush = trio.Event()
         self._send_error: SmbfsError | None = None
@@ -104,7 +92,7 @@ class Connection:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._read)
                     nursery.start_soon(self._write)
-                    nursery.start_soon(self._watch)
+                    nursery.start_soon(self.silence.run)
         except* SmbfsError as group:
             self._fail(_first_leaf(group))
         finally:
@@ -117,18 +105,9 @@ class Connection:
         self._fail(failure)
         self._scope.cancel()
 
-    @property
-    def is_silent(self) -> bool:
-        """Whether it does not answer, and it was told to ``on_silent``."""
-        return self._is_silent
-
-    def be_impatient(self, echo_after_s: float) -> None:
-        """Ask sooner whether the server lives: there is another way to it."""
-        self._echo_after_s = min(self._echo_after_s, echo_after_s)
-
     def check(self) -> None:
         """Find out soon whether the server still answers."""
-        if self.is_alive and not self._is_silent:
+        if self.is_alive and not self.silence.is_silent:
             self.submit(exchange_of([EchoRequest()]))
 
     async def follow_network(self) -> None:
@@ -177,8 +156,7 @@ class Connection:
 
     def _queue(self, exchange: Exchange) -> None:
         if not (self.engine.outstanding or self.engine.queued):
-            self._last_received = trio.current_time()  # Silence starts with the question.
-            self._was_asked.set()
+            self.silence.begins()
         self.engine.submit(exchange)
         self.counters.requests += len(exchange.requests)
         self.counters.round_trips[exchange.requests[0].message.command.name] += 1
@@ -206,10 +184,7 @@ class Connection:
     async def _read(self) -> None:
         while True:
             frame = await self.stream.receive_message()
-            self._last_received = trio.current_time()
-            if self._is_silent:
-                self._is_silent = False
-                self.on_answered()
+            self.silence.heard()
             for event in self.engine.receive_message(frame):
                 self._handle(event)
             self._pump()  # The answer may have brought credits.
@@ -223,27 +198,6 @@ class Connection:
                 raise self._send_error
             await self.stream.flush()
             self._pump()
-
-    async def _watch(self) -> None:
-        asked = False
-        while True:
-            busy = bool(self.engine.outstanding or self.engine.queued)
-            if not busy:
-                self._was_asked = trio.Event()
-                with trio.move_on_after(IDLE_ECHO_AFTER_S):
-                    await self._was_asked.wait()
-            silence = trio.current_time() - self._last_received
-            if silence >= self._timeout_s and busy:
-                raise DeadlineExceeded("our requests", silence)
-            if silence >= 2 * self._echo_after_s and busy and not self._is_silent:
-                self._is_silent = True
-                self.on_silent(self._last_received)
-            if silence < self._echo_after_s:
-                asked = False
-            elif not asked:
-                asked = True
-                self.submit(exchange_of([EchoRequest()]))
-            await trio.sleep(self._echo_after_s / 5)
 
     # ------------------------------------------------------------------ events
 

@@ -75,7 +75,7 @@ class Lifeline:
             return None
         alive = [channel for channel in self.channels if channel.connection.is_alive]
         if len(alive) > 1:
-            alive = [each for each in alive if not each.connection.is_silent] or alive
+            alive = [each for each in alive if not each.connection.silence.is_silent] or alive
         if len(alive) < 2:
             return alive[0] if alive else None
         return min(alive, key=lambda channel: channel.connection.engine.outstanding)
@@ -108,11 +108,11 @@ class Lifeline:
         self.channels.append(channel)
         connection.on_ended = lambda failure: self._ended(channel, failure)
         connection.on_moved = self._moved
-        connection.on_silent = lambda since_s: self._silent(channel, since_s)
-        connection.on_answered = self._answered
+        connection.silence.on_silent = lambda since_s: self._silent(channel, since_s)
+        connection.silence.on_answered = self._answered
         if len(self.channels) > 1:
             for each in self.channels:
-                each.connection.be_impatient(ECHO_BESIDE_OTHERS_S)
+                each.connection.silence.be_impatient(ECHO_BESIDE_OTHERS_S)
         self._tell()
 
     def _ended(self, channel: Channel, failure: SmbfsError) -> None:
@@ -131,7 +131,7 @@ class Lifeline:
         self.on_moved(before, now)  # Who listens may have come since.
 
     def _silent(self, channel: Channel, since_s: float) -> None:
-        if any(not each.connection.is_silent for each in self.channels):
+        if any(not each.connection.silence.is_silent for each in self.channels):
             # The others answer: what it was asked goes to them.
             silent_s = trio.current_time() - since_s
             channel.connection.give_up(DeadlineExceeded("our requests on one channel", silent_s))

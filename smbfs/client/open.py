@@ -14,7 +14,7 @@ from smbfs.client.answers import SUCCESS
 from smbfs.errors import HandleLost, RemoteProtocolError
 from smbfs.wire.change_notify import ChangeNotifyFlags, ChangeNotifyRequest, ChangeNotifyResponse
 from smbfs.wire.close_flush import CloseFlags, CloseRequest, CloseResponse, FlushRequest
-from smbfs.wire.create import AccessMask, CreateResponse, FileId
+from smbfs.wire.create import CreateResponse, FileId
 from smbfs.wire.create_contexts import PosixCreateResponse
 from smbfs.wire.info import (
     InfoType,
@@ -22,8 +22,6 @@ from smbfs.wire.info import (
     QueryInfoResponse,
     SetInfoRequest,
 )
-from smbfs.wire.ioctl import IoctlRequest, IoctlResponse
-from smbfs.wire.lock import LockElement, LockRequest
 from smbfs.wire.message import Buffer, Message
 from smbfs.wire.ntstatus import NtStatus
 from smbfs.wire.query_directory import (
@@ -94,16 +92,6 @@ class Open:
     def is_vouched_for(self) -> bool:
         """Whether a lease says that nobody else has changed the contents."""
         return self.lease is not None and self.lease.may_read
-
-    @property
-    def may_write(self) -> bool:
-        """Whether it was opened for writing."""
-        return bool(self.access & (AccessMask.WRITE_DATA | AccessMask.APPEND_DATA))
-
-    @property
-    def is_current(self) -> bool:
-        """Whether the session that we have now knows it, or nobody ever will."""
-        return self.is_lost or self.epoch == self.tree.line.epoch
 
     def addressed(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """Return requests about this open as the server knows it now. Raises: HandleLost."""
@@ -279,18 +267,6 @@ class Open:
         if response.header.status == NtStatus.STATUS_NO_MORE_FILES:
             return None
         return QueryDirectoryResponse.decode(response.body).data
-
-    async def ioctl(
-        self, control_code: int, data: Buffer = b"", *, max_output: int = 65536
-    ) -> memoryview:
-        """Send an FSCTL and return its output. Spec: [MS-SMB2] 3.2.4.20."""
-        request = IoctlRequest(control_code, self.file_id, bytes(data), max_output)
-        response = await self._request(request)
-        return IoctlResponse.decode(response.body).data
-
-    async def lock(self, elements: tuple[LockElement, ...]) -> None:
-        """Take or release byte ranges. Spec: [MS-SMB2] 3.2.4.19."""
-        await self._request(LockRequest(self.file_id, elements))
 
     async def change_notify(
         self, completion_filter: int, *, watch_tree: bool = False

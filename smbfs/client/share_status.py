@@ -23,7 +23,7 @@ def connection_status(tree: TreeConnect) -> ConnectionStatus:
     channel = line.ready or tree.channel
     connection, counters = channel.connection, line.counters
     address, port = connection.stream.peer
-    sealed = channel.session.encrypt_data or tree.encrypt_data
+    sealed = channel.session.encrypt_data or tree.sender.encrypt_data
     return ConnectionStatus(
         state=_STATES[line.availability.state],
         why=line.why,

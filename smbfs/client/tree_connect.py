@@ -5,25 +5,22 @@ Spec: [MS-SMB2] 3.2.1.4 (TreeConnect), 3.2.4.3 (CREATE), 3.2.4.1.4 (compounds).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass, replace
 from typing import NamedTuple
-
-import trio
 
 from smbfs.client.answers import SUCCESS, answer
 from smbfs.client.durable import durable_context, is_durable
 from smbfs.client.lifeline import Channel, Lifeline
 from smbfs.client.open import READ_STATUSES, Open, listed
-from smbfs.client.replay import REPEATS_MAX, may_repeat
+from smbfs.client.sender import Sender, nothing_to_do
 from smbfs.client.status import Identity
-from smbfs.engine.exchange import Exchange, Response, exchange_of
+from smbfs.engine.exchange import Exchange, Response
 from smbfs.engine.lease_table import LeaseTable
 from smbfs.engine.leases import Lease
 from smbfs.engine.negotiate import SINGLE_CREDIT_SIZE, Negotiated
 from smbfs.engine.oplocks import Oplock
-from smbfs.errors import ServerAway, ServerStatusError, SmbfsError, TransportError, UserError
+from smbfs.errors import SmbfsError
 from smbfs.wire.close_flush import CloseRequest
 from smbfs.wire.create import (
     AccessMask,
@@ -34,7 +31,7 @@ from smbfs.wire.create import (
 )
 from smbfs.wire.create_contexts import LeaseResponseV2, LeaseState
 from smbfs.wire.message import Message
-from smbfs.wire.ntstatus import NtStatus, nt_status
+from smbfs.wire.ntstatus import NtStatus
 from smbfs.wire.query_directory import QueryDirectoryRequest
 from smbfs.wire.read_write import ReadRequest
 from smbfs.wire.tree_connect import ShareFlags, ShareType, TreeConnectResponse
@@ -51,15 +48,6 @@ READ_LEASE = LeaseState.READ_CACHING | LeaseState.HANDLE_CACHING
 WRITE_LEASE = READ_LEASE | LeaseState.WRITE_CACHING
 """What writers ask for: whoever opens the file has to wait until our data is there."""
 
-_SESSION_TROUBLE = frozenset({
-    NtStatus.STATUS_NETWORK_SESSION_EXPIRED,
-    NtStatus.STATUS_USER_SESSION_DELETED,
-    NtStatus.STATUS_NETWORK_NAME_DELETED,
-})
-"""How a server says that it has not even looked at a request."""
-
-_log = logging.getLogger(__name__)
-
 _WRITES = AccessMask.WRITE_DATA | AccessMask.APPEND_DATA
 
 OPLOCKS_REFUSED_MAX = 16
@@ -73,10 +61,6 @@ class CompoundResult:
     create: CreateResponse
     responses: tuple[memoryview, ...]
     """Bodies of the answers to the requests between CREATE and CLOSE."""
-
-
-async def _nothing_to_restore(_channel: Channel) -> None:
-    await trio.lowlevel.checkpoint()
 
 
 class ConnectedTree(NamedTuple):
@@ -98,9 +82,8 @@ class TreeConnect:
         """Before it can be used, :meth:`attach` it to what a server has given."""
         self.line = line
         self.share_name = share_name
-        self.tree_id = 0
+        self.sender = Sender(line)
         self.share_type = ShareType.DISK
-        self.encrypt_data = False
         self.maximal_access = 0
         self.channel: Channel
         """The first channel of the session; it may have ended."""
@@ -112,11 +95,9 @@ class TreeConnect:
 
         It returns whether it takes care of :meth:`acknowledge`, once our data is there.
         """
-        self.on_restored: Callable[[Channel], Awaitable[None]] = _nothing_to_restore
+        self.on_restored: Callable[[Channel], Awaitable[None]] = nothing_to_do
         """Called when there is a new session, before anybody else may use it: brings open files
         back (:meth:`reclaim`). It may raise TransportError, and is called again then."""
-        self.on_expired: Callable[[Channel], Awaitable[None]] = _nothing_to_restore
-        """Called when the server wants to know again who we are."""
         self.leases: LeaseTable = line.leases
         """The leases of this client."""
         self._oplocks_refused = 0
@@ -127,30 +108,26 @@ class TreeConnect:
     def attach(self, channel: Channel, tree: ConnectedTree) -> None:
         """Belong to this session, and this tree of it, from now on."""
         self.channel = channel
-        self.tree_id = tree.tree_id
+        self.sender.tree_id = tree.tree_id
+        self.sender.encrypt_data = tree.wants_sealing(self.negotiated)
+        self.sender.counts_channels = self.negotiated.counts_channels
         self.share_type = tree.response.share_type
         self.maximal_access = tree.response.maximal_access
-        self.encrypt_data = tree.wants_sealing(self.negotiated)
 
     @property
     def max_read_size(self) -> int:
         """Bytes that one READ may ask for now."""
-        return self._limit(self.rsize, self.negotiated.max_read_size)
+        return _limit(self, self.rsize, self.negotiated.max_read_size)
 
     @property
     def max_write_size(self) -> int:
         """Bytes that one WRITE may carry now."""
-        return self._limit(self.wsize, self.negotiated.max_write_size)
+        return _limit(self, self.wsize, self.negotiated.max_write_size)
 
     @property
     def max_transact_size(self) -> int:
         """Bytes that the answer to a listing, query or ioctl may have."""
-        return self._limit(TRANSACT_SIZE, self.negotiated.max_transact_size)
-
-    def _limit(self, wanted: int, server: int) -> int:
-        if not self.negotiated.supports_multi_credit:
-            return min(wanted, server, SINGLE_CREDIT_SIZE)
-        return min(wanted, server, self.channel.connection.engine.payload_limit)
+        return _limit(self, TRANSACT_SIZE, self.negotiated.max_transact_size)
 
     @property
     def negotiated(self) -> Negotiated:
@@ -203,10 +180,10 @@ class TreeConnect:
             file.leave_lease()
             request = replace(request, oplock_level=OplockLevel.BATCH)
         elif lease is not None:
-            context = lease.request(WRITE_LEASE if file.may_write else READ_LEASE)
+            context = lease.request(WRITE_LEASE if file.access & _WRITES else READ_LEASE)
             contexts = (*request.contexts, context)
             request = replace(request, oplock_level=OplockLevel.LEASE, contexts=contexts)
-        exchange = self._exchange(channel, (request,))
+        exchange = self.sender.exchange(channel, (request,))
         await channel.connection.perform(exchange)
         created = CreateResponse.decode(answer(exchange, context=request.name).body)
         if isinstance(lease, Oplock):
@@ -216,7 +193,9 @@ class TreeConnect:
         if is_same(created):
             file.revive(created, self.line.epoch)
             return True
-        await channel.connection.perform(self._exchange(channel, (CloseRequest(created.file_id),)))
+        await channel.connection.perform(
+            self.sender.exchange(channel, (CloseRequest(created.file_id),))
+        )
         return False
 
     async def create_and_read(
@@ -340,78 +319,11 @@ class TreeConnect:
 
     def send(self, message: Message) -> None:
         """Send a request whose answer changes nothing here; what goes wrong is only counted."""
-        channel = self.line.ready
-        if channel is not None:
-            channel.connection.submit_soon(self._exchange(channel, (message,)))
+        self.sender.send(message)
 
     async def perform(self, *messages: Message, of: Open | None = None) -> Exchange:
-        """Send requests as one frame and return it answered, well or badly.
-
-        Each behind the first works on the same file (``FileId.RELATED``). While the server is
-        away, this waits, and sends again what may be sent again (``replay``).
-        Raises: HandleLost when ``of`` did not come back; DeadlineExceeded, ServerAway; the
-        TransportError with which the connection ended when nobody knows what became of it.
-        """
-        is_replay = False
-        lost = TransportError("it was never sent")
-        for _ in range(REPEATS_MAX):
-            channel = self.line.ready or await self.line.channel()
-            epoch = self.line.epoch
-            if of is not None:
-                messages = of.addressed(messages)
-            exchange = self._exchange(channel, messages, is_replay=is_replay)
-            try:
-                await channel.connection.perform(exchange)
-            except TransportError as error:
-                lost = error
-            else:
-                refusal = exchange.response().header.status
-                if refusal not in _SESSION_TROUBLE:
-                    return exchange
-                lost = await self._mend_session(channel, epoch, refusal)
-            if lost.request_sent:
-                is_replay = True
-                await self._may_go_again(messages, epoch, lost)
-        raise lost
-
-    async def _may_go_again(
-        self, messages: tuple[Message, ...], epoch: int, lost: TransportError
-    ) -> None:
-        """Wait until the server is back, and return if a request may be sent again then.
-
-        Raises: ``lost``, the error with which its connection ended, if not; DeadlineExceeded.
-        """
-        if not may_repeat(messages, same_session=True):
-            raise lost
-        try:
-            await self.line.channel()
-        except ServerAway:
-            raise lost from lost.__cause__
-        if not may_repeat(messages, same_session=epoch == self.line.epoch):
-            raise lost
-
-    async def _mend_session(self, channel: Channel, epoch: int, status: int) -> TransportError:
-        """Have the session proved again, or replaced; return why the request was not executed."""
-        why = ServerStatusError(nt_status(status), "the session")
-        if status == NtStatus.STATUS_NETWORK_SESSION_EXPIRED:
-            try:
-                await self.on_expired(channel)
-                return TransportError(str(why))
-            except (UserError, ServerStatusError) as error:
-                _log.warning("the session can't be renewed: %s", error)
-        self.line.session_gone(epoch, why)
-        return TransportError(str(why))
-
-    def _exchange(
-        self, channel: Channel, messages: tuple[Message, ...], *, is_replay: bool = False
-    ) -> Exchange:
-        exchange = exchange_of(
-            messages, session=channel.session, tree_id=self.tree_id, encrypt=self.encrypt_data
-        )
-        if self.negotiated.counts_channels:
-            exchange.channel_sequence = self.line.channel_sequence
-            exchange.is_replay = is_replay
-        return exchange
+        """Send requests as one frame and return it answered: see :meth:`Sender.perform`."""
+        return await self.sender.perform(messages, of=of)
 
     # ------------------------------------------------------------- leases
 
@@ -435,3 +347,9 @@ class TreeConnect:
         """Tell the server that we hold no more of a lease than it has left us."""
         if lease.opens and lease.is_known:
             self.send(lease.acknowledgment())
+
+
+def _limit(tree: TreeConnect, wanted: int, server: int) -> int:
+    if not tree.negotiated.supports_multi_credit:
+        return min(wanted, server, SINGLE_CREDIT_SIZE)
+    return min(wanted, server, tree.channel.connection.engine.payload_limit)

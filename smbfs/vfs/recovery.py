@@ -75,7 +75,7 @@ class Recovery:
         file = handle.file
         if isinstance(file, SmallFile):
             file.forget_server_file()  # It is opened when it is needed.
-        elif not file.is_current and not await self._comes_back(handle, file, channel):
+        elif _is_missing(file) and not await self._comes_back(handle, file, channel):
             self._lose(handle, file)
 
     async def _comes_back(self, handle: Handle, file: Open, channel: Channel) -> bool:
@@ -119,3 +119,8 @@ class Recovery:
         file.lose()
         if handle.gather is not None:
             handle.gather.lose(HandleLost("the server has forgotten an open file"))
+
+
+def _is_missing(file: Open) -> bool:
+    """Whether the session that we have now does not know a file, and may have to."""
+    return not file.is_lost and file.epoch != file.tree.line.epoch

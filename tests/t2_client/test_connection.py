@@ -9,8 +9,9 @@ import pytest
 import trio
 import trio.testing
 
-from smbfs.client.connection import ECHO_AFTER_S, Connection
+from smbfs.client.connection import Connection
 from smbfs.client.sign_on import negotiate
+from smbfs.client.silence import ECHO_AFTER_S
 from smbfs.engine.connection import Connection as Engine
 from smbfs.engine.exchange import Exchange, exchange_of
 from smbfs.engine.session import Session

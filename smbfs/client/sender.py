@@ -1,0 +1,125 @@
+"""Sending the requests of one tree: by which channel, and what if that fails.
+
+Spec: [MS-SMB2] 3.2.4.1 (sending), 3.2.5.1.6 (a session that has expired), 3.2.7.1 (disconnects).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from smbfs.client.lifeline import Channel, Lifeline
+from smbfs.client.replay import REPEATS_MAX, may_repeat
+from smbfs.engine.exchange import Exchange, exchange_of
+from smbfs.errors import ServerAway, ServerStatusError, TransportError, UserError
+from smbfs.wire.message import Message
+from smbfs.wire.ntstatus import NtStatus, nt_status
+
+if TYPE_CHECKING:
+    from smbfs.client.open import Open
+
+_SESSION_TROUBLE = frozenset({
+    NtStatus.STATUS_NETWORK_SESSION_EXPIRED,
+    NtStatus.STATUS_USER_SESSION_DELETED,
+    NtStatus.STATUS_NETWORK_NAME_DELETED,
+})
+"""How a server says that it has not even looked at a request."""
+
+_log = logging.getLogger(__name__)
+
+
+async def nothing_to_do(_channel: Channel) -> None:
+    """Do nothing about a channel."""
+    await trio.lowlevel.checkpoint()
+
+
+class Sender:
+    """Sends the requests of one tree, and sends again what may be sent again."""
+
+    def __init__(self, line: Lifeline) -> None:
+        self.line = line
+        self.tree_id = 0
+        self.encrypt_data = False
+        self.counts_channels = False
+        """Whether the server wants to know how many channels were lost."""
+        self.on_expired: Callable[[Channel], Awaitable[None]] = nothing_to_do
+        """Called when the server wants to know again who we are."""
+
+    def send(self, message: Message) -> None:
+        """Send a request whose answer changes nothing here; what goes wrong is only counted."""
+        channel = self.line.ready
+        if channel is not None:
+            channel.connection.submit_soon(self.exchange(channel, (message,)))
+
+    async def perform(self, messages: tuple[Message, ...], *, of: Open | None = None) -> Exchange:
+        """Send requests as one frame and return it answered, well or badly.
+
+        Each behind the first works on the same file (``FileId.RELATED``). While the server is
+        away, this waits, and sends again what may be sent again (``replay``).
+        Raises: HandleLost when ``of`` did not come back; DeadlineExceeded, ServerAway; the
+        TransportError with which the connection ended when nobody knows what became of it.
+        """
+        is_replay = False
+        lost = TransportError("it was never sent")
+        for _ in range(REPEATS_MAX):
+            channel = self.line.ready or await self.line.channel()
+            epoch = self.line.epoch
+            if of is not None:
+                messages = of.addressed(messages)
+            exchange = self.exchange(channel, messages, is_replay=is_replay)
+            try:
+                await channel.connection.perform(exchange)
+            except TransportError as error:
+                lost = error
+            else:
+                refusal = exchange.response().header.status
+                if refusal not in _SESSION_TROUBLE:
+                    return exchange
+                lost = await self._mend_session(channel, epoch, refusal)
+            if lost.request_sent:
+                is_replay = True
+                await self._may_go_again(messages, epoch, lost)
+        raise lost
+
+    async def _may_go_again(
+        self, messages: tuple[Message, ...], epoch: int, lost: TransportError
+    ) -> None:
+        """Wait until the server is back, and return if a request may be sent again then.
+
+        Raises: ``lost``, the error with which its connection ended, if not; DeadlineExceeded.
+        """
+        if not may_repeat(messages, same_session=True):
+            raise lost
+        try:
+            await self.line.channel()
+        except ServerAway:
+            raise lost from lost.__cause__
+        if not may_repeat(messages, same_session=epoch == self.line.epoch):
+            raise lost
+
+    async def _mend_session(self, channel: Channel, epoch: int, status: int) -> TransportError:
+        """Have the session proved again, or replaced; return why the request was not executed."""
+        why = ServerStatusError(nt_status(status), "the session")
+        if status == NtStatus.STATUS_NETWORK_SESSION_EXPIRED:
+            try:
+                await self.on_expired(channel)
+                return TransportError(str(why))
+            except (UserError, ServerStatusError) as error:
+                _log.warning("the session can't be renewed: %s", error)
+        self.line.session_gone(epoch, why)
+        return TransportError(str(why))
+
+    def exchange(
+        self, channel: Channel, messages: tuple[Message, ...], *, is_replay: bool = False
+    ) -> Exchange:
+        """Return requests of this tree, to be sent by ``channel``."""
+        exchange = exchange_of(
+            messages, session=channel.session, tree_id=self.tree_id, encrypt=self.encrypt_data
+        )
+        if self.counts_channels:
+            exchange.channel_sequence = self.line.channel_sequence
+            exchange.is_replay = is_replay
+        return exchange

@@ -1,0 +1,91 @@
+"""Noticing that the other side of a connection says nothing any more.
+
+When something is outstanding and nothing has come for a while, an ECHO asks whether the server
+lives. If nothing comes for as long again, ``on_silent`` is told, and of an answer after that,
+however late, ``on_answered``. In the end the connection fails.
+
+Spec: [MS-SMB2] 3.2.6.1 (Request Expiration), 3.3.5.14 (ECHO).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from smbfs.errors import DeadlineExceeded
+
+ECHO_AFTER_S = 5.0
+"""Silence with something outstanding after which we ask whether the server lives."""
+
+IDLE_ECHO_AFTER_S = 60.0
+"""Silence with nothing outstanding after which we ask, as cifs.ko does."""
+
+_TIMEOUT_SHARE = 4
+"""A shorter timeout makes us ask sooner: after one of so many parts of it."""
+
+_LOOKS = 5
+"""How often we look within the time after which we ask."""
+
+
+class SilenceWatch:
+    """The silence of one connection."""
+
+    def __init__(
+        self, *, timeout_s: float, is_busy: Callable[[], bool], ask: Callable[[], None]
+    ) -> None:
+        """``is_busy``: whether an answer is outstanding. ``ask`` sends an ECHO.
+
+        ``timeout_s``: silence, with something outstanding, after which the connection fails.
+        """
+        self.on_silent: Callable[[float], None] = lambda _since_s: None
+        """Called when there was no answer to the ECHO either, with the time of the last answer."""
+        self.on_answered: Callable[[], None] = lambda: None
+        """Called when there is one after all."""
+        self.is_silent = False
+        """Whether ``on_silent`` was called, and ``on_answered`` not yet."""
+        self._timeout_s = timeout_s
+        self._echo_after_s = min(ECHO_AFTER_S, timeout_s / _TIMEOUT_SHARE)
+        self._is_busy = is_busy
+        self._ask = ask
+        self._heard_s = trio.current_time()
+        self._began = trio.Event()
+
+    def be_impatient(self, echo_after_s: float) -> None:
+        """Ask sooner: there is another way to the server."""
+        self._echo_after_s = min(self._echo_after_s, echo_after_s)
+
+    def begins(self) -> None:
+        """Something is about to be asked, and nothing was outstanding: silence starts now."""
+        self._heard_s = trio.current_time()
+        self._began.set()
+
+    def heard(self) -> None:
+        """Something has come."""
+        self._heard_s = trio.current_time()
+        if self.is_silent:
+            self.is_silent = False
+            self.on_answered()
+
+    async def run(self) -> None:
+        """Watch until cancelled. Raises: DeadlineExceeded."""
+        asked = False
+        while True:
+            if not self._is_busy():
+                self._began = trio.Event()
+                with trio.move_on_after(IDLE_ECHO_AFTER_S) as idle:
+                    await self._began.wait()
+                if idle.cancelled_caught:
+                    self._ask()
+            silence_s = trio.current_time() - self._heard_s
+            if silence_s >= self._timeout_s:
+                raise DeadlineExceeded("our requests", silence_s)
+            if silence_s >= 2 * self._echo_after_s and not self.is_silent:
+                self.is_silent = True
+                self.on_silent(self._heard_s)
+            if silence_s < self._echo_after_s:
+                asked = False
+            elif not asked:
+                asked = True
+                self._ask()
+            await trio.sleep(self._echo_after_s / _LOOKS)
