@@ -107,8 +107,8 @@ class Connection:
 
     def check(self) -> None:
         """Find out soon whether the server still answers."""
-        if self.is_alive and not self.silence.is_silent:
-            self.submit(exchange_of([EchoRequest()]))
+        if self.is_alive:
+            self.silence.check()
 
     async def follow_network(self) -> None:
         """Keep the connection when this machine's network changes, if the transport can."""

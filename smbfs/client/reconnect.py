@@ -235,6 +235,8 @@ class Reconnector:
         connection.on_break = self.tree.broken
         self.line.give_up_channels(TransportError("another connection has taken its place"))
         self.tree.channel = channel
+        for lease in self.line.leases.doubt_all():
+            self.tree.broken(lease, must_acknowledge=False)
         self.line.add(channel)
         self.line.restored()
         return channel

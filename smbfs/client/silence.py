@@ -21,6 +21,9 @@ ECHO_AFTER_S = 5.0
 IDLE_ECHO_AFTER_S = 60.0
 """Silence with nothing outstanding after which we ask, as cifs.ko does."""
 
+CHECK_S = 1.0
+"""Silence after which we ask again when there is reason to think that it is gone."""
+
 _TIMEOUT_SHARE = 4
 """A shorter timeout makes us ask sooner: after one of so many parts of it."""
 
@@ -46,6 +49,7 @@ class SilenceWatch:
         """Whether ``on_silent`` was called, and ``on_answered`` not yet."""
         self._timeout_s = timeout_s
         self._echo_after_s = min(ECHO_AFTER_S, timeout_s / _TIMEOUT_SHARE)
+        self._patience_s = self._echo_after_s
         self._is_busy = is_busy
         self._ask = ask
         self._heard_s = trio.current_time()
@@ -54,6 +58,13 @@ class SilenceWatch:
     def be_impatient(self, echo_after_s: float) -> None:
         """Ask sooner: there is another way to the server."""
         self._echo_after_s = min(self._echo_after_s, echo_after_s)
+        self._patience_s = min(self._patience_s, echo_after_s)
+
+    def check(self) -> None:
+        """Find out soon whether the server still answers: something may have happened to it."""
+        if not self.is_silent:
+            self._patience_s = min(self._echo_after_s, CHECK_S)
+            self._ask()
 
     def begins(self) -> None:
         """Something is about to be asked, and nothing was outstanding: silence starts now."""
@@ -63,6 +74,7 @@ class SilenceWatch:
     def heard(self) -> None:
         """Something has come."""
         self._heard_s = trio.current_time()
+        self._patience_s = self._echo_after_s
         if self.is_silent:
             self.is_silent = False
             self.on_answered()
@@ -80,12 +92,12 @@ class SilenceWatch:
             silence_s = trio.current_time() - self._heard_s
             if silence_s >= self._timeout_s:
                 raise DeadlineExceeded("our requests", silence_s)
-            if silence_s >= 2 * self._echo_after_s and not self.is_silent:
+            if silence_s >= 2 * self._patience_s and not self.is_silent:
                 self.is_silent = True
                 self.on_silent(self._heard_s)
-            if silence_s < self._echo_after_s:
+            if silence_s < self._patience_s:
                 asked = False
             elif not asked:
                 asked = True
                 self._ask()
-            await trio.sleep(self._echo_after_s / _LOOKS)
+            await trio.sleep(self._patience_s / _LOOKS)

@@ -27,7 +27,7 @@ PAUSE_FIRST_S: Final = 0.1
 PAUSE_MAX_S: Final = 1.0
 """Longest pause while nobody answers: who is back is noticed within it."""
 
-REFUSED_PAUSE_MAX_S: Final = 30.0
+REFUSED_PAUSE_MAX_S: Final = 10.0
 """Longest pause while the server answers, and refuses: it has work with each attempt."""
 
 

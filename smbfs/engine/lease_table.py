@@ -62,6 +62,13 @@ class LeaseTable:
             return None
         return oplock, oplock.broken_to(notification.oplock_level)
 
+    def doubt_all(self) -> list[Lease]:
+        """Nobody could tell us of breaks for a while. Return what we believed until now."""
+        doubted = [lease for lease in self._leases.values() if lease.state]
+        for lease in doubted:
+            lease.doubted()
+        return doubted
+
     def lose_all(self) -> list[Lease]:
         """Nobody will tell us of breaks any more. Return what has told us something until now.
 

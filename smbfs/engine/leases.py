@@ -86,6 +86,10 @@ class Lease:
             self._epoch = notification.new_epoch
         self._state &= notification.new_lease_state.value
 
+    def doubted(self) -> None:
+        """Breaks may have gone astray: believe nothing of it, but answer for it."""
+        self._state = 0
+
     def lost(self) -> None:
         """The last open is gone, or the session: the server has no such lease any more."""
         self._state = self._epoch = 0
