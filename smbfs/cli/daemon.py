@@ -6,7 +6,6 @@ JSON line, ``{"ready": true}`` or the error with its exit code, and lives on as 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import select
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from smbfs.cli.errors import ExitCode, Problem
+from smbfs.cli.privileges import forget_caller
 
 _LOG_LIMIT: Final = 1024 * 1024  # A log longer than this begins anew with the next mount.
 _LOOK_S: Final = 0.5
@@ -85,9 +85,8 @@ def _live_as_daemon(run: Callable[[Report], int], log: Path, pipe: int) -> NoRet
     try:
         os.setsid()
         os.chdir("/")
-        os.umask(0o077)
         _redirect_stdio(log)
-        _close_inherited(keep=pipe)
+        forget_caller(keep={pipe})
 
         def report(outcome: Outcome) -> None:
             os.write(pipe, _format_report(outcome))
@@ -111,14 +110,6 @@ def _redirect_stdio(log: Path) -> None:
     os.dup2(output, 2)
     os.close(null)
     os.close(output)
-
-
-def _close_inherited(*, keep: int) -> None:
-    """Close what our caller had open, which may be a lock or a pipe that somebody waits on."""
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
-        if int(name) > 2 and int(name) != keep:
-            with contextlib.suppress(OSError):
-                os.close(int(name))
 
 
 def _format_report(outcome: Outcome) -> bytes:

@@ -14,6 +14,12 @@ import trio
 
 from smbfs.audit.writer import open_audit
 from smbfs.cli.errors import CommandError, ExitCode
+from smbfs.cli.privileges import (
+    Capability,
+    forget_caller,
+    give_up_privileges,
+    keep_secrets,
+)
 from smbfs.errors import TransportError
 from smbfs.gateway.certificates import CertificateFiles, Certificates
 from smbfs.gateway.gateway import Gateway, GatewaySettings
@@ -44,6 +50,8 @@ def run_gateway(request: GatewayRequest) -> int:
 
     Raises: ConfigError and CommandError when something that was given can't be used.
     """
+    keep_secrets()
+    forget_caller()
     settings = _settings(request)
     logging.basicConfig(
         stream=sys.stderr,
@@ -52,6 +60,8 @@ def run_gateway(request: GatewayRequest) -> int:
     )
     # aioquic writes a line for every handshake; the audit has it already.
     logging.getLogger("quic").setLevel(logging.INFO if request.verbose else logging.ERROR)
+    # The port is bound, and renewed keys are read, later.
+    give_up_privileges(keep={Capability.NET_BIND_SERVICE, Capability.DAC_READ_SEARCH})
     try:
         trio.run(Gateway(settings, open_audit()).run, _say_listening, strict_exception_groups=True)
     except BaseExceptionGroup as group:

@@ -1,9 +1,10 @@
-"""A tiny process that takes the mount away when the daemon dies without doing so.
+"""A tiny process that takes the mount away when the daemon ends, and also when it is killed.
 
 A FUSE mount outlives a killed daemon: every access then says "Transport endpoint is not
 connected". fusermount3's own ``auto_unmount`` cures that for root only, so a shell waits on
 a pipe whose other end the daemon holds. When that closes, for whatever reason, the guard
-detaches the mount if it is still there. It takes about 1 MB.
+detaches the mount if it is still there. It takes about 1 MB, and has the right to, which the
+daemon has given up: fusermount3's setuid bit counts for it.
 """
 
 from __future__ import annotations
@@ -67,7 +68,10 @@ class Guard:
             pass  # Somebody killed the guard; the mount lives without one.
 
     def dismiss(self) -> None:
-        """End the guard, which looks once more whether the mount is gone, and wait for it."""
+        """Have the guard take the mount away if it is still there, and wait until it has ended.
+
+        The daemon itself has not the right to. Once it was dismissed, this does nothing.
+        """
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()

@@ -15,6 +15,7 @@ from smbfs.cli.daemon import Outcome, Report, start_daemon
 from smbfs.cli.daemons import SOCKET_SUFFIX
 from smbfs.cli.errors import ExitCode, Problem, explain, format_problem
 from smbfs.cli.prepare import MountPlan, MountRequest, prepare_mount
+from smbfs.cli.privileges import forget_caller, keep_secrets
 from smbfs.cli.runtime import file_stem, make_runtime_directory
 from smbfs.config.policy import PolicyRefused
 
@@ -34,6 +35,7 @@ def mount(request: MountRequest) -> int:
     With ``foreground`` it returns when the mount has ended.
     Raises: UserError for whatever can be found out without the server.
     """
+    keep_secrets()
     try:
         plan = prepare_mount(request, os.environ)
     except PolicyRefused as error:
@@ -50,6 +52,7 @@ def mount(request: MountRequest) -> int:
         return _live(plan, control, log, report, verbose=request.verbose)
 
     if log is None:
+        forget_caller()
         return run(lambda outcome: _show(request, outcome, None))
     outcome = start_daemon(run, log)
     _show(request, outcome, log)

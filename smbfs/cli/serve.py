@@ -41,6 +41,7 @@ from smbfs.cli.errors import certificate_warning, first_leaf
 from smbfs.cli.guard import Guard
 from smbfs.cli.mount_table import find_mount
 from smbfs.cli.prepare import MountPlan
+from smbfs.cli.privileges import Capability, give_up_privileges
 from smbfs.cli.status_report import (
     FileSystemCounts,
     MountFacts,
@@ -54,6 +55,7 @@ from smbfs.client.tree_connect import TreeConnect
 from smbfs.engine.availability import State
 from smbfs.errors import SecurityViolation
 from smbfs.fuse.mount import serve
+from smbfs.fuse.mounter import Mounter
 from smbfs.transport.server_memory import ServerMemory
 from smbfs.vfs.disk_cache import open_disk_cache
 from smbfs.vfs.filesystem import FileSystem, open_filesystem
@@ -83,8 +85,14 @@ def serve_mount(plan: MountPlan, place: DaemonPlace, audit: AuditSink, on_ready:
     Raises: whatever kept it from being mounted, or ended it; groups are unwrapped.
     """
     try:
-        with Guard(plan.mountpoint) as guard:
-            trio.run(_Session(plan, place, audit, guard, on_ready).run)
+        # The mounter comes first: the guard waits for the end of whoever has inherited its pipe.
+        with (
+            Mounter(plan.mountpoint, plan.options, str(plan.unc)) as mounter,
+            Guard(plan.mountpoint) as guard,
+        ):
+            # What takes privileges, these two do. Nothing of the network was read yet.
+            give_up_privileges(keep={Capability.DAC_READ_SEARCH})
+            trio.run(_Session(plan, place, audit, mounter, guard, on_ready).run)
     except BaseExceptionGroup as group:
         error = first_leaf(group)
         _log.debug("raised together: %r", group, exc_info=group)
@@ -108,6 +116,7 @@ class _Session:
     plan: MountPlan
     place: DaemonPlace
     audit: AuditSink
+    mounter: Mounter
     guard: Guard
     on_ready: OnReady
     answered: bool = False
@@ -161,9 +170,8 @@ class _Session:
                 self._tell_of(tree, filesystem)
                 await serve(
                     filesystem,
-                    self.plan.mountpoint,
-                    self.plan.options,
-                    source=str(self.plan.unc),
+                    self.mounter,
+                    unmount=self.guard.dismiss,
                     on_ready=lambda: self._ready(tree),
                 )
                 nursery.cancel_scope.cancel()

@@ -11,8 +11,8 @@ from typing import Final
 import pyfuse3
 import trio
 
-from smbfs.config.model import MountOptions
 from smbfs.fuse.invalidate import Invalidator
+from smbfs.fuse.mounter import Mounter
 from smbfs.fuse.operations import Operations
 from smbfs.vfs.filesystem import FileSystem
 
@@ -30,44 +30,29 @@ _log = logging.getLogger(__name__)
 
 async def serve(
     filesystem: FileSystem,
-    mountpoint: str,
-    options: MountOptions,
+    mounter: Mounter,
     *,
-    source: str = "smbfs",
+    unmount: Callable[[], None],
     on_ready: Callable[[], None],
 ) -> None:
     """Mount, call ``on_ready`` when the mount answers, and serve it until it is unmounted.
 
-    ``source`` is what the mount table shows, such as ``//server/share``. However this ends,
-    nothing stays mounted.
+    However this ends, ``unmount`` is called then: libfuse does not do it here (see ``mounter``).
     Raises: RuntimeError if the kernel or fusermount3 refuses the mount.
     """
-    operations = Operations(filesystem)
-    pyfuse3.init(operations, mountpoint, mount_options(options, source))
+    device = mounter.mount()
+    pyfuse3.init(Operations(filesystem), f"/dev/fd/{device}", mounter.options)
     try:
         async with trio.open_nursery() as nursery:
             invalidator = Invalidator()
             filesystem.state.kernel = invalidator
             nursery.start_soon(invalidator.run)
-            nursery.start_soon(_announce, mountpoint, on_ready)
+            nursery.start_soon(_announce, mounter.mountpoint, on_ready)
             await pyfuse3.main(min_tasks=_TASKS_MIN, max_tasks=_TASKS_MAX)
             nursery.cancel_scope.cancel()
     finally:
-        pyfuse3.close(unmount=True)
-
-
-def mount_options(options: MountOptions, source: str) -> set[str]:
-    """Return the options of mount.fuse for these options of ours."""
-    escaped = source.replace("\\", "\\\\").replace(",", "\\,")
-    chosen = {f"fsname={escaped}", "subtype=smbfs", *options.mount_flags}
-    if options.ro:
-        chosen.add("ro")
-    if options.allow_other:
-        chosen.add("allow_other")
-        if not options.noperm:
-            # Otherwise everybody would have the rights of who mounted.
-            chosen.add("default_permissions")
-    return chosen
+        pyfuse3.close(unmount=False)  # With that the kernel answers nobody any more.
+        unmount()
 
 
 async def _announce(mountpoint: str, on_ready: Callable[[], None]) -> None:

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import signal
+import subprocess
 import sys
 
 import trio
@@ -19,15 +20,15 @@ from smbfs.auth.credentials import Credentials
 from smbfs.auth.spnego import make_authenticator
 from smbfs.client.connect import open_share
 from smbfs.config.model import MountOptions
-from smbfs.config.unc import parse_unc
+from smbfs.config.unc import Unc, parse_unc
 from smbfs.fuse.mount import serve
+from smbfs.fuse.mounter import Mounter
 from smbfs.vfs.filesystem import open_filesystem
 
 READY = b"ready"
 
 
-async def mount(unc_text: str, mountpoint: str, options: MountOptions, ready: int) -> None:
-    unc = parse_unc(unc_text)
+async def mount(unc: Unc, mounter: Mounter, options: MountOptions, ready: int) -> None:
     credentials = Credentials(os.environ["USERNAME"], password=os.environ["PASSWORD"])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_on_signal, nursery.cancel_scope)
@@ -37,12 +38,18 @@ async def mount(unc_text: str, mountpoint: str, options: MountOptions, ready: in
         ):
             await serve(
                 filesystem,
-                mountpoint,
-                options,
-                source=str(unc),
+                mounter,
+                unmount=lambda: _unmount(mounter.mountpoint),
                 on_ready=lambda: _say_ready(ready),
             )
         nursery.cancel_scope.cancel()
+
+
+def _unmount(mountpoint: str) -> None:
+    """Take it out of the tree, if that was not why we end."""
+    subprocess.run(
+        ["fusermount3", "-u", "-z", "-q", "--", mountpoint], stderr=subprocess.DEVNULL, check=False
+    )
 
 
 def _say_ready(ready: int) -> None:
@@ -56,14 +63,16 @@ async def _end_on_signal(scope: trio.CancelScope) -> None:
 
 
 def main() -> int:
-    unc, mountpoint, options = sys.argv[1:]
+    unc = parse_unc(sys.argv[1])
+    options = MountOptions(**json.loads(sys.argv[3]))
     receive, send = os.pipe()
     if os.fork():
         os.close(send)
         return 0 if os.read(receive, len(READY)) == READY else 1
     os.close(receive)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    trio.run(mount, unc, mountpoint, MountOptions(**json.loads(options)), send)
+    with Mounter(sys.argv[2], options, str(unc)) as mounter:
+        trio.run(mount, unc, mounter, options, send)
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -13,7 +14,8 @@ import pyfuse3
 import pytest
 
 from smbfs.config.model import MountOptions
-from smbfs.fuse.mount import READ_AHEAD_KB, mount_options
+from smbfs.fuse.mount import READ_AHEAD_KB
+from smbfs.fuse.mounter import Mounter, mount_options
 from smbfs.fuse.operations import Operations, answered
 from tests.beds.guardian import is_mounted
 from tests.beds.samba import SambaServer
@@ -153,3 +155,11 @@ def resident_bytes(mount: Mount) -> int:
             (line,) = (line for line in status if line.startswith("VmRSS"))
             return int(line.split()[1]) * 1024
     raise AssertionError("no process serves the mount")
+
+
+def test_mounter_that_was_killed(tmp_path: Path) -> None:
+    with Mounter(str(tmp_path), MountOptions(), "//nas/share") as mounter:
+        os.kill(mounter.pid, signal.SIGKILL)
+        with pytest.raises(RuntimeError, match="was killed"):
+            mounter.mount()
+    assert not is_mounted(tmp_path)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import pytest
 from smbfs.cli.mount_table import FILE_SYSTEM_TYPE, find_mount
 from tests.beds.mounted import SMBFS, Mounted, mount, run_smbfs
 from tests.beds.samba import SambaServer
+from tests.t5_cli.plain_user import AsPlainUser
 from tests.t5_cli.waiting import children_of, resident_bytes, wait_process_ended, wait_unmounted
 
 pytestmark = pytest.mark.usefixtures("fuse")
@@ -315,17 +314,6 @@ def test_daemon_keeps_nothing_of_its_caller_open(
         run_smbfs("umount", str(mountpoint))
 
 
-AS_PLAIN_USER = """
-set -e
-mknod -m 666 "$2/fuse" c 10 229
-mount --bind "$2/fuse" /dev/fuse
-user=$1
-shift 2
-# The one capability lets the user run smbfs also where it lies below a closed directory.
-exec setpriv --reuid $user --regid 65534 --clear-groups \\
-    --inh-caps +dac_read_search --ambient-caps +dac_read_search -- "$@"
-"""
-
 MOUNT_AND_KILL = """
 set -e
 "$1" mount "$2" mnt -o credentials=credentials
@@ -339,40 +327,8 @@ done
 """
 
 
-@pytest.fixture
-def as_plain_user(
-    samba: SambaServer, beds_folder: Path
-) -> Callable[[str, str], subprocess.CompletedProcess[str]]:
-    """Run a script as a user, where /dev/fuse is open to all as on desktops.
-
-    Its directory holds credentials and an empty ``mnt``; $1 is smbfs and $2 the share.
-    """
-    if os.geteuid() != 0:
-        pytest.skip("the other tests have run as a plain user already")
-
-    def run(user: str, script: str) -> subprocess.CompletedProcess[str]:
-        home = Path(tempfile.mkdtemp(dir=beds_folder))
-        (home / "mnt").mkdir()
-        (home / "credentials").write_text(f"username={samba.user}\npassword={samba.password}\n")
-        (home / "credentials").chmod(0o600)
-        for path in (home, home / "mnt", home / "credentials"):
-            shutil.chown(path, int(user) if user.isdigit() else user)
-        command = ["sh", "-c", script, "sh", str(SMBFS), samba.unc()]
-        return subprocess.run(
-            ["unshare", "--mount", "sh", "-c", AS_PLAIN_USER, "sh", user, str(home), *command],
-            env={**os.environ, "HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run")},
-            cwd=home,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    return run
-
-
 def test_plain_user_mounts_and_a_killed_daemon_leaves_nothing(
-    samba: SambaServer, as_plain_user: Callable[[str, str], subprocess.CompletedProcess[str]]
+    samba: SambaServer, as_plain_user: AsPlainUser
 ) -> None:
     samba.share_path().joinpath("seen").touch()
     done = as_plain_user("nobody", MOUNT_AND_KILL)
@@ -382,7 +338,7 @@ def test_plain_user_mounts_and_a_killed_daemon_leaves_nothing(
 
 
 def test_refusal_of_the_kernel_is_shown_in_fusermounts_own_words(
-    as_plain_user: Callable[[str, str], subprocess.CompletedProcess[str]],
+    as_plain_user: AsPlainUser,
 ) -> None:
     """fusermount3 mounts for nobody whom it can't name."""
     done = as_plain_user("12345", '"$1" mount "$2" mnt -o credentials=credentials')

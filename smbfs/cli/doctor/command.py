@@ -13,6 +13,7 @@ from smbfs.cli.doctor.local import CREDENTIALS, OPTIONS, Subject, examine_locall
 from smbfs.cli.doctor.network import NETWORK_STEPS, reach
 from smbfs.cli.doctor.smb import SMB_STEPS, examine_share
 from smbfs.cli.doctor.steps import Report, Step, as_json, as_text
+from smbfs.cli.privileges import Capability, give_up_privileges, keep_secrets
 from smbfs.config.options import GivenOption
 
 
@@ -35,11 +36,13 @@ def examine(request: DoctorRequest) -> int:
 
     Return 0 if the share could be mounted, else mount(8)'s exit code for what failed first.
     """
+    keep_secrets()
     report = Report(_say_nothing if request.as_json else _print)
     subject = examine_locally(report, request.unc, request.given, os.environ)
     if subject is None:
         report.skipped(f"{OPTIONS} failed", CREDENTIALS, *NETWORK_STEPS, *SMB_STEPS)
     else:
+        give_up_privileges(keep={Capability.DAC_READ_SEARCH})
         trio.run(_examine_server, report, subject)
     if request.as_json:
         print(json.dumps([as_json(step) for step in report.steps], indent=2))
