@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from smbfs.cli.control import peer_of
+from smbfs.cli.control import Peer, peer_of
 from smbfs.cli.runtime import runtime_directory, visible_directories
 
 SOCKET_SUFFIX: Final = ".sock"
@@ -24,14 +24,19 @@ _ANSWER_LIMIT: Final = 1024 * 1024
 class Daemon:
     """A daemon that answered."""
 
-    pid: int
-    """Its process id, from the kernel."""
+    peer: Peer
+    """Its process and its user, from the kernel."""
 
     status: Mapping[str, Any]
     """Its entry of ``status --json``."""
 
     socket_path: Path
     """Where it can be asked."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.peer.pid
 
     @property
     def mountpoint(self) -> str:
@@ -56,15 +61,15 @@ def find_daemons(environment: Mapping[str, str]) -> list[Daemon]:
     return daemons
 
 
-def ask(path: Path, command: str) -> tuple[int, Mapping[str, Any]]:
-    """Send one command; return the daemon's process id and its answer.
+def ask(path: Path, command: str) -> tuple[Peer, Mapping[str, Any]]:
+    """Send one command; return who answers, and what.
 
     Raises: OSError when nobody listens, or no sensible answer comes in time.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_ANSWER_PATIENCE_S)
         connection.connect(str(path))
-        pid = peer_of(connection).pid
+        peer = peer_of(connection)
         connection.sendall(json.dumps({"command": command}).encode() + b"\n")
         with connection.makefile("rb") as answers:
             line = answers.readline(_ANSWER_LIMIT)
@@ -74,7 +79,7 @@ def ask(path: Path, command: str) -> tuple[int, Mapping[str, Any]]:
         raise ConnectionError(f"the daemon at {path} gave no answer") from error
     if not isinstance(answer, dict):
         raise ConnectionError(f"the daemon at {path} gave no sensible answer")
-    return pid, answer
+    return peer, answer
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 FILE_SYSTEM_TYPE: Final = "fuse.smbfs"
 """Type under which our mounts stand in the table."""
 
+_USER_ID: Final = re.compile(r" \S*\buser_id=([0-9]+)\S*\Z")  # in the last field
 _MOUNTINFO: Final = Path("/proc/self/mountinfo")
 
 
@@ -31,6 +32,9 @@ class MountEntry(NamedTuple):
     source: str
     """What is mounted: for us the UNC."""
 
+    user_id: int | None
+    """Who has mounted it, by the kernel's word; None where that is no FUSE mount."""
+
 
 def parse_mountinfo(text: str) -> list[MountEntry]:
     """Parse the table; lines of a form we don't know are left out."""
@@ -39,7 +43,16 @@ def parse_mountinfo(text: str) -> list[MountEntry]:
         left, separator, right = line.partition(" - ")
         fields, rest = left.split(" "), right.split(" ")
         if separator and len(fields) >= 6 and len(rest) >= 2:
-            entries.append(MountEntry(fields[2], _unescape(fields[4]), rest[0], _unescape(rest[1])))
+            user_id = _USER_ID.search(right)
+            entries.append(
+                MountEntry(
+                    device=fields[2],
+                    mountpoint=_unescape(fields[4]),
+                    file_system_type=rest[0],
+                    source=_unescape(rest[1]),
+                    user_id=int(user_id[1]) if user_id else None,
+                )
+            )
     return entries
 
 

@@ -254,7 +254,7 @@ def _users_may_allow_other() -> bool:
         lines = _FUSE_CONFIG.read_text("utf-8", "replace").splitlines()
     except OSError:
         return False
-    return any(line.strip() == "user_allow_other" for line in lines)
+    return any(line.partition("#")[0].strip() == "user_allow_other" for line in lines)
 
 
 def _user_config(environment: Mapping[str, str]) -> ConfigFile:

@@ -32,7 +32,7 @@ def unmount(mountpoint: str, *, lazy: bool) -> int:
             "`smbfs status` lists the mounts.",
             exit_code=ExitCode.USAGE,
         )
-    daemon = next((each for each in find_daemons(os.environ) if each.mountpoint == path), None)
+    daemon = daemon_of(entry)
     if daemon is None or lazy:
         _detach(entry, lazy=lazy)
         return int(ExitCode.FINE)
@@ -41,6 +41,14 @@ def unmount(mountpoint: str, *, lazy: bool) -> int:
         if not wait_ended(process, FLUSH_PATIENCE_S):
             raise _still_running(daemon)
     return int(ExitCode.FINE)
+
+
+def daemon_of(entry: MountEntry) -> Daemon | None:
+    """Find the daemon; what other users' daemons say of this mount point does not count."""
+    for daemon in find_daemons(os.environ):
+        if daemon.mountpoint == entry.mountpoint and daemon.peer.uid == entry.user_id:
+            return daemon
+    return None
 
 
 def _detach(entry: MountEntry, *, lazy: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -14,13 +15,21 @@ from typing import Any
 import pytest
 import trio
 
-from smbfs.cli.control import bind_control_socket, peer_of, serve_control
-from smbfs.cli.daemons import ask, find_daemons
-from smbfs.cli.runtime import file_stem, make_runtime_directory, runtime_directory
+from smbfs.cli import unmount
+from smbfs.cli.control import Peer, bind_control_socket, peer_of, serve_control
+from smbfs.cli.daemons import Daemon, ask, find_daemons
+from smbfs.cli.mount_table import FILE_SYSTEM_TYPE, MountEntry
+from smbfs.cli.runtime import (
+    file_stem,
+    make_runtime_directory,
+    runtime_directory,
+    visible_directories,
+)
 from smbfs.errors import UserError
 from tests.beds.mounted import run_smbfs
 
 STATUS = {"mountpoint": "/mnt", "pid": 1}
+OURSELVES = Peer(os.getpid(), os.geteuid())
 
 
 def report() -> Mapping[str, Any]:
@@ -36,7 +45,7 @@ async def test_status_and_stop(tmp_path: Path, nursery: trio.Nursery) -> None:
     stopped = trio.Event()
     with bind_control_socket(path) as listener:
         nursery.start_soon(serve_control, listener, report, stopped.set)
-        assert await trio.to_thread.run_sync(ask, path, "status") == (os.getpid(), STATUS)
+        assert await trio.to_thread.run_sync(ask, path, "status") == (OURSELVES, STATUS)
         _, answer = await trio.to_thread.run_sync(ask, path, "nonsense")
         assert "error" in answer
         assert not stopped.is_set()
@@ -63,7 +72,7 @@ async def test_garbage_costs_only_its_own_answer(
             with trio.fail_after(10):
                 answer = await stream.receive_some(4096)
         assert "error" in json.loads(answer)
-        assert await trio.to_thread.run_sync(ask, path, "status") == (os.getpid(), STATUS)
+        assert await trio.to_thread.run_sync(ask, path, "status") == (OURSELVES, STATUS)
 
 
 async def test_other_users_are_not_answered(beds_folder: Path, nursery: trio.Nursery) -> None:
@@ -141,6 +150,63 @@ def test_runtime_directory_is_private(tmp_path: Path, monkeypatch: pytest.Monkey
     made.symlink_to(tmp_path)
     with pytest.raises(UserError, match="refused"):
         make_runtime_directory(environment, uid)
+
+
+def test_runtime_directory_that_somebody_else_has_made_is_refused(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a directory away")
+    environment = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    made = tmp_path / "smbfs"
+    made.mkdir(mode=0o700)
+    os.chown(made, 12346, 12346)
+    with pytest.raises(UserError, match="not a directory of yours alone"):
+        make_runtime_directory(environment, 12345)
+
+
+@pytest.mark.parametrize(
+    ("is_ours", "mode", "allowed"),
+    [(True, 0o777, False), (True, 0o770, False), (True, 0o1777, True), (False, 0o755, False)],
+)
+def test_runtime_directory_that_others_can_exchange_is_refused(
+    tmp_path: Path, mode: int, *, is_ours: bool, allowed: bool
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a directory away")
+    (tmp_path / "smbfs").mkdir(mode=0o700)
+    os.chown(tmp_path / "smbfs", 12345, 12345)
+    os.chown(tmp_path, 12345 if is_ours else 12346, 12345)
+    tmp_path.chmod(mode)
+    with contextlib.nullcontext() if allowed else pytest.raises(UserError, match="exchange it"):
+        make_runtime_directory({"XDG_RUNTIME_DIR": str(tmp_path)}, 12345)
+
+
+def test_root_enters_no_directory_that_is_not_its_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a directory away")
+    monkeypatch.setattr("smbfs.cli.runtime.SYSTEM_DIRECTORY", tmp_path / "system")
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    for name, owner, mode in (("1000", 1000, 0o700), ("1001", 12345, 0o700), ("1002", 1002, 0o755)):
+        (tmp_path / f"smbfs-{name}").mkdir()
+        (tmp_path / f"smbfs-{name}").chmod(mode)
+        os.chown(tmp_path / f"smbfs-{name}", owner, owner)
+    (tmp_path / "smbfs-1003").symlink_to(tmp_path / "smbfs-1000")
+    (tmp_path / "smbfs-nobody").mkdir(mode=0o700)
+    seen = [path for path in visible_directories({}, 0) if path.is_relative_to(tmp_path)]
+    assert seen == [tmp_path / "smbfs-1000"]
+
+
+def test_what_another_users_daemon_says_of_a_mount_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else root's umount would wait for a process of that user's choice."""
+    status = {"mountpoint": "/mnt/nas"}
+    liar, daemon = (Daemon(Peer(7, uid), status, Path("/x.sock")) for uid in (12345, 1000))
+    monkeypatch.setattr("smbfs.cli.unmount.find_daemons", lambda _: [liar, daemon])
+    entry = MountEntry("0:41", "/mnt/nas", FILE_SYSTEM_TYPE, "//nas/share", 1000)
+    assert unmount.daemon_of(entry) is daemon
+    assert unmount.daemon_of(entry._replace(user_id=1)) is None
 
 
 def test_names_of_files_are_readable_and_different() -> None:

@@ -18,7 +18,7 @@ from smbfs.config.model import MountOptions
 
 TABLE = """\
 21 27 0:20 / /proc rw,nosuid - proc proc rw
-54 27 0:41 / /mnt/a\\040b\\134c rw shared:1 master:2 - fuse.smbfs //nas/my\\040share rw,user_id=0
+54 27 0:41 / /mnt/a\\040b\\134c rw shared:1 master:2 - fuse.smbfs //nas/my\\040share rw,user_id=1000
 not a line
 55 27 0:42 / /mnt/x rw -
 56 54 0:43 / /mnt/auto rw,relatime - autofs systemd-1 rw,fd=1
@@ -27,9 +27,9 @@ not a line
 
 def test_mount_table() -> None:
     assert parse_mountinfo(TABLE) == [
-        MountEntry("0:20", "/proc", "proc", "proc"),
-        MountEntry("0:41", "/mnt/a b\\c", "fuse.smbfs", "//nas/my share"),
-        MountEntry("0:43", "/mnt/auto", "autofs", "systemd-1"),
+        MountEntry("0:20", "/proc", "proc", "proc", None),
+        MountEntry("0:41", "/mnt/a b\\c", "fuse.smbfs", "//nas/my share", 1000),
+        MountEntry("0:43", "/mnt/auto", "autofs", "systemd-1", None),
     ]
 
 
@@ -96,9 +96,11 @@ def test_allow_other_of_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     settings = tmp_path / "fuse.conf"
     monkeypatch.setattr(prepare, "_FUSE_CONFIG", settings)
     assert not prepare._users_may_allow_other()
-    settings.write_text("# user_allow_other\n")
-    assert not prepare._users_may_allow_other()
-    settings.write_text("mount_max = 9\nuser_allow_other\n")
+    # As fusermount3 reads it: with comments, and no value.
+    for line in ("user_allow_other = no", "user_allow_others", "# user_allow_other"):
+        settings.write_text(f"{line}\n")
+        assert not prepare._users_may_allow_other()
+    settings.write_text("mount_max = 9\n\tuser_allow_other # for the media player\n")
     assert prepare._users_may_allow_other()
 
 
