@@ -82,6 +82,14 @@ def test_every_thread_of_a_daemon_is_confined(mount_share: MountShare, tmp_path:
     assert umask_of(pid) == "0077"
 
 
+def test_a_server_gives_nobody_rights_here(mount_share: MountShare) -> None:
+    """No program of its is setuid, and no device of its is one, whatever it says."""
+    mounted = mount_share("-o", "suid,dev")
+    flags = os.statvfs(mounted.path).f_flag
+    assert flags & os.ST_NOSUID
+    assert flags & os.ST_NODEV
+
+
 def test_guard_knows_nothing_of_the_environment(mount_share: MountShare) -> None:
     (guard,) = children_of(mount_share().pid)
     environment = Path(f"/proc/{guard}/environ").read_bytes()

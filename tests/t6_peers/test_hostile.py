@@ -29,7 +29,7 @@ from smbfs.wire.lease import LeaseState
 from smbfs.wire.message import Message
 from smbfs.wire.oplock_break import LeaseBreakNotification, OplockBreakNotification
 from smbfs.wire.read_write import ReadResponse
-from tests.beds.mounted import Mounted, mount, run_smbfs
+from tests.beds.mounted import Mounted, MountFailed, mount, run_smbfs
 from tests.beds.proxy import Change, Proxy, Sent, Tampering, framed
 from tests.beds.samba import SambaServer
 from tests.conftest import require_fuse
@@ -295,6 +295,22 @@ def test_an_old_answer_is_not_taken_for_a_new_one(bed: Bed) -> None:
     assert bed.read() in (None, CONTENTS)
     assert len(answers) > 1
     assert bed.survived()
+
+
+@pytest.mark.parametrize("offset", [66, 75, 88], ids=["security mode", "server", "capabilities"])
+def test_an_altered_negotiation_mounts_nothing(
+    proxy: Proxy, samba: SambaServer, tmp_path: Path, offset: int
+) -> None:
+    """The keys are made of what both sides have seen, so the server's next word is not believed."""
+    require_fuse()
+    alter = as_sent(lambda frame: flip(frame, offset))
+    tampering = proxy.tamper(Tampering(alter, Command.NEGOTIATE))
+    unc = f"//{samba.host}:{proxy.port}/share"
+    credentials = f"credentials={samba.credentials_file()}"
+    with pytest.raises(MountFailed) as caught, mount(unc, tmp_path / "m", "-o", credentials):
+        pass
+    assert tampering.done == 1
+    assert "signature" in caught.value.output
 
 
 def test_a_cut_connection_is_an_error_or_is_replaced(bed: Bed) -> None:
