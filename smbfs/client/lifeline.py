@@ -57,6 +57,8 @@ class Lifeline:
     """How many channels this session has lost, modulo 2^16. Spec: [MS-SMB2] 3.2.1.3."""
     is_session_gone: bool = False
     """Whether the server has said that it does not know this session, or its tree, any more."""
+    is_asleep: bool = False
+    """Whether this machine is about to sleep: then nobody waits for a server that is away."""
     why: str = ""
     """Why there is no connection, for people; empty while all is well."""
     on_state: Callable[[State], None] = lambda _state: None
@@ -88,6 +90,8 @@ class Lifeline:
         await trio.lowlevel.checkpoint()
         must_wait = False
         while (channel := self.ready) is None:
+            if self.is_asleep:
+                raise ServerAway("this machine goes to sleep")
             if self.availability.state is State.OFFLINE:
                 if must_wait:
                     raise DeadlineExceeded("our requests", self.availability.patience_s)
@@ -172,6 +176,11 @@ class Lifeline:
         if epoch == self.epoch and not self.is_session_gone:
             self.is_session_gone = True
             self.give_up_channels(TransportError(f"the server has ended our session: {why}"))
+
+    def sleeps(self, *, now: bool) -> None:
+        """This machine is about to sleep, or has slept."""
+        self.is_asleep = now
+        self._tell()
 
     def wait_no_longer(self) -> None:
         """The mount ends: nobody waits for a server that is away, or goes away now."""

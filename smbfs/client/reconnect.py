@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -30,6 +31,7 @@ from smbfs.client.route import Route, dial_route
 from smbfs.client.sign_on import sign_on
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.engine.availability import State
+from smbfs.engine.exchange import exchange_of
 from smbfs.engine.negotiate import Negotiated
 from smbfs.errors import (
     AuthenticationError,
@@ -39,7 +41,9 @@ from smbfs.errors import (
     SmbfsError,
     TransportError,
 )
+from smbfs.transport.machine_sleep import follow_sleep
 from smbfs.transport.network_changes import network_changes
+from smbfs.wire.echo_cancel import EchoRequest
 from smbfs.wire.ntstatus import NtStatus
 
 DIAL_S: Final = 4.0
@@ -53,6 +57,9 @@ GRACE_S: Final = 1.0
 
 NEW_PASSWORD_S: Final = 5.0
 """Seconds between two looks whether there is another password than the one that was refused."""
+
+LAST_ANSWERS_S: Final = 3.0
+"""Seconds that requests have left to be answered when this machine is about to sleep."""
 
 LOGON_REFUSED: Final = frozenset({
     NtStatus.STATUS_LOGON_FAILURE,
@@ -103,6 +110,7 @@ class Reconnector:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow_network)
             nursery.start_soon(self._watch_patience)
+            nursery.start_soon(follow_sleep, self._before_sleep, self._after_sleep)
             while True:
                 if self.line.availability.state is State.CONNECTED:
                     await self.line.wait_for_change()
@@ -112,11 +120,28 @@ class Reconnector:
     async def _follow_network(self) -> None:
         """Look at once when addresses or routes have changed."""
         async for _ in network_changes():
-            self.line.availability.hurry()
-            changed, self._network_changed = self._network_changed, trio.Event()
-            changed.set()
-            for channel in self.line.channels:
-                channel.connection.check()
+            self._look_again()
+
+    def _look_again(self) -> None:
+        self.line.availability.hurry()
+        changed, self._network_changed = self._network_changed, trio.Event()
+        changed.set()
+        for channel in self.line.channels:
+            channel.connection.check()
+
+    async def _before_sleep(self) -> None:
+        """Have nothing under way: what waits in the kernel for us would keep it awake."""
+        self.line.sleeps(now=True)
+        with trio.move_on_after(LAST_ANSWERS_S):
+            for channel in list(self.line.channels):
+                with suppress(TransportError):
+                    await channel.connection.perform(exchange_of([EchoRequest()]))
+            return  # Who answers this answers everything else.
+        self.line.give_up_channels(TransportError("this machine goes to sleep"))
+
+    def _after_sleep(self) -> None:
+        self.line.sleeps(now=False)
+        self._look_again()
 
     async def _watch_patience(self) -> None:
         """Tell who waits when that was long enough."""

@@ -138,6 +138,23 @@ async def test_a_session_that_the_server_ended_is_not_gone_on_with(
         assert (line.is_session_gone, line.epoch) == (False, 1)
 
 
+async def test_a_machine_that_goes_to_sleep_does_not_wait_for_a_server(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    line = line_with_patience()
+    async with channels(line, 1) as [(_, end)], trio.open_nursery() as nursery:
+        await end.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+
+        async def wait() -> None:
+            with pytest.raises(ServerAway, match="sleep"):
+                await line.channel()
+
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        line.sleeps(now=True)
+
+
 async def test_nobody_waits_long_when_the_mount_ends(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -247,7 +247,7 @@ def test_help(arguments: list[str]) -> None:
     assert done.returncode == 0
     assert "usage: smbfs" in done.stdout
     # What does not work yet is not advertised.
-    assert "max-channels" not in done.stdout
+    assert "compress" not in done.stdout
 
 
 def config(tmp_path: Path, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
