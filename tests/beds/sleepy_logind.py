@@ -89,6 +89,8 @@ async def sleepy_logind() -> AsyncIterator[SleepyLogind]:
         trio.open_nursery() as nursery,
     ):
         await connection.send(message_bus.RequestName("org.freedesktop.login1"))
+        while (await connection.receive()).header.message_type is not MessageType.method_return:
+            pass
         logind = SleepyLogind(connection)
         nursery.start_soon(logind.serve)
         yield logind
