@@ -134,13 +134,13 @@ def samba(samba_variant: Callable[[str], SambaServer]) -> SambaServer:
 def make_samba(
     request: pytest.FixtureRequest, beds_folder: Path
 ) -> Iterator[Callable[..., SambaServer]]:
-    """Make servers of this test's own, with :class:`SambaServer`'s keywords."""
+    """Make servers of this test's own, of a kind of :class:`SambaServer`, with its keywords."""
     folder = Path(tempfile.mkdtemp(dir=beds_folder))
     folder.chmod(0o711)
     running: list[SambaServer] = []
 
-    def make(**keywords: object) -> SambaServer:
-        server = SambaServer(folder / str(len(running)), **keywords)  # type: ignore[arg-type]
+    def make(kind: type[SambaServer] = SambaServer, **keywords: object) -> SambaServer:
+        server = kind(folder / str(len(running)), **keywords)  # type: ignore[arg-type]
         running.append(server)
         request.config.stash[_SERVERS].append(server)
         return server

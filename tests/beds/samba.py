@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,7 +33,8 @@ class SambaServer:
     """A running smbd of its own; ends with :meth:`stop`, with the ``with`` block or with us.
 
     ``root`` is a folder for it alone, below folders that every user may enter.
-    ``globals`` are smb.conf parameters of ``[global]`` over ``DEFAULT_GLOBALS``.
+    ``globals`` are smb.conf parameters of ``[global]`` over ``DEFAULT_GLOBALS``. ``inside`` is a
+    command that runs another one, in a network namespace for example.
     Raises: BedError if Samba is not installed, or does not serve within 30 s.
     """
 
@@ -46,7 +48,9 @@ class SambaServer:
         *,
         globals: Mapping[str, str] | None = None,  # noqa: A002 - smb.conf's name for them
         shares: Sequence[Share] = SHARES,
+        inside: Sequence[str] = (),
     ) -> None:
+        self._inside = tuple(inside)
         self._smbd = program("smbd", "samba")
         self._folder = SambaFolder(root, globals or {}, shares)
         self._guardian: Guardian | None = None
@@ -81,7 +85,7 @@ class SambaServer:
             self._folder.write_config(port)
             self._guardian = Guardian.start(
                 [
-                    *(self._smbd, "--configfile", str(self._folder.config_path)),
+                    *(*self._inside, self._smbd, "--configfile", str(self._folder.config_path)),
                     *("--log-basename", str(self._folder.log_folder)),
                     *("--foreground", "--no-process-group"),
                 ],
@@ -173,14 +177,26 @@ class SambaServer:
         """Whether smbd takes connections on ``port``; False when it has ended instead."""
         deadline = time.monotonic() + _READY_WITHIN_S
         while time.monotonic() < deadline:
-            try:
-                socket.create_connection((HOST, port), timeout=1).close()
-            except OSError:
-                if self._running().wait_exited(timeout_s=0.02) is not None:
-                    return False
-            else:
+            if _takes_connections(port, self._inside):
                 return True
+            if self._running().wait_exited(timeout_s=0.02) is not None:
+                return False
         return False
+
+
+def _takes_connections(port: int, inside: Sequence[str]) -> bool:
+    """Whether somebody listens on a port of loopback, ours or that of where ``inside`` leads."""
+    if inside:
+        connect = f"import socket; socket.create_connection(({HOST!r}, {port}), 1)"
+        done = subprocess.run(
+            [*inside, sys.executable, "-c", connect], capture_output=True, check=False
+        )
+        return done.returncode == 0
+    try:
+        socket.create_connection((HOST, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _free_port() -> int:

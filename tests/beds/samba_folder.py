@@ -96,7 +96,7 @@ class SambaFolder:
     def nss_environment(self) -> dict[str, str]:
         """What makes a program see the server's accounts instead of the machine's."""
         return {
-            "LD_PRELOAD": str(_nss_wrapper()),
+            "LD_PRELOAD": str(nss_wrapper()),
             "NSS_WRAPPER_PASSWD": str(self.root / "passwd"),
             "NSS_WRAPPER_GROUP": str(self.root / "group"),
         }
@@ -171,6 +171,38 @@ class SambaFolder:
                 raise BedError(f"a share of limited size needs root: {done.stderr}")
         return tuple(paths)
 
+    def configure(self, share: str, options: Mapping[str, str] | None) -> None:
+        """Give a share these options in the next configuration; None leaves it out of that."""
+        others = tuple(each for each in self._shares if each.name != share)
+        self._shares = others if options is None else (*others, Share(share, options))
+
+    def set_password(self, user: User, password: str) -> None:
+        """Enter a user in Samba's database, or change its password. Raises: BedError."""
+        self._pdbedit(
+            *("--create", "--password-from-stdin", "--user", user.name), said=f"{password}\n" * 2
+        )
+
+    def enable(self, user: User, *, allowed: bool) -> None:
+        """Let a user of the database sign on, or not. Raises: BedError."""
+        flags = "[]" if allowed else "[D]"
+        self._pdbedit("--modify", "--user", user.name, f"--account-control={flags}")
+
+    def _pdbedit(self, *arguments: str, said: str = "") -> None:
+        done = subprocess.run(
+            [
+                *(program("pdbedit", "samba-common-bin"), "--configfile"),
+                *(str(self.config_path), *arguments),
+            ],
+            input=said,
+            env={**os.environ, **self.nss_environment()},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if not (self.root / "private" / "passdb.tdb").exists() or done.returncode:
+            raise BedError(f"pdbedit {arguments}: {done.stdout}{done.stderr}")
+
     def _make_folders(self) -> None:
         self.root.mkdir(exist_ok=True)
         self.root.chmod(0o711)
@@ -191,21 +223,7 @@ class SambaFolder:
         self._nss_file("group", [f"{name}:x:{uid}:" for name, uid in accounts])
         self.write_config(_ANY_PORT)
         for user in USERS:
-            done = subprocess.run(
-                [
-                    *(program("pdbedit", "samba-common-bin"), "--configfile"),
-                    *(str(self.config_path), "--create", "--password-from-stdin"),
-                    *("--user", user.name),
-                ],
-                input=f"{user.password}\n" * 2,
-                env={**os.environ, **self.nss_environment()},
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
-            if not (self.root / "private" / "passdb.tdb").exists() or done.returncode:
-                raise BedError(f"pdbedit made no account {user.name}: {done.stdout}{done.stderr}")
+            self.set_password(user, user.password)
 
     @staticmethod
     def _uid(user: User) -> int:
@@ -230,7 +248,8 @@ def program(name: str, package: str) -> str:
     return path
 
 
-def _nss_wrapper() -> Path:
+def nss_wrapper() -> Path:
+    """Path of the library that answers in place of the machine's files. Raises: BedError."""
     for folder in ("/usr/lib", "/usr/lib64", "/usr/local/lib"):
         for pattern in ("libnss_wrapper.so", "*/libnss_wrapper.so"):
             for path in sorted(Path(folder).glob(pattern)):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.beds.mortal_samba import SETTINGS, MortalSamba
 from tests.beds.mounted import Mounted
 from tests.beds.samba import SambaServer
 
@@ -32,3 +33,15 @@ def work(mounted: Mounted, request: pytest.FixtureRequest) -> Path:
 def on_server(samba: SambaServer, mounted: Mounted) -> Callable[[Path], Path]:
     """Where the server keeps what is at a path of the mount ``mounted``."""
     return lambda path: samba.share_path() / path.relative_to(mounted.path)
+
+
+@pytest.fixture
+def make_mortal(make_samba: Callable[..., SambaServer]) -> Callable[[str], MortalSamba]:
+    """Make a server that may lose its processes, by the name of its setting."""
+
+    def make(setting: str) -> MortalSamba:
+        server = make_samba(MortalSamba, globals=SETTINGS[setting])
+        assert isinstance(server, MortalSamba)
+        return server
+
+    return make
