@@ -63,6 +63,11 @@ class Cable:
         """Take an address away from it."""
         _ip("-n", self._client, "address", "delete", f"{address}/16", "dev", "c")
 
+    def move_server(self, old: str, new: str) -> None:
+        """Take an address away from the server's end, and give it another one."""
+        _ip("-n", self._server, "address", "delete", f"{old}/16", "dev", "s")
+        _ip("-n", self._server, "address", "add", f"{new}/16", "dev", "s")
+
     def bring(self, port: int, *, at: str = "127.0.0.1") -> None:
         """Let who is at the server's end reach a TCP port of our own loopback.
 
