@@ -71,6 +71,7 @@ class Connection:
             timeout_s=timeout_s,
             is_busy=lambda: bool(engine.outstanding or engine.queued),
             ask=lambda: self.submit(exchange_of([EchoRequest()])),
+            progress=lambda: stream.progress,
         )
         self._scope = trio.CancelScope()
         self._must_flush = trio.Event()

@@ -4,6 +4,8 @@ When something is outstanding and nothing has come for a while, an ECHO asks whe
 lives. If nothing comes for as long again, ``on_silent`` is told, and of an answer after that,
 however late, ``on_answered``. In the end the connection fails.
 
+A slow line is not silent: whatever the server takes or sends counts, even if no message is whole.
+
 Spec: [MS-SMB2] 3.2.6.1 (Request Expiration), 3.3.5.14 (ECHO).
 """
 
@@ -35,9 +37,16 @@ class SilenceWatch:
     """The silence of one connection."""
 
     def __init__(
-        self, *, timeout_s: float, is_busy: Callable[[], bool], ask: Callable[[], None]
+        self,
+        *,
+        timeout_s: float,
+        is_busy: Callable[[], bool],
+        ask: Callable[[], None],
+        progress: Callable[[], int],
     ) -> None:
         """``is_busy``: whether an answer is outstanding. ``ask`` sends an ECHO.
+
+        ``progress``: a number that changes while bytes flow, even if no message is whole yet.
 
         ``timeout_s``: silence, with something outstanding, after which the connection fails.
         """
@@ -52,6 +61,7 @@ class SilenceWatch:
         self._patience_s = self._echo_after_s
         self._is_busy = is_busy
         self._ask = ask
+        self._progress = progress
         self._heard_s = trio.current_time()
         self._began = trio.Event()
 
@@ -81,7 +91,7 @@ class SilenceWatch:
 
     async def run(self) -> None:
         """Watch until cancelled. Raises: DeadlineExceeded."""
-        asked = False
+        asked, before = False, self._progress()
         while True:
             if not self._is_busy():
                 self._began = trio.Event()
@@ -89,6 +99,9 @@ class SilenceWatch:
                     await self._began.wait()
                 if idle.cancelled_caught:
                     self._ask()
+            if (now := self._progress()) != before:
+                before = now
+                self.heard()
             silence_s = trio.current_time() - self._heard_s
             if silence_s >= self._timeout_s:
                 raise DeadlineExceeded("our requests", silence_s)

@@ -50,6 +50,13 @@ class MessageStream(Protocol):
     def unflushed(self) -> bool:
         """Whether part of a sent frame still waits for ``flush``."""
 
+    @property
+    def progress(self) -> int:
+        """A number that grows with every byte that the peer has taken, or that came from it.
+
+        On a slow line there may be half a minute between two whole frames.
+        """
+
     def send(self, buffers: Sequence[Buffer]) -> None:
         """Send one frame, given in pieces without its length prefix.
 

@@ -36,6 +36,11 @@ class MemoryStream:
         return ("memory", 0)
 
     @property
+    def progress(self) -> int:
+        """See :class:`~smbfs.transport.base.MessageStream`: frames are whole or not there."""
+        return 0
+
+    @property
     def unflushed(self) -> bool:
         """See :class:`~smbfs.transport.base.MessageStream`."""
         return False

@@ -82,6 +82,11 @@ class QuicStream:
         self._assembler.max_message_size = size
 
     @property
+    def progress(self) -> int:
+        """See :class:`MessageStream`."""
+        return self._quic.progress
+
+    @property
     def unflushed(self) -> bool:
         """See :class:`MessageStream`: whether so much waits that no more should be sent."""
         return self._link.failure is None and self._quic.unsent > UNSENT_MAX

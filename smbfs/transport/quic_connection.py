@@ -90,6 +90,14 @@ class BoundedConnection(SizedConnection):
         return len(stream.sender._buffer) if stream is not None else 0  # noqa: SLF001
 
     @property
+    def progress(self) -> int:
+        """Bytes of the stream that the peer has acknowledged, and that have come in order."""
+        stream = self._streams.get(STREAM_ID)
+        if stream is None:
+            return 0
+        return stream.sender._buffer_start + stream.receiver._buffer_start  # noqa: SLF001
+
+    @property
     def unsent(self) -> int:
         """Bytes written that were not yet put into datagrams."""
         stream = self._streams.get(STREAM_ID)

@@ -29,6 +29,8 @@ from smbfs.transport.frame_assembler import check_length
 _STAGING_SIZE = 8192
 _TCP_INFO_RTT = 68
 """Where ``tcpi_rtt`` (32 bits, microseconds) is in ``struct tcp_info``."""
+_TCP_INFO_BYTES = 120
+"""Where ``tcpi_bytes_acked`` and ``tcpi_bytes_received`` (64 bits each) are."""
 _PIECES_PER_CALL = 64
 """Buffers handed to one sendmsg; the kernel takes up to 1024."""
 
@@ -68,6 +70,15 @@ class TcpStream:
         """Seconds to the server and back, as the kernel has smoothed them. Spec: tcp(7)."""
         info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_RTT + 4)
         return int.from_bytes(info[_TCP_INFO_RTT:], sys.byteorder) / 1_000_000
+
+    @property
+    def progress(self) -> int:
+        """See :class:`MessageStream`. Spec: tcp(7)."""
+        size = _TCP_INFO_BYTES + 16
+        info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
+        acknowledged = info[_TCP_INFO_BYTES : _TCP_INFO_BYTES + 8]
+        received = info[_TCP_INFO_BYTES + 8 : size]
+        return int.from_bytes(acknowledged, sys.byteorder) + int.from_bytes(received, sys.byteorder)
 
     @property
     def unflushed(self) -> bool:

@@ -12,7 +12,7 @@ import trio
 
 from smbfs.errors import RemoteProtocolError, TransportError
 from smbfs.transport.base import MAX_FRAME_SIZE, MessageStream
-from smbfs.transport.memory import memory_stream_pair
+from smbfs.transport.memory import MemoryStream, memory_stream_pair
 from smbfs.transport.tcp import TcpStream
 from tests.beds.pki import Pki
 from tests.beds.quic_pair import quic_stream_pair
@@ -66,6 +66,23 @@ async def test_frames_arrive_whole_and_in_order(make: Make) -> None:
     frames = [bytes([n % 251]) * size for n, size in enumerate([64, 1, 8192, 70_000, 2 << 20, 5])]
     assert await deliver(ours, theirs, *frames) == frames
     assert await deliver(theirs, ours, *frames) == frames
+    await ours.aclose()
+    await theirs.aclose()
+
+
+@pairs
+async def test_progress_grows_with_what_was_taken_and_what_came(make: Make) -> None:
+    ours, theirs = await make()
+    if isinstance(ours, MemoryStream):
+        return  # A frame is there at once.
+    before = ours.progress
+    await deliver(ours, theirs, bytes(100_000))
+    with trio.fail_after(5):
+        while ours.progress - before < 100_000:  # An acknowledgement may come a little later.
+            await deliver(theirs, ours, b"thank you")
+    middle = ours.progress
+    await deliver(theirs, ours, bytes(50_000))
+    assert ours.progress - middle >= 50_000
     await ours.aclose()
     await theirs.aclose()
 
