@@ -25,6 +25,7 @@ DEFAULT_MODE: Final = 0o755
 _LINK_MODE: Final = 0o777
 _WRITE_BITS: Final = 0o222
 _BLOCK_SIZE: Final = 512  # of st_blocks
+_SIZE_MAX: Final = 0x7FFF_FFFF_FFFF_FFFF  # of st_size
 
 
 class Attributes(NamedTuple):
@@ -122,7 +123,8 @@ def _permissions(stat: FileStat, file_type: int, rules: AttributeRules) -> int:
 def _size(stat: FileStat, file_type: int, special: SpecialFile | None) -> int:
     if special is not None and file_type == S_IFLNK:
         return len(special.target)
-    return stat.size if file_type in {S_IFREG, S_IFDIR, S_IFLNK} else 0
+    # A server may state more than a file can have, and one such entry must not hide the others.
+    return min(stat.size, _SIZE_MAX) if file_type in {S_IFREG, S_IFDIR, S_IFLNK} else 0
 
 
 def _owners(stat: FileStat, rules: AttributeRules) -> tuple[int, int]:
