@@ -79,7 +79,7 @@ class DiskStore:
         found = self._database.execute(
             "SELECT data FROM blocks JOIN files ON file = id WHERE file = ? AND position = ?"
             " AND (size, change_time, write_time, creation_time) = (?, ?, ?, ?)",
-            (key, position, *version),
+            (key, position, *map(_signed, version)),
         ).fetchone()
         return None if found is None else found[0]
 
@@ -92,14 +92,15 @@ class DiskStore:
 
     def _put(self, block: StoredBlock) -> None:
         key, execute = _signed(block.file_id), self._database.execute
+        version = tuple(map(_signed, block.version))
         known = execute(
             "SELECT size, change_time, write_time, creation_time FROM files WHERE id = ?", (key,)
         ).fetchone()
-        if known is not None and known != block.version:
+        if known is not None and known != version:
             self._delete("file = ?", key)
         execute(
             "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)",
-            (key, *block.version, time.time_ns()),
+            (key, *version, time.time_ns()),
         )
         self._delete("file = ? AND position = ?", key, block.position)
         execute(
@@ -115,7 +116,7 @@ class DiskStore:
         found = self._database.execute(
             "SELECT position FROM blocks JOIN files ON file = id WHERE file = ?"
             " AND (size, change_time, write_time, creation_time) = (?, ?, ?, ?)",
-            (key, *version),
+            (key, *map(_signed, version)),
         )
         return {position for (position,) in found}
 
@@ -216,5 +217,5 @@ def _connected(path: Path) -> sqlite3.Connection:
 
 
 def _signed(number: int) -> int:
-    """Return a 64-bit number as SQLite can hold it."""
+    """Return a 64-bit number as SQLite can hold it; a server may set any bit of its own ones."""
     return number - (1 << 64) if number >= 1 << 63 else number
