@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from smbfs.errors import ConfigError
+from smbfs.transport.certificate_path import MALFORMED_CERTIFICATE
 from smbfs.transport.quic_tls import ServerCertificate
 
 
@@ -65,7 +66,7 @@ def _load(files: CertificateFiles) -> _Loaded:
         chain = x509.load_pem_x509_certificates(_read(files.certificate, "certificate"))
         names = _dns_names(chain[0])
         public = chain[0].public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (UnsupportedAlgorithm, *MALFORMED_CERTIFICATE) as error:
         raise ConfigError(
             f"{files.certificate} can't be used as a certificate",
             f"{error}.",

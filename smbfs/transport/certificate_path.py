@@ -22,6 +22,14 @@ from smbfs.transport.quic_settings import Trust
 
 Chain = Sequence[x509.Certificate]
 
+MALFORMED_CERTIFICATE: Final = (
+    ValueError,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What cryptography raises while it reads a certificate. Most of them are no ValueError."""
+
 _SYSTEM_AUTHORITIES: Final = (
     Path("/etc/ssl/certs/ca-certificates.crt"),
     Path("/etc/pki/tls/certs/ca-bundle.crt"),
@@ -92,7 +100,7 @@ def _authorities(given: Path | None) -> list[x509.Certificate]:
         return list(_readable(path.read_bytes())) if path is not None else []
     try:
         return x509.load_pem_x509_certificates(given.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, *MALFORMED_CERTIFICATE) as error:
         raise ConfigError(
             f"quic_ca={given} can't be used.",
             f"{error}.",
@@ -105,7 +113,7 @@ def _readable(text: bytes) -> Iterator[x509.Certificate]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for block in text.split(_END)[:-1]:
-            with suppress(ValueError):
+            with suppress(*MALFORMED_CERTIFICATE):
                 yield x509.load_pem_x509_certificate(block + _END)
 
 

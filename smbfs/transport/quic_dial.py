@@ -16,7 +16,7 @@ import trio
 from aioquic.quic.configuration import QuicConfiguration
 
 from smbfs.errors import CertificateRefused, ConfigError, DeadlineExceeded, TransportError
-from smbfs.transport.certificate_path import Chain
+from smbfs.transport.certificate_path import MALFORMED_CERTIFICATE, Chain
 from smbfs.transport.congestion import congestion_control
 from smbfs.transport.handshake import Handshake, OnHandshake
 from smbfs.transport.names import look_up
@@ -194,7 +194,7 @@ def client_configuration(server_name: str, settings: QuicSettings) -> QuicConfig
     if settings.certificate is not None:
         try:
             configuration.load_cert_chain(settings.certificate, settings.key)
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, TypeError, *MALFORMED_CERTIFICATE) as error:
             raise ConfigError(
                 f"quic_cert={settings.certificate} can't be used.",
                 f"{error}.",

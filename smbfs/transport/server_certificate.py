@@ -17,7 +17,6 @@ from typing import Final
 
 import service_identity
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
@@ -162,7 +161,9 @@ def _judged(requirement: Requirement, check: Callable[[Facts], None]) -> Judgmen
         check(facts)
     except (CertificateRefused, ConfigError) as error:
         refusal = error
-    except (ValueError, UnsupportedAlgorithm) as error:  # Parts are read when they are needed.
+    except Exception as error:  # noqa: BLE001
+        # Parts are read when they are needed, and what the libraries raise then is of many kinds:
+        # ValueError, UnsupportedAlgorithm, DuplicateExtension, UnsupportedGeneralNameType, ...
         refusal = CertificateRefused(
             "the server's certificate can't be understood.",
             f"{error}.",
