@@ -22,6 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from smbfs.transport.certificate_path import MALFORMED_CERTIFICATE
 from smbfs.transport.server_memory import ServerMemory
 
 _KIND: Final = "ticket"
@@ -60,7 +61,7 @@ class TicketStore:
         try:
             resumption = _decode(facts)
             is_good = resumption.ticket.is_valid
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, OverflowError, *MALFORMED_CERTIFICATE):
             return None
         return resumption if is_good else None
 
