@@ -142,8 +142,9 @@ class FlowControl:
         self._window.grant(count)
 
     def clear(self) -> list[Exchange]:
-        """Empty the queues and return what was in them."""
+        """Forget all requests, for the connection is dead; return what was in the queues."""
         waiting = [*self._control, *self._bulk]
+        self._charged = self._asked = 0
         self._control.clear()
         self._bulk.clear()
         return waiting
