@@ -71,7 +71,7 @@ class ConnectedTree(NamedTuple):
 
     def wants_sealing(self, negotiated: Negotiated) -> bool:
         """Whether the share wants everything sealed, and the transport does not do it."""
-        is_wanted = ShareFlags.ENCRYPT_DATA in self.response.share_flags
+        is_wanted = bool(self.response.share_flags & ShareFlags.ENCRYPT_DATA)
         return is_wanted and not negotiated.trusts_transport
 
 

@@ -68,10 +68,13 @@ class FsFullSizeInformation(NamedTuple):
 class FsAttributeInformation(NamedTuple):
     """What the file system can do, how long a name may be (characters), what it is called.
 
+    ``attributes`` are FileSystemAttributes as a plain int: an enumeration would keep every
+    combination of its bits that a server ever sends.
+
     Spec: [MS-FSCC] 2.5.1.
     """
 
-    attributes: FileSystemAttributes
+    attributes: int
     maximum_component_length: int
     name: str
 
@@ -119,7 +122,7 @@ def decode_fs_attribute_information(data: memoryview) -> FsAttributeInformation:
     what = "FileFsAttributeInformation"
     attributes, maximum, length = unpack_at(_ATTRIBUTE, data, 0, what)
     name = decode_text(slice_data(data, _ATTRIBUTE.size, length, what), what)
-    return FsAttributeInformation(FileSystemAttributes(attributes), maximum, name)
+    return FsAttributeInformation(attributes, maximum, name)
 
 
 def decode_fs_volume_information(data: memoryview) -> FsVolumeInformation:

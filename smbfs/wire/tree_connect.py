@@ -12,7 +12,6 @@ from smbprotocol.tree import (
     SMB2TreeDisconnect,
 )
 
-from smbfs.wire.create import AccessMask
 from smbfs.wire.header import Command
 from smbfs.wire.layout import decode_text, encode_text, slice_body
 from smbfs.wire.message import Message
@@ -96,6 +95,8 @@ class TreeConnectRequest(Message):
 class TreeConnectResponse(Message):
     """What kind of share this is.
 
+    The flags are plain numbers: an enumeration would keep every combination of its bits that a
+    server ever sends.
     Shape: 16 bytes.  Raises: WireError on decode if short, StructureSize != 16 or an unknown
     share type.
     Spec: [MS-SMB2] 2.2.10; received per 3.2.5.5.
@@ -104,9 +105,12 @@ class TreeConnectResponse(Message):
     command: ClassVar[Command] = Command.TREE_CONNECT
 
     share_type: ShareType
-    share_flags: ShareFlags
-    capabilities: ShareCapabilities
-    maximal_access: AccessMask
+    share_flags: int
+    """ShareFlags."""
+    capabilities: int
+    """ShareCapabilities."""
+    maximal_access: int
+    """AccessMask."""
 
     def encode(self) -> bytes:
         """Return the body."""
@@ -128,9 +132,9 @@ class TreeConnectResponse(Message):
         with wire_errors(what):
             return cls(
                 ShareType(value(structure, "share_type")),
-                ShareFlags(value(structure, "share_flags")),
-                ShareCapabilities(value(structure, "capabilities")),
-                AccessMask(value(structure, "maximal_access")),
+                value(structure, "share_flags"),
+                value(structure, "capabilities"),
+                value(structure, "maximal_access"),
             )
 
 
