@@ -13,6 +13,7 @@ _SID = struct.Struct(">BBHI")
 _DESCRIPTOR = struct.Struct("<BBHIIII")
 _SELF_RELATIVE = 0x8000
 _SUB_AUTHORITIES_MAX = 15
+_DIGITS_MAX = 20
 _SUB_AUTHORITIES = tuple(struct.Struct(f"<{n}I") for n in range(_SUB_AUTHORITIES_MAX + 1))
 
 
@@ -44,7 +45,7 @@ class Sid:
     def parse(cls, text: str) -> Self:
         """Read ``S-1-5-21-...``. Raises: WireError if it isn't a SID's text."""
         head, *numbers = text.split("-")
-        if head != "S" or len(numbers) < 2 or not all(part.isdecimal() for part in numbers):
+        if head != "S" or len(numbers) < 2 or not all(map(_is_number, numbers)):
             raise WireError(f"SID {text!r}")
         revision, authority, *sub_authorities = (int(part) for part in numbers)
         in_range = (
@@ -108,6 +109,11 @@ class Sid:
         if self.authority == 5 and len(numbers) == 3 and numbers[:2] == (88, wanted):
             return numbers[2]
         return None
+
+
+def _is_number(part: str) -> bool:
+    # Python refuses to read numbers of thousands of digits; 48 bits have 15.
+    return part.isdecimal() and len(part) <= _DIGITS_MAX
 
 
 @dataclass(frozen=True, slots=True)
