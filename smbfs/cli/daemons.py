@@ -18,6 +18,7 @@ from smbfs.cli.runtime import runtime_directory, visible_directories
 SOCKET_SUFFIX: Final = ".sock"
 _ANSWER_PATIENCE_S: Final = 5.0
 _ANSWER_LIMIT: Final = 1024 * 1024
+_LEVELS_MAX: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,9 @@ class Daemon:
 
     @property
     def mountpoint(self) -> str:
-        """What it has mounted."""
-        return str(self.status.get("mountpoint", ""))
+        """What it has mounted; empty if it does not say."""
+        told = self.status.get("mountpoint")
+        return told if isinstance(told, str) else ""
 
 
 def find_daemons(environment: Mapping[str, str]) -> list[Daemon]:
@@ -73,13 +75,24 @@ def ask(path: Path, command: str) -> tuple[Peer, Mapping[str, Any]]:
         connection.sendall(json.dumps({"command": command}).encode() + b"\n")
         with connection.makefile("rb") as answers:
             line = answers.readline(_ANSWER_LIMIT)
+    return peer, parse_answer(line, path)
+
+
+def parse_answer(line: bytes, path: Path) -> Mapping[str, Any]:
+    """Read what the daemon at ``path`` has said. Raises: ConnectionError if it makes no sense."""
     try:
         answer = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConnectionError(f"the daemon at {path} gave no answer") from error
-    if not isinstance(answer, dict):
+    if not isinstance(answer, dict) or not _is_flat(answer, _LEVELS_MAX):
         raise ConnectionError(f"the daemon at {path} gave no sensible answer")
-    return peer, answer
+    return answer
+
+
+def _is_flat(value: object, levels: int) -> bool:
+    """Whether JSON has at most so many levels: what is shown of it is shown by recursion."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return not parts or (levels > 0 and all(_is_flat(part, levels - 1) for part in parts))
 
 
 @contextmanager

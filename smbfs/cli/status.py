@@ -42,7 +42,7 @@ def format_people(daemons: Sequence[Daemon]) -> str:
     """Every mount in a few lines."""
     if not daemons:
         return "nothing is mounted"
-    return "\n\n".join(_describe(daemon.status) for daemon in daemons)
+    return "\n\n".join(map(_described, daemons))
 
 
 def _select(daemons: list[Daemon], mountpoint: str | None) -> list[Daemon]:
@@ -58,6 +58,15 @@ def _select(daemons: list[Daemon], mountpoint: str | None) -> list[Daemon]:
             exit_code=ExitCode.USAGE,
         )
     return chosen
+
+
+def _described(daemon: Daemon) -> str:
+    """Describe one mount. Root sees other users' daemons, which may say anything."""
+    try:
+        return _describe(daemon.status)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+        lines = (str(daemon.socket_path), f"  pid {daemon.pid} says what only its version can read")
+        return "\n".join(map(_printable, lines))
 
 
 # Any: entries come from JSON; a daemon of another version may lack a field.
@@ -83,8 +92,12 @@ def _describe(status: Mapping[str, Any]) -> str:
         "log": status["log"],
     }
     lines += [f"  {label:<10}  {text}" for label, text in rows.items() if text]
-    # Names come from servers and from other users' daemons: nothing may steer the terminal.
-    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
+    return "\n".join(map(_printable, lines))
+
+
+def _printable(line: str) -> str:
+    """Names come from servers and from other users' daemons: nothing may steer the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in line)
 
 
 def _tunnel(quic: Mapping[str, Any] | None) -> str:
