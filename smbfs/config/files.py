@@ -40,6 +40,7 @@ _FLAGS: Final = ("require_signing", "allow_insecure_guest", "require_encryption"
 _TRANSPORTS: Final = ("tcp", "quic")
 RULE_NAMES: Final = (*_FLAGS, "minimum_dialect", "allowed_transports")
 _SECTIONS: Final = ("kdc_proxy", "server")
+_NUMBER_END: Final = 1 << 63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,7 @@ def parse_config(text: str, path: Path) -> ConfigFile:
     """Check the text of a file. Raises: ConfigError as above."""
     try:
         content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # A number too long for Python is no TOML error.
         raise ConfigError(f"{path} is not valid TOML", f"{error}.") from error
     reader = _Reader(path, text)
     rules: dict[str, Any] = {}
@@ -178,6 +179,8 @@ class _Reader:
                 raise self.unknown(key, option_names(), after=server)
             value = ""
         if isinstance(value, int) and not isinstance(value, bool):
+            if abs(value) >= _NUMBER_END:  # Python does not even write very long ones.
+                raise self.wrong(key, "so large a number means nothing here", after=server)
             value = str(value)
         elif isinstance(value, float):
             value = f"{value:f}"
