@@ -79,8 +79,11 @@ def _parse_answer(output: bytes) -> KeyringEntry | str:
         answer = json.loads(output)
         if "reason" in answer:
             return str(answer["reason"])
-        return KeyringEntry(answer["username"], answer["password"])
-    except (ValueError, LookupError, TypeError):
+        username, password = answer["username"], answer["password"]
+        if not (isinstance(username, str) and isinstance(password, str)):
+            raise TypeError("not text")
+        return KeyringEntry(username, password)
+    except (ValueError, LookupError, TypeError, RecursionError):
         # The cause may quote what was printed, a password among it: it stays here.
         return "the keyring could not be asked"
 
