@@ -22,6 +22,7 @@ from tests.beds.quic_gateway import quic_gateway
 from tests.beds.samba import SambaServer
 from tests.beds.samba_folder import ALICE, HOST, User
 from tests.beds.variants import VARIANTS
+from tests.t1_fuzz.contract import BOOKS
 
 TIDY = -1
 """Rank of ``tests/tidy``: first, and nothing builds on it."""
@@ -86,6 +87,12 @@ def pytest_runtest_makereport(
             if said:
                 report.sections.append((f"smbd on port {server.port}", said[-_LOG_TAIL:]))
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many inputs the fuzzers have tried."""
+    if BOOKS.inputs:
+        terminalreporter.write_line(BOOKS.summary())
 
 
 @pytest.fixture(scope="module")
