@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +37,9 @@ class CredentialFile:
     password: str | None = field(default=None, repr=False)
     """Everything after the first ``=`` of its line, blanks included."""
 
+    changed_ns: int = 0
+    """When the file was last changed, in nanoseconds of the Unix epoch."""
+
 
 def read_credential_file(path: Path, *, private: bool = True) -> CredentialFile:
     """Read the file; with ``private``, refuse one that other users can read or replace.
@@ -62,7 +65,7 @@ def read_credential_file(path: Path, *, private: bool = True) -> CredentialFile:
     except UnicodeDecodeError as error:
         # The cause holds the contents: it must not travel along.
         raise _unusable(path, f"it is not UTF-8 text (byte {error.start})") from None
-    return parse_credential_text(text, str(path))
+    return replace(parse_credential_text(text, str(path)), changed_ns=info.st_mtime_ns)
 
 
 def parse_credential_text(text: str, name: str) -> CredentialFile:
@@ -92,7 +95,7 @@ def parse_credential_text(text: str, name: str) -> CredentialFile:
         found["username"] = user
         if domain:
             found.setdefault("domain", domain)
-    return CredentialFile(**found)
+    return CredentialFile(found.get("username"), found.get("domain"), found.get("password"))
 
 
 def _check_private(path: Path, info: os.stat_result) -> None:

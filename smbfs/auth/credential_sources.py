@@ -56,9 +56,9 @@ class _Search:
     domain: str | None
     missed: list[str] = field(default_factory=list)
 
-    def found(self, password: str, source: str) -> Credentials:
+    def found(self, password: str, source: str, *, as_of_ns: int = 0) -> Credentials:
         user = self.user or self.request.login_name
-        return Credentials(user, self.domain or "", password, source)
+        return Credentials(user, self.domain or "", password, source, as_of_ns)
 
 
 def find_credentials(request: CredentialRequest) -> Credentials:
@@ -118,7 +118,7 @@ def _use_file(search: _Search, file: CredentialFile, source: str) -> Credentials
     if file.password is None:
         search.missed.append(f"the {source} holds no password")
         return None
-    return search.found(file.password, source)
+    return search.found(file.password, source, as_of_ns=file.changed_ns)
 
 
 def _from_keyring(search: _Search) -> Credentials | None:

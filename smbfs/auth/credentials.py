@@ -25,6 +25,9 @@ class Credentials:
     source: str = ""
     """Where it was found, for ``--verbose`` and the audit: ``credentials file /root/nas``."""
 
+    as_of_ns: int = 0
+    """When that was last changed: whoever writes the same again wants it to be tried again."""
+
     is_guest: bool = False
     """Guest access was asked for: no password, and nothing that could sign."""
 

@@ -218,9 +218,9 @@ class _Session:
         def state_is(state: State) -> None:
             _log.info("%s: %s", unc, state.value)
             if state is State.RECONNECTING:
-                audit.write(Disconnected(unc, line.why))
+                audit.write(Disconnected(unc, str(line.failure)))
             elif state is State.OFFLINE:
-                audit.write(WentOffline(unc, line.why))
+                audit.write(WentOffline(unc, str(line.failure)))
             elif state is State.CONNECTED:
                 status = connection_status(tree)
                 audit.write(Reconnected(unc, status.transport, status.address))

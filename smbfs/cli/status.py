@@ -76,7 +76,7 @@ def _describe(status: Mapping[str, Any]) -> str:
     lines = [f"{status['unc']} on {status['mountpoint']}"]
     rows = {
         "state": f"{status['state']}, mounted since {status['since']}, pid {status['pid']}",
-        "reason": status.get("why", ""),
+        "reason": status.get("reason", ""),
         "server": f"{server['name']} ({server['address']}, {status['transport']} port "
         f"{server['port']}), SMB {status['dialect']}",
         "protection": _protection(status["encryption"], signing),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smbfs.cli.errors import explain
 from smbfs.client.status import ConnectionStatus
 from smbfs.transport.tunnel import Tunnel
 
@@ -67,7 +68,7 @@ def build_status(
         "pid": os.getpid(),
         "since": facts.since,
         "state": connection.state,
-        "why": connection.why,
+        "reason": _reason(facts.unc, connection),
         "transport": connection.transport,
         "server": {
             "name": connection.server_name,
@@ -110,6 +111,14 @@ def build_status(
         "rss_bytes": _resident_bytes(),
         "log": facts.log,
     }
+
+
+def _reason(unc: str, connection: ConnectionStatus) -> str:
+    """Why it is not connected, for people; empty if it is."""
+    if connection.failure is None:
+        return ""
+    problem = explain(connection.failure, unc)
+    return " ".join(f"{problem.what} {problem.why}".split())
 
 
 def _quic(tunnel: Tunnel | None) -> Mapping[str, Any] | None:

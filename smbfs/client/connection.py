@@ -17,7 +17,8 @@ from collections.abc import Callable
 import outcome
 import trio
 
-from smbfs.client.silence import SilenceWatch
+from smbfs.client.replay import is_owed
+from smbfs.client.silence import CHECK_S, SilenceWatch
 from smbfs.client.status import Counters
 from smbfs.engine.connection import Connection as Engine
 from smbfs.engine.events import Broken, Completed, Event, Ignored
@@ -35,6 +36,7 @@ from smbfs.wire.close_flush import CloseRequest
 from smbfs.wire.create import CreateResponse
 from smbfs.wire.echo_cancel import EchoRequest
 from smbfs.wire.header import Command
+from smbfs.wire.message import Message
 from smbfs.wire.ntstatus import NtStatus, status_name
 
 _ERRORS_BEGIN = 0xC000_0000
@@ -69,10 +71,15 @@ class Connection:
         """Called when it has ended, before anybody who waits is told; it must not raise."""
         self.silence = SilenceWatch(
             timeout_s=timeout_s,
-            is_busy=lambda: bool(engine.outstanding or engine.queued),
+            is_busy=lambda: bool(engine.outstanding or engine.flow.queued),
             ask=lambda: self.submit(exchange_of([EchoRequest()])),
             progress=lambda: stream.progress,
+            overtaken_s=self._overtaken_s,
         )
+        self._answered_s = 0.0
+        """When the latest began of the exchanges that were answered."""
+        self.unheard: list[Message] = []
+        """What the server has to be told in any case, and was not answered when it ended."""
         self._scope = trio.CancelScope()
         self._must_flush = trio.Event()
         self._send_error: SmbfsError | None = None
@@ -106,10 +113,10 @@ class Connection:
         self._fail(failure)
         self._scope.cancel()
 
-    def check(self) -> None:
+    def check(self, patience_s: float = CHECK_S) -> None:
         """Find out soon whether the server still answers."""
         if self.is_alive:
-            self.silence.check()
+            self.silence.check(patience_s)
 
     async def follow_network(self) -> None:
         """Keep the connection when this machine's network changes, if the transport can."""
@@ -156,11 +163,16 @@ class Connection:
         self._must_flush.set()
 
     def _queue(self, exchange: Exchange) -> None:
-        if not (self.engine.outstanding or self.engine.queued):
+        if not (self.engine.outstanding or self.engine.flow.queued):
             self.silence.begins()
+        exchange.began_s = trio.current_time()
         self.engine.submit(exchange)
         self.counters.requests += len(exchange.requests)
         self.counters.round_trips[exchange.requests[0].message.command.name] += 1
+
+    def _overtaken_s(self) -> float:
+        oldest = self.engine.oldest
+        return 0.0 if oldest is None else self._answered_s - oldest.began_s
 
     def _pump(self) -> None:
         """Hand the stream every frame that credits and its buffers allow. No checkpoint.
@@ -215,6 +227,7 @@ class Connection:
                 _log.info("ignored %s", reason)
 
     def _complete(self, exchange: Exchange) -> None:
+        self._answered_s = max(self._answered_s, exchange.began_s)
         for request in exchange.requests:
             assert request.response is not None
             status = request.response.header.status
@@ -259,6 +272,12 @@ class Connection:
 
     def _fail(self, failure: SmbfsError) -> None:
         unfinished = self.engine.fail(failure)
+        self.unheard = [
+            request.message
+            for exchange in unfinished
+            for request in exchange.requests
+            if is_owed(request.message)
+        ]
         if not self._ended.is_set():
             self._ended.set()
             assert self.engine.failure is not None

@@ -22,10 +22,14 @@ from smbfs.engine.lease_table import LeaseTable
 from smbfs.engine.session import Session
 from smbfs.errors import DeadlineExceeded, ServerAway, SmbfsError, TransportError
 from smbfs.transport.base import OnMoved
+from smbfs.wire.message import Message
 
 ECHO_BESIDE_OTHERS_S: Final = 0.5
 """Silence of one channel of several after which it is asked whether the server lives; after twice
 that it is given up if others answer."""
+
+OWED_MAX: Final = 10_000
+"""Messages that are kept for a session that may go on."""
 
 LAST_PATIENCE_S: Final = 1.0
 """Seconds that requests wait for a server that goes away when the mount ends."""
@@ -54,13 +58,21 @@ class Lifeline:
     epoch: int = 0
     """How many sessions came before this one: a file id is worth nothing in the next."""
     channel_sequence: int = 0
-    """How many channels this session has lost, modulo 2^16. Spec: [MS-SMB2] 3.2.1.3."""
+    """How many channels were lost so far, modulo 2^16. Spec: [MS-SMB2] 3.2.1.3.
+
+    A new session goes on counting: a durable open that it takes over has the number of the last
+    request that changed it, and refuses what has a lower one (3.3.5.2.10).
+    """
     is_session_gone: bool = False
     """Whether the server has said that it does not know this session, or its tree, any more."""
+    on_owing: Callable[[], None] = lambda: None
+    """Called when there is a channel, and something that the session is owed."""
+    _owed: list[tuple[int, Message]] = field(default_factory=list)
+    """What the server may never have heard, with the ``epoch`` that it belongs to."""
     is_asleep: bool = False
     """Whether this machine is about to sleep: then nobody waits for a server that is away."""
-    why: str = ""
-    """Why there is no connection, for people; empty while all is well."""
+    failure: SmbfsError | None = None
+    """Why there is no connection; None while all is well."""
     on_state: Callable[[State], None] = lambda _state: None
     """Called when the state has become another one. It must not raise; nor must those below."""
     on_ended: Callable[[SmbfsError], None] = lambda _failure: None
@@ -95,7 +107,7 @@ class Lifeline:
             if self.availability.state is State.OFFLINE:
                 if must_wait:
                     raise DeadlineExceeded("our requests", self.availability.patience_s)
-                raise ServerAway(self.why)
+                raise ServerAway(str(self.failure))
             must_wait = True
             await self._changed.wait()
         return channel
@@ -121,11 +133,13 @@ class Lifeline:
 
     def _ended(self, channel: Channel, failure: SmbfsError) -> None:
         self.on_ended(failure)
+        for message in channel.connection.unheard:
+            self.owe(message)
         self.channels.remove(channel)
         self.channel_sequence = (self.channel_sequence + 1) % _SEQUENCES
         if not self.channels:
             silent_s = failure.waited_s if isinstance(failure, DeadlineExceeded) else 0.0
-            self.why = str(failure)
+            self.failure = failure
             self.availability.lost(trio.current_time() - silent_s)
             if self.availability.deadline_s <= trio.current_time():
                 self.availability.give_up()
@@ -147,16 +161,16 @@ class Lifeline:
         self.availability.answered()
         self._tell()
 
-    def given_up(self, why: str) -> None:
-        """Nobody shall wait any longer, because of ``why``."""
-        self.why = why
+    def given_up(self, failure: SmbfsError) -> None:
+        """Nobody shall wait any longer, because of ``failure``."""
+        self.failure = failure
         if self.availability.state is not State.OFFLINE:
             self.availability.give_up()
         self._tell()
 
     def restored(self) -> None:
         """The server answers us again, and knows who we are."""
-        self.why = ""
+        self.failure = None
         self.availability.restored()
         self._tell()
 
@@ -165,10 +179,20 @@ class Lifeline:
         for channel in [each for each in self.channels if each is not but]:
             channel.connection.give_up(failure)
 
+    def owe(self, message: Message) -> None:
+        """Remember what can't be sent now: the session may go on on another connection."""
+        if len(self._owed) < OWED_MAX:
+            self._owed.append((self.epoch, message))
+
+    def take_owed(self) -> list[Message]:
+        """Return what this session has to be told yet, once."""
+        owed = [message for epoch, message in self._owed if epoch == self.epoch]
+        self._owed.clear()
+        return owed
+
     def next_session(self) -> None:
         """The session is gone, and all that the server kept for it."""
         self.epoch += 1
-        self.channel_sequence = 0
         self.is_session_gone = False
 
     def session_gone(self, epoch: int, why: SmbfsError) -> None:
@@ -182,9 +206,14 @@ class Lifeline:
         self.is_asleep = now
         self._tell()
 
-    def wait_no_longer(self) -> None:
-        """The mount ends: nobody waits for a server that is away, or goes away now."""
+    def wait_no_longer(self, answer_within_s: float) -> None:
+        """The mount ends: nobody waits for a server that is away, or goes away now.
+
+        Who does not answer within ``answer_within_s`` is away.
+        """
         self.availability.patience_s = min(self.availability.patience_s, LAST_PATIENCE_S)
+        for channel in self.channels:
+            channel.connection.check(answer_within_s / 2)
         self._tell()
 
     @property
@@ -194,6 +223,8 @@ class Lifeline:
         return math.inf if is_over else self.availability.deadline_s
 
     def _tell(self) -> None:
+        if self._owed and self.ready is not None:
+            self.on_owing()
         changed, self._changed = self._changed, trio.Event()
         changed.set()
         if self._told is not self.availability.state:

@@ -55,7 +55,7 @@ ATTEMPT_S: Final = 30.0
 GRACE_S: Final = 1.0
 """Seconds that a silent connection has left to answer when another one was."""
 
-NEW_PASSWORD_S: Final = 5.0
+NEW_PASSWORD_S: Final = 3.0
 """Seconds between two looks whether there is another password than the one that was refused."""
 
 LAST_ANSWERS_S: Final = 3.0
@@ -150,9 +150,9 @@ class Reconnector:
             with trio.move_on_at(line.deadline_s):
                 await line.wait_for_change()
             if line.deadline_s <= trio.current_time():
-                waited_s = line.availability.patience_s
-                line.given_up(line.why or "no answer")
-                line.give_up_channels(DeadlineExceeded("our requests", waited_s))
+                silence = DeadlineExceeded("our requests", line.availability.patience_s)
+                line.given_up(line.failure or silence)
+                line.give_up_channels(silence)
 
     async def reauthenticate(self, channel: Channel) -> None:
         """Prove again who we are: the server says that the session's time is over.
@@ -189,14 +189,15 @@ class Reconnector:
     def _note(self, error: SmbfsError) -> None:
         _log.info("not connected again: %s", error)
         if not self.line.channels:
-            self.line.why = str(error)
+            self.line.failure = error
 
     async def _without_credentials(self, error: SmbfsError) -> None:
         """The server does not want us: don't lock the account by asking again and again.
 
-        Returns when there is another password than the one that was refused.
+        Returns when there are others than those that were refused, or when somebody has written
+        the same anew.
         """
-        self.line.given_up(str(error))
+        self.line.given_up(error)
         while True:
             await trio.sleep(NEW_PASSWORD_S)
             try:
@@ -204,7 +205,7 @@ class Reconnector:
             except SmbfsError as reason:
                 _log.info("no other credentials: %s", reason)
                 continue
-            if found is not None and found.password != self.to.credentials.password:
+            if found is not None and found != self.to.credentials:
                 self.to = replace(self.to, credentials=found)
                 return
 

@@ -20,6 +20,7 @@ from smbfs.wire.file_id import FileId
 from smbfs.wire.info import FileInfoClass, InfoType, QueryInfoRequest, SetInfoRequest
 from smbfs.wire.ioctl import FsctlCode, IoctlRequest
 from smbfs.wire.message import Message
+from smbfs.wire.oplock_break import LeaseBreakAcknowledgment, OplockBreakAcknowledgment
 from smbfs.wire.query_directory import QueryDirectoryFlags, QueryDirectoryRequest
 from smbfs.wire.read_write import ReadRequest, WriteRequest
 
@@ -46,6 +47,16 @@ _ASKS: Final[frozenset[int]] = frozenset({
     FsctlCode.QUERY_NETWORK_INTERFACE_INFO,
     FsctlCode.SRV_ENUMERATE_SNAPSHOTS,
 })
+
+
+def is_owed(message: Message) -> bool:
+    """Whether the server has to be told for the sake of others, however long that takes.
+
+    They wait until a lease is given back, or its file is closed.
+    """
+    if isinstance(message, CloseRequest):
+        return message.file_id != FileId.RELATED
+    return isinstance(message, LeaseBreakAcknowledgment | OplockBreakAcknowledgment)
 
 
 def may_repeat(messages: Sequence[Message], *, same_session: bool) -> bool:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from smbfs.client.lifeline import Channel, Lifeline
-from smbfs.client.replay import REPEATS_MAX, may_repeat
+from smbfs.client.replay import REPEATS_MAX, is_owed, may_repeat
 from smbfs.engine.exchange import Exchange, exchange_of
 from smbfs.errors import ServerAway, ServerStatusError, TransportError, UserError
+from smbfs.wire.create import CreateRequest
+from smbfs.wire.create_contexts import LeaseRequestV2
 from smbfs.wire.message import Message
 from smbfs.wire.ntstatus import NtStatus, nt_status
 
@@ -41,6 +43,7 @@ class Sender:
 
     def __init__(self, line: Lifeline) -> None:
         self.line = line
+        line.on_owing = self._send_owed
         self.tree_id = 0
         self.encrypt_data = False
         self.counts_channels = False
@@ -53,6 +56,12 @@ class Sender:
         channel = self.line.ready
         if channel is not None:
             channel.connection.submit_soon(self.exchange(channel, (message,)))
+        elif is_owed(message):
+            self.line.owe(message)
+
+    def _send_owed(self) -> None:
+        for message in self.line.take_owed():
+            self.send(message)
 
     async def perform(self, messages: tuple[Message, ...], *, of: Open | None = None) -> Exchange:
         """Send requests as one frame and return it answered, well or badly.
@@ -99,6 +108,14 @@ class Sender:
             raise lost from lost.__cause__
         if not may_repeat(messages, same_session=epoch == self.line.epoch):
             raise lost
+        self._note_orphan(messages[0])
+
+    def _note_orphan(self, message: Message) -> None:
+        """A request is sent again: nobody can close what a first CREATE may have opened."""
+        if isinstance(message, CreateRequest):
+            for context in message.contexts:
+                if isinstance(context, LeaseRequestV2):
+                    self.line.leases.repeated(context.lease_key)
 
     async def _mend_session(self, channel: Channel, epoch: int, status: int) -> TransportError:
         """Have the session proved again, or replaced; return why the request was not executed."""

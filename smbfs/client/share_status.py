@@ -26,7 +26,7 @@ def connection_status(tree: TreeConnect) -> ConnectionStatus:
     sealed = channel.session.encrypt_data or tree.sender.encrypt_data
     return ConnectionStatus(
         state=_STATES[line.availability.state],
-        why=line.why,
+        failure=line.failure,
         transport=connection.stream.transport,
         tunnel=connection.stream.tunnel,
         server_name=tree.identity.server_name,
@@ -39,7 +39,7 @@ def connection_status(tree: TreeConnect) -> ConnectionStatus:
         encryption=negotiated.cipher.label if sealed and negotiated.cipher else None,
         user=tree.identity.user,
         auth=tree.identity.auth,
-        credits=connection.engine.credits,
+        credits=connection.engine.flow.credits,
         requests=counters.requests,
         round_trips=dict(counters.round_trips),
         read_bytes=counters.read_bytes,

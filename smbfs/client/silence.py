@@ -26,6 +26,9 @@ IDLE_ECHO_AFTER_S = 60.0
 CHECK_S = 1.0
 """Silence after which we ask again when there is reason to think that it is gone."""
 
+OVERTAKEN_MAX_S = 120.0
+"""Seconds by which a request may be overtaken that nobody has a shorter patience for."""
+
 _TIMEOUT_SHARE = 4
 """A shorter timeout makes us ask sooner: after one of so many parts of it."""
 
@@ -43,12 +46,17 @@ class SilenceWatch:
         is_busy: Callable[[], bool],
         ask: Callable[[], None],
         progress: Callable[[], int],
+        overtaken_s: Callable[[], float],
     ) -> None:
         """``is_busy``: whether an answer is outstanding. ``ask`` sends an ECHO.
 
         ``progress``: a number that changes while bytes flow, even if no message is whole yet.
 
-        ``timeout_s``: silence, with something outstanding, after which the connection fails.
+        ``overtaken_s``: by how much the oldest request without an answer is older than one that
+        has got its own.
+
+        ``timeout_s``: silence, with something outstanding, after which the connection fails. So it
+        does when a request was overtaken by as much: its answer will never come.
         """
         self.on_silent: Callable[[float], None] = lambda _since_s: None
         """Called when there was no answer to the ECHO either, with the time of the last answer."""
@@ -62,6 +70,7 @@ class SilenceWatch:
         self._is_busy = is_busy
         self._ask = ask
         self._progress = progress
+        self._overtaken_s = overtaken_s
         self._heard_s = trio.current_time()
         self._began = trio.Event()
 
@@ -70,10 +79,14 @@ class SilenceWatch:
         self._echo_after_s = min(self._echo_after_s, echo_after_s)
         self._patience_s = min(self._patience_s, echo_after_s)
 
-    def check(self) -> None:
-        """Find out soon whether the server still answers: something may have happened to it."""
+    def check(self, patience_s: float = CHECK_S) -> None:
+        """Find out soon whether the server still answers: something may have happened to it.
+
+        It is taken for silent if it does not within twice ``patience_s``.
+        """
         if not self.is_silent:
-            self._patience_s = min(self._echo_after_s, CHECK_S)
+            self._patience_s = min(self._echo_after_s, patience_s)
+            self._heard_s = trio.current_time()
             self._ask()
 
     def begins(self) -> None:
@@ -105,6 +118,8 @@ class SilenceWatch:
             silence_s = trio.current_time() - self._heard_s
             if silence_s >= self._timeout_s:
                 raise DeadlineExceeded("our requests", silence_s)
+            if self._overtaken_s() >= min(self._timeout_s, OVERTAKEN_MAX_S):
+                raise DeadlineExceeded("one request of several", self._overtaken_s())
             if silence_s >= 2 * self._patience_s and not self.is_silent:
                 self.is_silent = True
                 self.on_silent(self._heard_s)

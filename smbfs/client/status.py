@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
+from smbfs.errors import SmbfsError
 from smbfs.transport.base import TransportName
 from smbfs.transport.tunnel import Tunnel
 
@@ -57,8 +58,8 @@ class ConnectionStatus:
     """A connection as ``smbfs status`` shows it."""
 
     state: ConnectionState
-    why: str
-    """Why it is not connected, for people; empty if it is."""
+    failure: SmbfsError | None
+    """Why it is not connected; None if it is."""
     transport: TransportName
     tunnel: Tunnel | None
     server_name: str

@@ -345,11 +345,11 @@ class TreeConnect:
 
     def acknowledge(self, lease: Lease) -> None:
         """Tell the server that we hold no more of a lease than it has left us."""
-        if lease.opens and lease.is_known:
+        if lease.must_be_acknowledged:
             self.send(lease.acknowledgment())
 
 
 def _limit(tree: TreeConnect, wanted: int, server: int) -> int:
     if not tree.negotiated.supports_multi_credit:
         return min(wanted, server, SINGLE_CREDIT_SIZE)
-    return min(wanted, server, tree.channel.connection.engine.payload_limit)
+    return min(wanted, server, tree.channel.connection.engine.flow.payload_limit)

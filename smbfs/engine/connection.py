@@ -82,7 +82,8 @@ class Connection:
         """Why the connection is dead; None while it lives."""
         self._has_multi_credit = False
         self.leases = leases if leases is not None else LeaseTable()
-        self._flow = FlowControl()
+        self.flow = FlowControl()
+        """Queues and credits."""
         self._outstanding: dict[int, tuple[Exchange, Request]] = {}
         self._cancels: deque[Exchange] = deque()
         self._unreported: list[Exchange] = []  # completed by the frame that killed us
@@ -92,24 +93,15 @@ class Connection:
     # ------------------------------------------------------------------ state
 
     @property
-    def credits(self) -> int:
-        """Credits that may be spent now."""
-        return self._flow.credits
-
-    @property
     def outstanding(self) -> int:
         """Requests that were sent and not finally answered."""
         return len(self._outstanding)
 
     @property
-    def queued(self) -> int:
-        """Exchanges that wait for credits."""
-        return self._flow.queued
-
-    @property
-    def payload_limit(self) -> int:
-        """Largest payload in bytes that the credits granted so far could ever carry."""
-        return self._flow.payload_limit
+    def oldest(self) -> Exchange | None:
+        """The exchange that was sent first of those that the server has said nothing about."""
+        waiting = (each for each, request in self._outstanding.values() if not request.async_id)
+        return next(waiting, None)
 
     # ---------------------------------------------------------------- sending
 
@@ -117,7 +109,7 @@ class Connection:
         """Queue an exchange. Raises: LocalProtocolError when the connection is dead."""
         if self.failure is not None:
             raise LocalProtocolError("the connection is dead") from self.failure
-        self._flow.add(exchange, multi_credit=self._has_multi_credit)
+        self.flow.add(exchange, multi_credit=self._has_multi_credit)
 
     def cancel(self, exchange: Exchange) -> bool:
         """Ask the server to end an exchange early; returns whether it was never sent.
@@ -127,7 +119,7 @@ class Connection:
         """
         if all(request.message.command == Command.CLOSE for request in exchange.requests):
             return False
-        if self._flow.withdraw(exchange):
+        if self.flow.withdraw(exchange):
             return True
         if exchange.unanswered and self.failure is None:
             self._cancels.append(exchange)
@@ -147,11 +139,11 @@ class Connection:
             if frame:
                 return frame
         try:
-            exchange = self._flow.next_exchange(anything_outstanding=bool(self._outstanding))
+            exchange = self.flow.next_exchange(anything_outstanding=bool(self._outstanding))
         except RemoteProtocolError as error:
             self.failure = error
             raise
-        return None if exchange is None else self._build(self._flow.with_followers(exchange))
+        return None if exchange is None else self._build(self.flow.with_followers(exchange))
 
     def _build(self, exchanges: list[Exchange]) -> list[Buffer]:
         """Return the frame of exchanges that have the same session and protection."""
@@ -163,7 +155,7 @@ class Connection:
             if exchange.is_replay:
                 flags |= HeaderFlags.REPLAY_OPERATION
             for request in exchange.requests:
-                self._flow.spend(request)
+                self.flow.spend(request)
                 self._outstanding[request.message_id] = (exchange, request)
                 body = request.message.buffers()
                 next_command = 0
@@ -273,7 +265,7 @@ class Connection:
                 f"{header.command.name} answered {request.message.command.name}"
             )
         authenticate(element, header, exchange, sealed_by)
-        self._flow.grant(header.credits)
+        self.flow.grant(header.credits)
         if header.status == NtStatus.STATUS_PENDING:
             if not header.flags & HeaderFlags.ASYNC_COMMAND:
                 raise RemoteProtocolError("an interim response without an AsyncId")
@@ -310,7 +302,7 @@ class Connection:
         self, element: memoryview, header: Header, exchange: Exchange, request: Request
     ) -> None:
         del self._outstanding[header.message_id]
-        self._flow.settle(request)
+        self.flow.settle(request)
         exchange.unanswered -= 1
         request.response = Response(header, element[HEADER_SIZE:])
         if header.command == Command.SESSION_SETUP:
@@ -356,7 +348,7 @@ class Connection:
         if self.failure is None:
             self.failure = failure
         unfinished = {id(exchange): exchange for exchange, _ in self._outstanding.values()}
-        unfinished.update((id(exchange), exchange) for exchange in self._flow.clear())
+        unfinished.update((id(exchange), exchange) for exchange in self.flow.clear())
         unfinished.update((id(exchange), exchange) for exchange in self._unreported)
         self._outstanding.clear()
         self._unreported.clear()
@@ -365,7 +357,7 @@ class Connection:
     def check_invariants(self) -> None:
         """Raise ``AssertionError`` when the books don't add up. Called by tests."""
         self.leases.check_invariants()
-        self._flow.check_invariants([request for _, request in self._outstanding.values()])
+        self.flow.check_invariants([request for _, request in self._outstanding.values()])
         for message_id, (exchange, request) in self._outstanding.items():
             assert request.message_id == message_id
             assert exchange.unanswered > 0
@@ -382,6 +374,9 @@ def _unsolicited(header: Header, element: memoryview, leases: LeaseTable) -> Eve
             return Ignored("the break of an oplock that we do not hold")
         return Broken(*broken)
     lease = leases.broken(notification)
+    if lease is None and notification.acknowledgment_required:
+        # Of an open that nobody here knows (or that is being closed): others wait for our word.
+        return Broken(leases.orphan(notification.lease_key), must_acknowledge=True)
     if lease is None:
         return Ignored("the break of a lease that we do not hold")
     return Broken(lease, notification.acknowledgment_required)

@@ -62,6 +62,8 @@ class Exchange:
     """The server may have executed it before, and shall find out (3.2.4.1)."""
     must_be_protected: bool = False
     """Answers must be signed or sealed even if the session does not require it."""
+    began_s: float = 0.0
+    """When its owner submitted it, by whatever clock it has."""
     waiter: object = None
     """Whatever the owner wants to be reminded of by ``Completed``."""
     unanswered: int = field(init=False)

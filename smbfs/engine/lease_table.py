@@ -52,6 +52,18 @@ class LeaseTable:
             lease.broken(notification)
         return lease
 
+    def orphan(self, key: bytes) -> Lease:
+        """Return a lease that an open has of which nobody here knows: it may do nothing."""
+        lease = Lease(key)
+        lease.is_orphaned = True
+        return lease
+
+    def repeated(self, key: bytes) -> None:
+        """A CREATE with this key is sent again: the server may have opened the file twice."""
+        lease = self._leases.get(key)
+        if lease is not None:
+            lease.is_orphaned = True
+
     def oplock_broken(self, notification: OplockBreakNotification) -> tuple[Oplock, bool] | None:
         """Take note of a break; return its oplock, and whether the server waits for us.
 

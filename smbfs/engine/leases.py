@@ -29,7 +29,7 @@ _BREAK_IN_PROGRESS: Final = LeaseFlags.BREAK_IN_PROGRESS.value
 class Lease:
     """One lease, asked for, granted or lost."""
 
-    __slots__ = ("_epoch", "_state", "is_known", "key", "opens")
+    __slots__ = ("_epoch", "_state", "is_known", "is_orphaned", "key", "opens")
 
     def __init__(self, key: bytes) -> None:
         self.key = key
@@ -37,6 +37,9 @@ class Lease:
         """Opens with this key: wanted, under way, or there."""
         self.is_known = True
         """Whether the server may know it: it is of the session that we have now."""
+        self.is_orphaned = False
+        """Whether the server may have opens with this key that nobody here can close: of a CREATE
+        that was sent twice, because nobody knew whether the first had arrived."""
         self._state = 0
         self._epoch = 0
 
@@ -94,6 +97,11 @@ class Lease:
         """The last open is gone, or the session: the server has no such lease any more."""
         self._state = self._epoch = 0
         self.is_known = False
+
+    @property
+    def must_be_acknowledged(self) -> bool:
+        """Whether the server waits for our word on a break; closing the last open says it, too."""
+        return self.is_orphaned or (self.opens > 0 and self.is_known)
 
     def acknowledgment(self) -> Message:
         """Return the answer to a break: we agree to the state that is left."""

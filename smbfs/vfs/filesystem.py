@@ -33,6 +33,12 @@ from smbfs.vfs.share import Share
 from smbfs.vfs.state import MountState
 from smbfs.vfs.xattrs import ExtendedAttributes
 
+CLEAN_S = 1.0
+"""Seconds that a server has to show that it is there when the mount ends."""
+
+DIRTY_S = 4.0
+"""The same, when there is something to lose."""
+
 CLOSE_S = 10.0
 """Seconds for writing and closing what is still open when the mount ends."""
 
@@ -54,6 +60,11 @@ class FileSystem:
         self.files = Files(state, removal)
         self.directories = Directories(state, listings)
         self.extended_attributes = ExtendedAttributes(state)
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether the server lacks bytes that were written here."""
+        return any(opened.is_dirty for opened in self.state.handles.files())
 
     async def aclose(self) -> None:
         """Write and close what is still open."""
@@ -79,7 +90,7 @@ async def open_filesystem(
             await _enter_root(filesystem.state)
             yield filesystem
         finally:
-            tree.line.wait_no_longer()
+            tree.line.wait_no_longer(DIRTY_S if filesystem.is_dirty else CLEAN_S)
             with trio.move_on_after(CLOSE_S) as scope:
                 scope.shield = True
                 await filesystem.aclose()

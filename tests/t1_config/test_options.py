@@ -135,7 +135,7 @@ x-systemd.automount x-systemd.requires=network-online.target X-mount.mkdir comme
 """
 
 WARNED = [
-    "nocase", "ignorecase", "hard", "multichannel", "max_channels=4", "compress", "fsc",
+    "nocase", "ignorecase", "compress", "fsc",
     "mapchars", "nomapchars",
     "kdc_proxy=https://kdc.example/KdcProxy",
     "noforceuid", "cruid=1000", "srcaddr=10.0.0.1",

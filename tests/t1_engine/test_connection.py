@@ -172,8 +172,8 @@ def test_bulk_leaves_credits_for_control() -> None:
         engine.submit(conversation.exchange(ReadRequest(FILE_ID, index * MIB, MIB)))
     while engine.next_transmission() is not None:
         pass  # The server does not answer: all credits that bulk may spend are spent.
-    assert engine.queued > 0
-    assert engine.credits >= CREDITS_RESERVED
+    assert engine.flow.queued > 0
+    assert engine.flow.credits >= CREDITS_RESERVED
     echo = exchange_of([EchoRequest()], session=conversation.session)
     engine.submit(echo)
     assert engine.next_transmission() is not None

@@ -37,7 +37,7 @@ def grant_one_more_for_echo(header: Header) -> int:
 
 def test_echo_brings_the_credits_that_a_compound_needs() -> None:
     conversation = connect(ScriptedServer(grant=grant_one_more_for_echo))
-    assert conversation.engine.credits == 1
+    assert conversation.engine.flow.credits == 1
     exchange = conversation.perform(*COMPOUND)
     assert exchange.unanswered == 0
     assert commands(conversation)[-5:] == [
@@ -92,11 +92,11 @@ def test_bulk_does_not_overtake_control_that_waits_for_credits() -> None:
     def submit(*messages: Message) -> None:
         engine.submit(conversation.exchange(*messages))
 
-    total = engine.credits
+    total = engine.flow.credits
     for _ in range(total):
         submit(ReadRequest(FILE_ID, 0, 10))
     send()
-    assert (total, engine.credits) == (5, 1)  # the reserve: not enough for the compound
+    assert (total, engine.flow.credits) == (5, 1)  # the reserve: not enough for the compound
     submit(*COMPOUND)
     for _ in range(20):
         submit(ReadRequest(FILE_ID, 0, 10))

@@ -136,12 +136,38 @@ def test_a_break_takes_effect_before_anybody_is_told() -> None:
     assert lease.state == NONE
 
 
-def test_the_break_of_a_lease_that_ended_is_ignored() -> None:
+def test_the_break_of_a_lease_that_ended_is_agreed_to_if_anybody_waits() -> None:
     conversation = connect(ScriptedServer())
     leases = conversation.engine.leases
     leases.closed(leases.opening(KEY))
     (event,) = broken(conversation, taken(RH, NONE, 2))
+    assert isinstance(event, Broken)
+    assert event.lease.must_be_acknowledged
+    assert event.lease.acknowledgment() == LeaseBreakAcknowledgment(KEY, NONE)
+    (event,) = broken(conversation, LeaseBreakNotification(KEY, R, NONE, 3))
     assert isinstance(event, Ignored)
+
+
+def test_a_lease_whose_open_was_asked_for_twice_is_acknowledged_without_opens() -> None:
+    leases = LeaseTable()
+    lease = leases.opening(KEY)
+    leases.repeated(KEY)
+    leases.closed(lease)
+    assert lease.must_be_acknowledged
+
+
+def test_what_was_doubted_allows_nothing_and_is_still_answered_for() -> None:
+    leases = LeaseTable()
+    lease = leases.opening(KEY)
+    lease.granted(grant(RWH, 5))
+    assert leases.doubt_all() == [lease]
+    assert (lease.state, lease.must_be_acknowledged) == (NONE, True)
+    lease.granted(grant(RH, 6))
+    assert lease.state == RH
+    assert leases.lose_all() == [lease]
+    assert (lease.state, lease.must_be_acknowledged) == (NONE, False)
+    lease.granted(grant(R, 1))  # Another session counts anew.
+    assert (lease.state, lease.must_be_acknowledged) == (R, True)
 
 
 def test_nothing_else_may_come_unasked() -> None:

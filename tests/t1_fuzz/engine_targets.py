@@ -21,7 +21,7 @@ import pytest
 from hypothesis import strategies as st
 
 from smbfs.engine.connection import Connection
-from smbfs.engine.events import Broken, Completed, Event
+from smbfs.engine.events import Broken, Completed, Event, Ignored
 from smbfs.engine.exchange import Exchange, exchange_of
 from smbfs.engine.session import Session
 from smbfs.errors import (
@@ -172,8 +172,8 @@ class Stage:
             case Broken(lease, must_acknowledge):
                 if must_acknowledge:
                     self._submit(lease.acknowledgment())
-            case _:
-                assert event.reason
+            case Ignored(reason):
+                assert reason
 
     def _complete(self, exchange: Exchange) -> None:
         for request in exchange.requests:
@@ -213,7 +213,7 @@ class Stage:
         engine.fail(failure)
         engine.check_invariants()
         assert engine.failure is failure
-        assert engine.outstanding == engine.queued == 0
+        assert engine.outstanding == engine.flow.queued == 0
         assert engine.next_transmission() is None
         for answer in (*self.answers[:2], b""):
             with pytest.raises(LocalProtocolError):

@@ -89,11 +89,11 @@ def test_order(tmp_path: Path, file: Path, keyring: Callable[[str], Environment]
     environment = keyring("answer") | {"CREDENTIALS_DIRECTORY": str(systemd.parent)}
     everything = request(file=file, environment=environment, ask=typed)
     assert find_credentials(everything) == Credentials(
-        "alice", "BED", "from-file", f"credentials file {file}"
+        "alice", "BED", "from-file", f"credentials file {file}", file.stat().st_mtime_ns
     )
     without_file = request(environment=environment, ask=typed)
     assert find_credentials(without_file) == Credentials(
-        "alice", "", "from-systemd", f"systemd ({systemd})"
+        "alice", "", "from-systemd", f"systemd ({systemd})", systemd.stat().st_mtime_ns
     )
     without_systemd = request(environment=keyring("answer"), ask=typed, user="alice")
     assert find_credentials(without_systemd) == Credentials("alice", "", "from-keyring", "keyring")

@@ -37,6 +37,7 @@ from tests.beds.scripted_server import (
     file_contents,
 )
 from tests.t1_engine.conversation import OFFER
+from tests.t1_engine.test_connection import pending
 
 TIMEOUT_S = 60.0
 
@@ -236,7 +237,7 @@ async def test_silence_begins_with_the_question_even_if_nobody_waits_for_the_ans
 async def test_a_slow_answer_is_waited_for_while_the_server_echoes(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    """A lock or a listing may take minutes; only silence ends a connection."""
+    """A lock or a listing may take minutes, and a server says so."""
     async with signed_on() as bed:
         kept: list[bytes] = []
 
@@ -244,7 +245,7 @@ async def test_a_slow_answer_is_waited_for_while_the_server_echoes(
             if bed.server.received[-1].command == Command.ECHO:
                 return frames
             kept.extend(frames)
-            return []
+            return [pending(bed.server, bed.server.received[-1], async_id=7)]
 
         bed.server.mangle = answer_echo_only
 
@@ -255,6 +256,22 @@ async def test_a_slow_answer_is_waited_for_while_the_server_echoes(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(answer_late)
             assert await bed.read(0, 100) == file_contents(0, 100)
+
+
+async def test_an_answer_that_others_have_overtaken_by_far_will_never_come(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Somebody has taken it out of the stream, or altered its id: every wait ends."""
+    async with signed_on() as bed:
+
+        def swallow_reads(frames: list[bytes]) -> list[bytes]:
+            return frames if bed.server.received[-1].command == Command.ECHO else []
+
+        bed.server.mangle = swallow_reads
+        began = trio.current_time()
+        with pytest.raises(TransportError, match="one request of several"):
+            await bed.read(0, 100)
+        assert TIMEOUT_S <= trio.current_time() - began < TIMEOUT_S + 3 * ECHO_AFTER_S
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ async def test_who_has_waited_is_told_so_and_who_comes_later_is_told_at_once(
         nursery.start_soon(wait)
         await trio.testing.wait_all_tasks_blocked()
         assert line.deadline_s == trio.current_time() + PATIENCE_S
-        line.given_up("nobody answers")
+        line.given_up(TransportError("nobody answers"))
         with pytest.raises(ServerAway, match="nobody answers"):
             await line.channel()
 
@@ -160,7 +160,7 @@ async def test_nobody_waits_long_when_the_mount_ends(
 ) -> None:
     line = line_with_patience()
     async with channels(line, 1) as [(_, end)]:
-        line.wait_no_longer()
+        line.wait_no_longer(1.0)
         await end.aclose()
         await trio.testing.wait_all_tasks_blocked()
         assert line.deadline_s <= trio.current_time() + 1.0

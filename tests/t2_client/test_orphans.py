@@ -44,7 +44,7 @@ async def abandon(bed: Bed, *messages: Message) -> bytes:
 async def spend_credits(bed: Bed, *, left: int) -> None:
     """Have the server grant nothing until we hold no more than ``left``."""
     bed.server.grant = lambda _header: 0
-    while bed.connection.engine.credits > left:
+    while bed.connection.engine.flow.credits > left:
         await bed.read(0, 100)
 
 
