@@ -45,7 +45,7 @@ from smbfs.wire.create import (
 from smbfs.wire.create_contexts import PosixCreateRequest, PosixCreateResponse
 from smbfs.wire.session_setup import LogoffRequest
 
-GOODBYE_S = 2.0
+GOODBYE_S = 0.5
 """Seconds that LOGOFF may take before we just hang up."""
 
 SIGN_ON_S = 30.0

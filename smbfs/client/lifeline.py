@@ -213,6 +213,7 @@ class Lifeline:
         """
         self.availability.patience_s = min(self.availability.patience_s, LAST_PATIENCE_S)
         for channel in self.channels:
+            channel.connection.silence.be_impatient(answer_within_s / 2)
             channel.connection.check(answer_within_s / 2)
         self._tell()
 

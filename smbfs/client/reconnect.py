@@ -34,7 +34,6 @@ from smbfs.engine.availability import State
 from smbfs.engine.exchange import exchange_of
 from smbfs.engine.negotiate import Negotiated
 from smbfs.errors import (
-    AuthenticationError,
     DeadlineExceeded,
     NegotiationRefused,
     ServerStatusError,
@@ -302,6 +301,5 @@ class Reconnector:
 
 
 def _is_logon_refused(error: SmbfsError) -> bool:
-    if isinstance(error, ServerStatusError):
-        return error.status in LOGON_REFUSED
-    return isinstance(error, AuthenticationError)
+    # A guest is no refusal: nobody vouches for that flag, and the next answer may be the truth.
+    return isinstance(error, ServerStatusError) and error.status in LOGON_REFUSED

@@ -73,6 +73,7 @@ class SilenceWatch:
         self._overtaken_s = overtaken_s
         self._heard_s = trio.current_time()
         self._began = trio.Event()
+        self._checked = trio.Event()
 
     def be_impatient(self, echo_after_s: float) -> None:
         """Ask sooner: there is another way to the server."""
@@ -88,6 +89,7 @@ class SilenceWatch:
             self._patience_s = min(self._echo_after_s, patience_s)
             self._heard_s = trio.current_time()
             self._ask()
+            self._checked.set()
 
     def begins(self) -> None:
         """Something is about to be asked, and nothing was outstanding: silence starts now."""
@@ -96,8 +98,11 @@ class SilenceWatch:
 
     def heard(self) -> None:
         """Something has come."""
-        self._heard_s = trio.current_time()
         self._patience_s = self._echo_after_s
+        self._hear()
+
+    def _hear(self) -> None:
+        self._heard_s = trio.current_time()
         if self.is_silent:
             self.is_silent = False
             self.on_answered()
@@ -114,7 +119,7 @@ class SilenceWatch:
                     self._ask()
             if (now := self._progress()) != before:
                 before = now
-                self.heard()
+                self._hear()
             silence_s = trio.current_time() - self._heard_s
             if silence_s >= self._timeout_s:
                 raise DeadlineExceeded("our requests", silence_s)
@@ -128,4 +133,6 @@ class SilenceWatch:
             elif not asked:
                 asked = True
                 self._ask()
-            await trio.sleep(self._patience_s / _LOOKS)
+            self._checked = trio.Event()
+            with trio.move_on_after(self._patience_s / _LOOKS):
+                await self._checked.wait()

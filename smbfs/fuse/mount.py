@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -48,11 +49,23 @@ async def serve(
             filesystem.state.kernel = invalidator
             nursery.start_soon(invalidator.run)
             nursery.start_soon(_announce, mounter.mountpoint, on_ready)
+            nursery.start_soon(_watch_unmount, device, filesystem)
             await pyfuse3.main(min_tasks=_TASKS_MIN, max_tasks=_TASKS_MAX)
             nursery.cancel_scope.cancel()
     finally:
         pyfuse3.close(unmount=False)  # With that the kernel answers nobody any more.
         unmount()
+
+
+async def _watch_unmount(device: int, filesystem: FileSystem) -> None:
+    """Tell the file system when the kernel has let go of the mount.
+
+    pyfuse3 waits for the requests that are under way then, and they may wait for the server.
+    """
+    with select.epoll() as events:
+        events.register(device, 0)  # Nothing but the error that there is no mount any more.
+        await trio.lowlevel.wait_readable(events)
+    filesystem.unmounted()
 
 
 async def _announce(mountpoint: str, on_ready: Callable[[], None]) -> None:

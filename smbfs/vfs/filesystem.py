@@ -61,10 +61,10 @@ class FileSystem:
         self.directories = Directories(state, listings)
         self.extended_attributes = ExtendedAttributes(state)
 
-    @property
-    def is_dirty(self) -> bool:
-        """Whether the server lacks bytes that were written here."""
-        return any(opened.is_dirty for opened in self.state.handles.files())
+    def unmounted(self) -> None:
+        """Nobody can ask any more: what is under way ends soon, with the server or without."""
+        is_dirty = any(opened.is_dirty for opened in self.state.handles.files())
+        self.state.share.tree.line.wait_no_longer(DIRTY_S if is_dirty else CLEAN_S)
 
     async def aclose(self) -> None:
         """Write and close what is still open."""
@@ -90,7 +90,7 @@ async def open_filesystem(
             await _enter_root(filesystem.state)
             yield filesystem
         finally:
-            tree.line.wait_no_longer(DIRTY_S if filesystem.is_dirty else CLEAN_S)
+            filesystem.unmounted()
             with trio.move_on_after(CLOSE_S) as scope:
                 scope.shield = True
                 await filesystem.aclose()
