@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from smbfs.client.answers import SUCCESS
-from smbfs.errors import HandleLost, RemoteProtocolError
+from smbfs.errors import DeadlineExceeded, HandleLost, RemoteProtocolError, TransportError
 from smbfs.wire.change_notify import ChangeNotifyFlags, ChangeNotifyRequest, ChangeNotifyResponse
 from smbfs.wire.close_flush import CloseFlags, CloseRequest, CloseResponse, FlushRequest
 from smbfs.wire.create import CreateResponse, FileId
@@ -161,6 +161,9 @@ class Open:
         try:
             with suppress(HandleLost):
                 await self._request(CloseRequest(self.file_id), accept=_CLOSED)
+        except (TransportError, DeadlineExceeded):
+            self.close_unwaited()  # It may be there yet when the server is.
+            raise
         finally:
             self.leave_lease()  # Until now a break concerned us.
 
@@ -175,6 +178,9 @@ class Open:
             is_leased = self.lease is not None and self.lease.may_read
         except HandleLost:
             return None
+        except (TransportError, DeadlineExceeded):
+            self.close_unwaited()
+            raise
         finally:
             self.leave_lease()
         if response.header.status != NtStatus.STATUS_SUCCESS:
