@@ -127,9 +127,12 @@ class Multichannel:
         speeds: dict[str, int] = dict.fromkeys(peers, 0)
         for interface in await self._interfaces():
             speeds[str(interface.address)] = interface.link_speed
+        usable = [address for address in speeds if _is_reachable_kind(address, peers[0])]
+        # Not two by one line while another one is cut: it may be there again in a moment.
+        share = -(-self.to.options.max_channels // len(usable))
         return min(
-            (address for address in speeds if _is_reachable_kind(address, peers[0])),
-            key=lambda each: (peers.count(each) + self._failed[each], -speeds[each]),
+            (address for address in usable if peers.count(address) < share),
+            key=lambda each: (peers.count(each), self._failed[each], -speeds[each]),
         )
 
     async def _interfaces(self) -> tuple[NetworkInterfaceInfo, ...]:

@@ -261,7 +261,8 @@ class Reconnector:
         self.line.give_up_channels(TransportError("another connection has taken its place"))
         self.tree.channel = channel
         for lease in self.line.leases.doubt_all():
-            self.tree.broken(lease, must_acknowledge=False)
+            # Somebody may be waiting for our word on a break that never came to us.
+            self.tree.broken(lease, must_acknowledge=True)
         self.line.add(channel)
         self.line.restored()
         return channel
