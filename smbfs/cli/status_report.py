@@ -26,6 +26,9 @@ class FileSystemCounts:
     cached_handles: int = 0
     """Files open on the server although nobody here has them open."""
 
+    durable_handles: int = 0
+    """Open files that the server keeps for us when the connection is lost."""
+
     file_leases: int = 0
     """Files whose contents we may believe without asking."""
 
@@ -91,7 +94,11 @@ def build_status(
             "directory": counts.directory_leases,
             "breaks": connection.breaks,
         },
-        "handles": {"open": counts.open_handles, "cached": counts.cached_handles, "durable": 0},
+        "handles": {
+            "open": counts.open_handles,
+            "cached": counts.cached_handles,
+            "durable": counts.durable_handles,
+        },
         "cache": {
             "bytes": counts.cache_bytes,
             "limit": facts.cache_limit,

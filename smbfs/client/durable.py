@@ -31,14 +31,20 @@ KEEP_MAX_S: Final = 300.0
 """Seconds for which a server is asked to keep a handle; servers grant no more."""
 
 
-def durable_context(dialect: Dialect, patience_s: float) -> DurableRequest | None:
-    """Return what asks for a durable handle, that lives for as long as anybody would wait."""
+def durable_context(
+    dialect: Dialect, patience_s: float, *, is_continuous: bool
+) -> DurableRequest | None:
+    """Return what asks for a durable handle, that lives for as long as anybody would wait.
+
+    ``is_continuous``: the share is continuously available, so handles may survive the server, too.
+    """
     if dialect < Dialect.SMB_2_1:
         return None
     if dialect < Dialect.SMB_3_0:
         return DurableHandleRequestV1()
     keep_s = KEEP_MAX_S if math.isinf(patience_s) else min(patience_s, KEEP_MAX_S)
-    return DurableHandleRequestV2(uuid4(), int(keep_s * 1000))
+    flags = DurableHandleRequestV2.PERSISTENT if is_continuous else 0
+    return DurableHandleRequestV2(uuid4(), int(keep_s * 1000), flags)
 
 
 def is_durable(request: CreateRequest, created: CreateResponse) -> DurableRequest | None:

@@ -34,7 +34,7 @@ from smbfs.wire.message import Message
 from smbfs.wire.ntstatus import NtStatus
 from smbfs.wire.query_directory import QueryDirectoryRequest
 from smbfs.wire.read_write import ReadRequest
-from smbfs.wire.tree_connect import ShareFlags, ShareType, TreeConnectResponse
+from smbfs.wire.tree_connect import ShareCapabilities, ShareFlags, ShareType, TreeConnectResponse
 
 TRANSFER_SIZE = 1024 * 1024
 """Bytes that one READ or WRITE carries unless ``rsize``/``wsize`` say otherwise."""
@@ -85,6 +85,8 @@ class TreeConnect:
         self.sender = Sender(line)
         self.share_type = ShareType.DISK
         self.maximal_access = 0
+        self.is_continuous = False
+        """Whether the share is continuously available: open files may survive their server."""
         self.channel: Channel
         """The first channel of the session; it may have ended."""
         self.posix = False
@@ -113,6 +115,9 @@ class TreeConnect:
         self.sender.counts_channels = self.negotiated.counts_channels
         self.share_type = tree.response.share_type
         self.maximal_access = tree.response.maximal_access
+        self.is_continuous = bool(
+            tree.response.capabilities & ShareCapabilities.CONTINUOUS_AVAILABILITY
+        )
 
     @property
     def max_read_size(self) -> int:
@@ -150,7 +155,11 @@ class TreeConnect:
         ``parent_lease_key``: the lease on its directory, which this shall not break.
         Raises: ServerStatusError, TransportError.
         """
-        durable = durable_context(self.negotiated.dialect, self.line.availability.patience_s)
+        durable = durable_context(
+            self.negotiated.dialect,
+            self.line.availability.patience_s,
+            is_continuous=self.is_continuous,
+        )
         if durable is not None and lease_key is not None and request.desired_access & _WRITES:
             request = replace(request, contexts=(*request.contexts, durable))
         file, _ = await self._create(

@@ -199,6 +199,12 @@ class HandleTable:
     def __iter__(self) -> Iterator[int]:
         return iter(list(self._handles))
 
+    @property
+    def durable(self) -> int:
+        """How many handles the server keeps for us when the connection is lost."""
+        files = [handle.file for handle in self._handles.values()]
+        return sum(isinstance(each, Open) and each.durable is not None for each in files)
+
     def get(self, number: int) -> Handle:
         """Return a handle. Raises: Refused (BAD_HANDLE)."""
         return self._handles.find(number)
