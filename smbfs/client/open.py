@@ -86,7 +86,7 @@ class Open:
         self.is_posix = created.context(PosixCreateResponse) is not None
         """Whether the server takes it for a POSIX open."""
         self.is_lost = False
-        """Whether it is gone for good, with a session that was."""
+        """Whether it is gone for good: closed, or not brought into the session that we have."""
 
     @property
     def is_vouched_for(self) -> bool:
@@ -108,7 +108,7 @@ class Open:
         self.epoch = epoch
 
     def lose(self) -> None:
-        """It has not come back, and never will."""
+        """It is gone, and never comes back."""
         self.is_lost = True
         self.leave_lease()
 
@@ -165,7 +165,7 @@ class Open:
             self.close_unwaited()  # It may be there yet when the server is.
             raise
         finally:
-            self.leave_lease()  # Until now a break concerned us.
+            self.lose()  # Until now a break concerned us.
 
     async def close_and_query(self) -> CloseResponse | None:
         """Give the handle back and return what the file is then.
@@ -182,7 +182,7 @@ class Open:
             self.close_unwaited()
             raise
         finally:
-            self.leave_lease()
+            self.lose()
         if response.header.status != NtStatus.STATUS_SUCCESS:
             return None
         told = CloseResponse.decode(response.body)
@@ -193,6 +193,7 @@ class Open:
         self.leave_lease()
         if not self.is_lost and self.epoch == self.tree.line.epoch:
             self.tree.send(CloseRequest(self.file_id))
+        self.is_lost = True
 
     def leave_lease(self) -> None:
         """Nobody tells this open any more what others do."""

@@ -7,12 +7,14 @@ is closed, which would undo a time that was set by path.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from stat import S_IFDIR
 from typing import Final, NamedTuple
 
 import trio
 
-from smbfs.errors import ServerStatusError
+from smbfs.errors import HandleLost, ServerStatusError
 from smbfs.vfs import changes
 from smbfs.vfs.attributes import Attributes
 from smbfs.vfs.changes import end_of_file_request, set_file_info
@@ -198,8 +200,10 @@ class AttributeVerbs:
     async def _describe(self, inode: Inode, opened: OpenFile | None) -> Description:
         state = self._state
         if opened is not None and opened.handles:
-            file = await opened.best_handle().server_file()
-            return Description(await state.share.stat_open(file))
+            # What was lost, or closed meanwhile, may be there by its path.
+            with suppress(HandleLost):
+                file = await opened.best_handle().server_file()
+                return Description(await state.share.stat_open(file))
         return await state.at(inode, state.describer.describe)
 
     # ------------------------------------------------------------- one attribute each
@@ -208,12 +212,14 @@ class AttributeVerbs:
         self, inode: Inode, opened: OpenFile | None, handle: Handle | None, size: int
     ) -> FileStat:
         state = self._state
+        stat = None
         writer = opened.writable(handle) if opened is not None else None
         if writer is not None:
-            file = await writer.server_file()
-            await state.share.tree.request(end_of_file_request(file.file_id, size), of=file)
-            stat = await state.share.stat_open(file)
-        else:
+            with _suppressing_loss(of_another=writer is not handle):
+                file = await writer.server_file()
+                await state.share.tree.request(end_of_file_request(file.file_id, size), of=file)
+                stat = await state.share.stat_open(file)
+        if stat is None:
             keys = self._keys(inode)
             stat = await state.at(
                 inode, lambda path: changes.set_size(state.share, path, size, keys=keys)
@@ -234,20 +240,21 @@ class AttributeVerbs:
         access_time = ns_to_filetime(wanted.atime_ns) if wanted.atime_ns is not None else 0
         write_time = ns_to_filetime(wanted.mtime_ns) if wanted.mtime_ns is not None else 0
         writer = opened.writable(handle) if opened is not None else None
-        if writer is None:
-            keys = self._keys(inode)
-            return await state.at(
-                inode,
-                lambda path: changes.set_attributes(
-                    state.share, path, access_time=access_time, write_time=write_time, keys=keys
-                ),
-            )
-        data = encode_basic_information(access_time=access_time, write_time=write_time)
-        file = await writer.server_file()
-        await state.share.tree.request(
-            set_file_info(FileInfoClass.BASIC, data, file.file_id), of=file
+        if writer is not None:
+            data = encode_basic_information(access_time=access_time, write_time=write_time)
+            with _suppressing_loss(of_another=writer is not handle):
+                file = await writer.server_file()
+                await state.share.tree.request(
+                    set_file_info(FileInfoClass.BASIC, data, file.file_id), of=file
+                )
+                return await state.share.stat_open(file)
+        keys = self._keys(inode)
+        return await state.at(
+            inode,
+            lambda path: changes.set_attributes(
+                state.share, path, access_time=access_time, write_time=write_time, keys=keys
+            ),
         )
-        return await state.share.stat_open(file)
 
     async def _set_mode(self, inode: Inode, mode: int) -> FileStat | None:
         state = self._state
@@ -336,3 +343,16 @@ class AttributeVerbs:
 def _known(number: int) -> int:
     """All ones means not known."""
     return 0 if number == 0xFFFF_FFFF_FFFF_FFFF else number
+
+
+@contextmanager
+def _suppressing_loss(*, of_another: bool) -> Iterator[None]:
+    """Let a handle of another program be lost, or closed just now: there is another way.
+
+    Who uses its own has to hear of it.
+    """
+    try:
+        yield
+    except HandleLost:
+        if not of_another:
+            raise
