@@ -81,4 +81,4 @@ class MessageStream(Protocol):
         """
 
     async def aclose(self) -> None:
-        """Close at once; nothing is flushed."""
+        """Close at once. What the peer has not got by now it never gets."""

@@ -31,6 +31,8 @@ _TCP_INFO_RTT = 68
 """Where ``tcpi_rtt`` (32 bits, microseconds) is in ``struct tcp_info``."""
 _TCP_INFO_BYTES = 120
 """Where ``tcpi_bytes_acked`` and ``tcpi_bytes_received`` (64 bits each) are."""
+_DROP_UNSENT = (1).to_bytes(4, sys.byteorder) + bytes(4)
+"""``struct linger``: closing ends the connection at once. Spec: socket(7)."""
 _PIECES_PER_CALL = 64
 """Buffers handed to one sendmsg; the kernel takes up to 1024."""
 
@@ -161,6 +163,9 @@ class TcpStream:
     async def aclose(self) -> None:
         """See :class:`MessageStream`."""
         if self._socket.fileno() >= 0:
+            # Or the kernel would go on sending for minutes what nobody wants any more: a request
+            # may be executed then that was repeated long ago by another connection.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP_UNSENT)
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
         await trio.lowlevel.checkpoint()

@@ -87,6 +87,22 @@ async def test_progress_grows_with_what_was_taken_and_what_came(make: Make) -> N
     await theirs.aclose()
 
 
+async def test_what_was_not_delivered_is_dropped_with_the_connection() -> None:
+    """A request that was repeated elsewhere must not be executed long afterwards."""
+    ours, theirs = await tcp_stream_pair()
+    while not ours.unflushed:
+        ours.send([bytes(1 << 20)])
+    await ours.aclose()
+
+    async def receive_all() -> None:
+        while True:
+            await theirs.receive_message()
+
+    with pytest.raises(TransportError, match="reset"):
+        await receive_all()
+    await theirs.aclose()
+
+
 @pairs
 async def test_pieces_are_joined(make: Make) -> None:
     ours, theirs = await make()
