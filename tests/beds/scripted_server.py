@@ -33,7 +33,6 @@ from smbfs.wire.error_response import ErrorResponse
 from smbfs.wire.header import (
     HEADER_SIZE,
     PROTOCOL_ID_TRANSFORM,
-    SIGNATURE_OFFSET,
     Command,
     Header,
     HeaderFlags,
@@ -66,6 +65,7 @@ from smbfs.wire.tree_connect import (
     ShareType,
     TreeConnectResponse,
 )
+from tests.beds.framing import ROLE_SERVER, compound_of, elements_of, gmac, response_to, signed
 
 AUTHENTICATION_KEY = bytes(range(16))
 SESSION_ID = 0x5E55
@@ -134,16 +134,8 @@ class ScriptedServer:
         """Take one frame of the client, return the frames of the answer."""
         sealed = frame[:4] == PROTOCOL_ID_TRANSFORM
         message = self._unseal(frame) if sealed else frame
-        elements: list[bytes] = []
-        rest = memoryview(message)
-        while True:
-            header = Header.decode(rest)
-            end = header.next_command or len(rest)
-            elements.append(self._answer(header, rest[:end]))
-            if not header.next_command:
-                break
-            rest = rest[end:]
-        elements = [element for element in elements if element]
+        answers = [self._answer(header, element) for header, element in elements_of(message)]
+        elements = [element for element in answers if element]
         if not elements:
             return self.mangle([])
         joined = self._join(elements, sealed=sealed)
@@ -180,42 +172,25 @@ class ScriptedServer:
         """Return a response message, unsigned (``_join`` signs)."""
         granted = self.grant(request)
         self._granted_end += granted
-        session_id = 0 if request.command == Command.NEGOTIATE else SESSION_ID
-        header = Header(
-            credit_charge=request.credit_charge,
-            status=status,
-            command=request.command,
-            credits=granted,
+        return response_to(
+            request,
+            status,
+            body,
+            credits_granted=granted,
             flags=HeaderFlags.SERVER_TO_REDIR if flags is None else flags,
-            next_command=0,
-            message_id=request.message_id,
-            async_id=0,
             tree_id=TREE_ID if request.command == Command.TREE_CONNECT else request.tree_id,
-            session_id=session_id,
-            signature=bytes(16),
+            session_id=0 if request.command == Command.NEGOTIATE else SESSION_ID,
         )
-        return header.encode() + b"".join(body.buffers())
 
     def _join(self, elements: list[bytes], *, sealed: bool) -> bytes:
-        joined = b""
-        for index, element in enumerate(elements):
-            if index < len(elements) - 1:
-                element += bytes(-len(element) % 8)
-                header = Header.decode(element)._replace(next_command=len(element))
-                element = header.encode() + element[HEADER_SIZE:]
-            joined += element if sealed else self.signed(element)
-        return joined
+        is_signed = self.sign and self.keys is not None and not sealed
+        return compound_of(elements, self._signature if is_signed else None)
 
     def signed(self, element: bytes) -> bytes:
         """Return ``element`` with the server's signature, once there are keys."""
-        header = Header.decode(element)
         if not self.sign or self.keys is None:
             return element
-        header = header._replace(flags=header.flags | HeaderFlags.SIGNED, signature=bytes(16))
-        element = header.encode() + element[HEADER_SIZE:]
-        signature = self._signature(element, header.message_id)
-        end = SIGNATURE_OFFSET + 16
-        return element[:SIGNATURE_OFFSET] + signature + element[end:]
+        return signed(element, self._signature)
 
     def _signature(self, element: bytes, message_id: int) -> bytes:
         assert self.keys is not None
@@ -226,8 +201,7 @@ class ScriptedServer:
             return CmacSigner(key).sign((element,), message_id, is_cancel=False)
         if self.signing_algorithm == SigningAlgorithm.HMAC_SHA256:
             return HashSigner(key).sign((element,), message_id, is_cancel=False)
-        nonce = message_id.to_bytes(8, "little") + (1).to_bytes(4, "little")
-        return AESGCM(key).encrypt(nonce, b"", element)
+        return gmac(AESGCM(key), element, message_id, ROLE_SERVER)
 
     def seal(self, message: bytes) -> bytes:
         """Return ``message`` as a sealed frame (AES-GCM only)."""
