@@ -16,6 +16,7 @@ from smbfs.engine.session import Session
 from smbfs.errors import (
     NegotiationRefused,
     RemoteProtocolError,
+    SecurityViolation,
     ServerStatusError,
     Smb1Answer,
     TransportError,
@@ -82,7 +83,8 @@ async def sign_on(
     ``bound``: a session of another connection, made for this one, to be signed on here, too.
     ``expired``: a session of this connection that goes on, with the keys that it has.
     Raises: ServerStatusError when the server refuses; AuthenticationError when the mechanism
-    fails; SecurityViolation when the last answer's signature is wrong.
+    fails; SecurityViolation when the last answer's signature is wrong, or says of a session that
+    goes on that it is unsigned.
     """
     engine = connection.engine
     negotiated = engine.negotiated
@@ -112,6 +114,8 @@ async def sign_on(
         if exchange.response().header.status == NtStatus.STATUS_SUCCESS:
             given = response.session_flags
             unsigned = bool(given & (SessionFlags.IS_GUEST | SessionFlags.IS_NULL))
+            if unsigned and (bound or expired):
+                raise SecurityViolation("a session that has keys was called a guest's, or nobody's")
             if not unsigned and not authenticator.complete:
                 raise RemoteProtocolError("the server ended sign-on before it proved itself")
             session.encrypt_data = session.encrypt_data or (

@@ -68,7 +68,7 @@ class SharedKey:
 
 @contextlib.asynccontextmanager
 async def signed_on(
-    server: ScriptedServer, offer: Offer = IF_OFFERED
+    server: ScriptedServer, offer: Offer = IF_OFFERED, *, bound: Session | None = None
 ) -> AsyncIterator[tuple[Connection, Session]]:
     ours, theirs = memory_stream_pair()
     connection = Connection(Engine(offer), ours, timeout_s=10)
@@ -83,7 +83,7 @@ async def signed_on(
         nursery.start_soon(connection.run)
         nursery.start_soon(serve)
         await negotiate(connection)
-        session, _flags = await sign_on(connection, SharedKey())
+        session, _flags = await sign_on(connection, SharedKey(), bound=bound)
         yield connection, session
         nursery.cancel_scope.cancel()
 
@@ -100,6 +100,19 @@ async def test_a_server_that_requires_signing_must_sign(
         with pytest.raises(TransportError) as caught:
             await connection.perform(read)
         assert isinstance(caught.value.__cause__, SecurityViolation)
+
+
+@pytest.mark.parametrize("flags", [SessionFlags.IS_GUEST, SessionFlags.IS_NULL])
+async def test_a_channel_of_a_session_with_keys_is_no_guests(
+    autojump_clock: trio.testing.MockClock, flags: SessionFlags
+) -> None:
+    """Or whoever sits in between could have everything on that channel go unsigned."""
+    async with signed_on(ScriptedServer()) as (_, session):
+        forger = ScriptedServer(session_flags=flags)
+        with pytest.raises(ExceptionGroup) as caught:
+            async with signed_on(forger, bound=session.for_another_channel()):
+                pass
+        assert caught.value.subgroup(SecurityViolation) is not None
 
 
 @pytest.mark.parametrize(
