@@ -46,7 +46,7 @@ def response_to(
         tree_id=request.tree_id,
         session_id=0 if request.command == Command.NEGOTIATE else request.session_id,
     )
-    return header._replace(**fields).encode() + b"".join(body.buffers())
+    return header._replace(**fields).encode() + b"".join(body.buffers())  # type: ignore[arg-type]  # They are numbers.
 
 
 def compound_of(elements: Iterable[bytes], sign: Sign | None) -> bytes:
