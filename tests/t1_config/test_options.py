@@ -104,6 +104,9 @@ SETTING: dict[str, dict[str, object]] = {
     "nolease": {"leases": False},
     "timeout=5": {"timeout_s": 5.0},
     "soft": {},
+    "hard": {"hard": True},
+    "multichannel": {"max_channels": 2},
+    "max_channels=4": {"max_channels": 4},
     "posix": {},
     "unix": {},
     "linux": {},
@@ -305,3 +308,8 @@ def test_any_text_is_options_or_a_config_error(text: str) -> None:
     except ConfigError:
         return
     assert parsed.given <= set(MountOptions.__dataclass_fields__)
+
+
+def test_who_mounts_hard_waits_for_ever() -> None:
+    assert MountOptions(timeout_s=5.0).patience_s == 5.0
+    assert MountOptions(timeout_s=5.0, hard=True).patience_s == float("inf")
