@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from smbfs.client.answers import SUCCESS
+from smbfs.client.answers import SUCCESS, answer
 from smbfs.errors import DeadlineExceeded, HandleLost, RemoteProtocolError, TransportError
 from smbfs.wire.change_notify import ChangeNotifyFlags, ChangeNotifyRequest, ChangeNotifyResponse
 from smbfs.wire.close_flush import CloseFlags, CloseRequest, CloseResponse, FlushRequest
@@ -152,9 +152,16 @@ class Open:
         self.tree.line.counters.written_bytes += count
         return count
 
-    async def flush(self) -> None:
-        """Return when the server has the file on stable storage. Spec: [MS-SMB2] 3.2.4.8."""
-        await self._request(FlushRequest(self.file_id))
+    async def flush(self, query: Message) -> memoryview | None:
+        """Return when the server has the file on stable storage, and what it answers to ``query``.
+
+        None if that went wrong; it is a request about the same file (``FileId.RELATED``).
+        Spec: [MS-SMB2] 3.2.4.8.
+        """
+        exchange = await self.tree.perform(FlushRequest(self.file_id), query, of=self)
+        answer(exchange)
+        told = exchange.response(1)
+        return told.body if told.header.status == NtStatus.STATUS_SUCCESS else None
 
     async def close(self) -> None:
         """Give the handle back, if the server still has it. Spec: [MS-SMB2] 3.2.4.5."""

@@ -63,6 +63,7 @@ class OpenFile:
         "keep_until_s",
         "server_end",
         "since_s",
+        "synchronised",
         "version",
     )
 
@@ -85,6 +86,8 @@ class OpenFile:
         """What it was when it was opened from memory alone."""
         self.version: Version | None = None
         """The file as the last open found it; None if we have written to it since."""
+        self.synchronised: Version | None = None
+        """The file as it was when we last had it flushed; None if we have written to it since."""
         self.keep_until_s = math.inf
         """When the server's handle must be closed at last, if it was kept before."""
         self.deleting: Open | None = None

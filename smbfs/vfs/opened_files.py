@@ -95,7 +95,7 @@ class OpenedFiles:
             opened.end = opened.server_end = 0
             opened.is_all_ours = True
             opened.content = None
-            opened.version = None
+            opened.version = opened.synchronised = None
         inode.shown_size = 0
         content_changed(self._state, inode, number)
         self._state.spoil_names(inode)

@@ -112,7 +112,8 @@ class Recovery:
         """Whether what is at a path is the file that was open, as it was when last seen."""
         opened, stat = handle.opened, stat_of_open(told)
         known = opened.inode.file_id and opened.inode.file_id == stat.file_id
-        return bool(known) and opened.version == self._state.share.version_of(stat)
+        seen = opened.version or opened.synchronised
+        return bool(known) and seen == self._state.share.version_of(stat)
 
     def _lose(self, handle: Handle, file: Open) -> None:
         _log.warning("an open file is lost: inode %d", handle.opened.inode.number)
