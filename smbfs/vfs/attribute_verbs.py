@@ -225,6 +225,7 @@ class AttributeVerbs:
                 inode, lambda path: changes.set_size(state.share, path, size, keys=keys)
             )
         if opened is not None:
+            opened.server_version = state.share.version_of(stat)
             opened.end = opened.server_end = size
             opened.content = None
         return stat

@@ -145,7 +145,7 @@ class Files:
             self._state.kernel.inode_changed(inode.number)
         end = position + len(data)
         opened.end = max(opened.end, end)
-        opened.version = opened.synchronised = None
+        opened.version = None
         inode.shown_size = max(inode.shown_size, offset + len(data))
         content_changed(self._state, inode, handle.inode_number, start=position, end=end)
         self._state.spoil_names(inode)
@@ -167,8 +167,7 @@ class Files:
         changes = opened.inode.content_changes
         body = await (await handle.server_file()).flush(share.stat_query())
         if body is not None and changes == opened.inode.content_changes:
-            # If the server forgets us, this tells whether the file is what it was.
-            opened.synchronised = share.version_of(share.decode_stat(body))
+            opened.server_version = share.version_of(share.decode_stat(body))
 
 
 def _overlapping(handle: Handle, offset: int, length: int) -> WriteGather | None:

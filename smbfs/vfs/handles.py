@@ -62,8 +62,8 @@ class OpenFile:
         "is_watched",
         "keep_until_s",
         "server_end",
+        "server_version",
         "since_s",
-        "synchronised",
         "version",
     )
 
@@ -86,8 +86,9 @@ class OpenFile:
         """What it was when it was opened from memory alone."""
         self.version: Version | None = None
         """The file as the last open found it; None if we have written to it since."""
-        self.synchronised: Version | None = None
-        """The file as it was when we last had it flushed; None if we have written to it since."""
+        self.server_version: Version | None = None
+        """The file as the server had it when it had last told of it, before it executed any write
+        that it may not have told of; None if it has executed one since."""
         self.keep_until_s = math.inf
         """When the server's handle must be closed at last, if it was kept before."""
         self.deleting: Open | None = None
@@ -177,11 +178,6 @@ class Handle:
         """None if it was not opened for writing."""
         self.appends = appends
         """O_APPEND."""
-
-    @property
-    def is_owed(self) -> bool:
-        """Whether it has written bytes that the server may not have."""
-        return self.gather is not None and self.gather.dirty_end is not None
 
     async def server_file(self) -> Open:
         """Return the server's handle; that of a small file may have to be opened first."""

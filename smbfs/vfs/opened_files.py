@@ -95,7 +95,7 @@ class OpenedFiles:
             opened.end = opened.server_end = 0
             opened.is_all_ours = True
             opened.content = None
-            opened.version = opened.synchronised = None
+            opened.version = opened.server_version = None
         inode.shown_size = 0
         content_changed(self._state, inode, number)
         self._state.spoil_names(inode)
@@ -112,7 +112,8 @@ class OpenedFiles:
             inode.content_changes += 1  # What is under way may be of the version before.
         state.blocks.believe(inode.number, version)
         inode.version = version
-        state.handles.get(handle).opened.version = version
+        opened = state.handles.get(handle).opened
+        opened.version = opened.server_version = version
         return OpenedFile(handle, keep, state.policy.use_page_cache)
 
 

@@ -1,10 +1,10 @@
 """Open files after the server has forgotten us: who comes back, and what that costs.
 
 A durable handle is taken over as it was, with what is on its way to it. Any other file is opened by
-its path anew, but only for a program that is owed nothing: every byte that it wrote is there, and
-what is at the path is the file that it had opened, unchanged since it was last seen. Whatever else
-was open is lost: its next use is ESTALE, and bytes that never reached the server are EIO for the
-handle that wrote them, once, by name and place in the audit.
+its path anew, but only if what is there is the file that was open, unchanged since the server last
+told of it: then no write was executed of which we don't know, and what is gathered or was under
+way can be sent. Whatever else was open is lost: its next use is ESTALE, and bytes that never reached
+the server are EIO for the handle that wrote them, once, by name and place in the audit.
 
 Spec: [MS-SMB2] 3.2.4.4 (re-establishing a durable open).
 """
@@ -95,25 +95,29 @@ class Recovery:
                 if pause_s is None or error.status not in _NOT_YET:
                     break
                 await trio.sleep(pause_s)
-        if not handle.is_owed:
-            file.durable = None
-            request = self._state.share.create_request(
-                path, file.access, options=CreateOptions.NON_DIRECTORY_FILE, with_file_id=True
+        return await self._is_opened_anew(handle, file, path, channel)
+
+    async def _is_opened_anew(
+        self, handle: Handle, file: Open, path: str, channel: Channel
+    ) -> bool:
+        share = self._state.share
+        file.durable = None
+        request = share.create_request(
+            path, file.access, options=CreateOptions.NON_DIRECTORY_FILE, with_file_id=True
+        )
+        try:
+            return await share.tree.reclaim(
+                file, request, channel, is_same=lambda told: self._is_same(handle, told)
             )
-            try:
-                return await tree.reclaim(
-                    file, request, channel, is_same=lambda told: self._is_same(handle, told)
-                )
-            except ServerStatusError as error:
-                _log.info("%s was not opened again: %s", path, error)
-        return False
+        except ServerStatusError as error:
+            _log.info("%s was not opened again: %s", path, error)
+            return False
 
     def _is_same(self, handle: Handle, told: CreateResponse) -> bool:
         """Whether what is at a path is the file that was open, as it was when last seen."""
         opened, stat = handle.opened, stat_of_open(told)
         known = opened.inode.file_id and opened.inode.file_id == stat.file_id
-        seen = opened.version or opened.synchronised
-        return bool(known) and seen == self._state.share.version_of(stat)
+        return bool(known) and opened.server_version == self._state.share.version_of(stat)
 
     def _lose(self, handle: Handle, file: Open) -> None:
         _log.warning("an open file is lost: inode %d", handle.opened.inode.number)

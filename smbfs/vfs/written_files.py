@@ -24,6 +24,7 @@ from smbfs.wire.message import Buffer
 
 def written(state: MountState, opened: OpenFile, offset: int, data: Buffer) -> None:
     """The server has executed a write, or refused it: then ``data`` are empty."""
+    opened.server_version = None
     end = offset + len(data) if data else MAX_SIZE
     forget_content(state, opened.inode, start=offset, end=end)
     opened.server_end = max(opened.server_end, offset + len(data))
