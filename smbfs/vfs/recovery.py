@@ -3,8 +3,8 @@
 A durable handle is taken over as it was, with what is on its way to it. Any other file is opened by
 its path anew, but only if what is there is the file that was open, unchanged since the server last
 told of it: then no write was executed of which we don't know, and what is gathered or was under
-way can be sent. Whatever else was open is lost: its next use is ESTALE, and bytes that never reached
-the server are EIO for the handle that wrote them, once, by name and place in the audit.
+way can be sent. Whatever else was open is lost: its next use is ESTALE, and bytes that never
+reached the server are EIO for the handle that wrote them, once, by name and place in the audit.
 
 Spec: [MS-SMB2] 3.2.4.4 (re-establishing a durable open).
 """
