@@ -98,6 +98,8 @@ class Reconnector:
     _is_whole: bool = True
     """Whether everything that can come back has."""
     _turn: trio.Lock = field(default_factory=trio.Lock)
+    _refused: SmbfsError | None = None
+    """Why the server does not like the credentials that we have."""
 
     @property
     def line(self) -> Lifeline:
@@ -172,14 +174,18 @@ class Reconnector:
         availability = self.line.availability
         is_refused = False
         try:
-            await self._reach()
+            if self._refused is not None:
+                await self._without_credentials(self._refused)
+            else:
+                await self._reach()
         except (TransportError, DeadlineExceeded) as error:
             self._note(error)
         except SmbfsError as error:
             is_refused = True
             self._note(error)
             if _is_logon_refused(error):
-                await self._without_credentials(error)
+                self._refused = error
+                return
         if availability.state is not State.CONNECTED:
             pause_s = availability.pause_s(random.random(), refused=is_refused)  # noqa: S311 - no secret
             with trio.move_on_after(pause_s):
@@ -194,10 +200,12 @@ class Reconnector:
         """The server does not want us: don't lock the account by asking again and again.
 
         Returns when there are others than those that were refused, or when somebody has written
-        the same anew.
+        the same anew; or when the silent connection has answered, which needs no password.
         """
-        self.line.given_up(error)
-        while True:
+        line = self.line
+        while line.availability.state is not State.CONNECTED:
+            if not line.channels and line.availability.state is not State.OFFLINE:
+                line.given_up(error)
             await trio.sleep(NEW_PASSWORD_S)
             try:
                 found = await trio.to_thread.run_sync(self.renew) if self.renew else None
@@ -206,6 +214,7 @@ class Reconnector:
                 continue
             if found is not None and found != self.to.credentials:
                 self.to = replace(self.to, credentials=found)
+                self._refused = None
                 return
 
     async def _reach(self) -> None:

@@ -1,0 +1,61 @@
+"""What a share that is being brought back does about a password that is refused."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+import trio
+import trio.testing
+
+from smbfs.auth.credentials import Credentials
+from smbfs.auth.spnego import make_authenticator
+from smbfs.client.attach import Destination
+from smbfs.client.reconnect import NEW_PASSWORD_S, Reconnector
+from smbfs.client.route import route_to
+from smbfs.client.tree_connect import TreeConnect
+from smbfs.config.model import MountOptions
+from smbfs.config.unc import Unc
+from smbfs.engine.availability import State
+from smbfs.errors import ServerStatusError
+from smbfs.wire.ntstatus import NtStatus
+from tests.t2_client.test_lifeline import channels, line_with_patience
+
+UNC = Unc("server", None, "share")
+TO = Destination(UNC, MountOptions(), Credentials("alice"), make_authenticator, uuid.UUID(int=1))
+
+
+class Refusing(Reconnector):
+    """Reaches a server that refuses the password."""
+
+    attempts = 0
+    meanwhile: Callable[[], None] = staticmethod(lambda: None)
+
+    async def _reach(self) -> None:
+        self.attempts += 1
+        await trio.lowlevel.checkpoint()
+        self.meanwhile()
+        raise ServerStatusError(NtStatus.STATUS_LOGON_FAILURE, "SESSION_SETUP")
+
+
+async def test_a_silent_connection_that_answers_is_gone_on_with_whatever_another_was_told(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """And the password that was refused is not sent again when it is silent the next time."""
+    line = line_with_patience()
+    async with channels(line, 1) as [(channel, _)], trio.open_nursery() as nursery:
+        tree = TreeConnect(line, "share")
+        reconnector = Refusing(tree, TO, route_to(UNC, TO.options), nursery)
+        reconnector.meanwhile = line.availability.answered
+        line.availability.silent_since(trio.current_time())
+        nursery.start_soon(reconnector.run)
+        await trio.testing.wait_all_tasks_blocked()
+        assert line.ready is channel
+        assert line.availability.state is State.CONNECTED
+        channel.connection.silence.is_silent = True
+        channel.connection.silence.on_silent(trio.current_time())
+        await trio.sleep(2 * NEW_PASSWORD_S)
+        assert (reconnector.attempts, line.ready) == (1, channel)
+        channel.connection.silence.heard()
+        assert line.availability.state is State.CONNECTED
+        nursery.cancel_scope.cancel()
