@@ -84,7 +84,7 @@ async def open_share(
         reconnector = Reconnector(tree, to, reconnect_route(route), background, renew)
         tree.sender.on_expired = reconnector.reauthenticate
         background.start_soon(reconnector.run)
-        background.start_soon(Multichannel(tree, to, route, background).run)
+        background.start_soon(Multichannel(tree, lambda: reconnector.to, route, background).run)
         yield tree
 
 

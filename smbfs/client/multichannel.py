@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 import trio
 
+from smbfs.auth.credentials import Credentials
 from smbfs.client.answers import answer
 from smbfs.client.attach import Destination, bind, connection_over, greet
 from smbfs.client.lifeline import Lifeline
 from smbfs.client.progress import Progress
+from smbfs.client.reconnect import LOGON_REFUSED
 from smbfs.client.route import Route, dial_route
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.engine.availability import State
@@ -47,29 +50,41 @@ class Multichannel:
     """Gives a share's session as many channels as the options allow."""
 
     tree: TreeConnect
-    to: Destination
+    destination: Callable[[], Destination]
+    """What it is by now: the credentials may have become others."""
     route: Route
     background: trio.Nursery
     _failed: Counter[str] = field(default_factory=Counter)
     """How often each address could not be reached since one was: others go first."""
+    _refused: Credentials | None = None
+    """What the server does not like: asking again and again would lock the account."""
 
     @property
     def line(self) -> Lifeline:
         """What the channels are added to."""
         return self.tree.line
 
+    @property
+    def to(self) -> Destination:
+        """Where the channels go, and as whom."""
+        return self.destination()
+
     async def run(self) -> None:
         """Make channels while some are missing, until cancelled or the server knows only one."""
         while self._is_possible:
-            if not self._is_wanted:
+            if not self._is_wanted or self.to.credentials == self._refused:
                 await self.line.wait_for_change()
                 continue
+            credentials = self.to.credentials
             try:
                 await self._add_one()
             except ServerStatusError as error:
                 _log.info("no further channel: %s", error)
                 if error.status in _NEVER:
                     return
+                if error.status in LOGON_REFUSED:
+                    self._refused = credentials
+                    continue
                 await trio.sleep(RETRY_S)
             except SmbfsError as error:
                 _log.info("no further channel now: %s", error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 
 import trio
 import trio.testing
@@ -11,6 +12,7 @@ import trio.testing
 from smbfs.auth.credentials import Credentials
 from smbfs.auth.spnego import make_authenticator
 from smbfs.client.attach import Destination
+from smbfs.client.multichannel import RETRY_S, Multichannel
 from smbfs.client.reconnect import NEW_PASSWORD_S, Reconnector
 from smbfs.client.route import route_to
 from smbfs.client.tree_connect import TreeConnect
@@ -58,4 +60,33 @@ async def test_a_silent_connection_that_answers_is_gone_on_with_whatever_another
         assert (reconnector.attempts, line.ready) == (1, channel)
         channel.connection.silence.heard()
         assert line.availability.state is State.CONNECTED
+        nursery.cancel_scope.cancel()
+
+
+class Channelless(Multichannel):
+    """Never gets a further channel, because of the password."""
+
+    attempts = 0
+    _is_possible = _is_wanted = True
+
+    async def _add_one(self) -> None:
+        self.attempts += 1
+        await trio.lowlevel.checkpoint()
+        raise ServerStatusError(NtStatus.STATUS_LOGON_FAILURE, "SESSION_SETUP")
+
+
+async def test_a_refused_password_is_not_sent_again_for_another_channel(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    line, now = line_with_patience(), [TO]
+    async with trio.open_nursery() as nursery:
+        tree = TreeConnect(line, "share")
+        more = Channelless(tree, lambda: now[0], route_to(UNC, TO.options), nursery)
+        nursery.start_soon(more.run)
+        await trio.sleep(10 * RETRY_S)
+        assert more.attempts == 1
+        now[0] = replace(TO, credentials=Credentials("alice", source="a newer file"))
+        line.sleeps(now=False)  # Something has changed.
+        await trio.sleep(RETRY_S)
+        assert more.attempts == 2
         nursery.cancel_scope.cancel()
