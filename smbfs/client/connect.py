@@ -128,7 +128,6 @@ async def _connected(
     connection = connection_over(stream, to, line)
     sign_on_s = min(SIGN_ON_S, to.options.timeout_s)
     background.start_soon(connection.run)
-    background.start_soon(connection.follow_network)
     try:
         with trio.fail_after(sign_on_s):
             tree = await _first_tree(connection, to, line, progress)

@@ -1,9 +1,9 @@
 """trio around one engine and one stream.
 
-Three tasks: a reader, the only one that receives; a writer, which flushes what the network did
-not take at once; a watch, which notices silence. Everything else happens in the caller's task:
-``perform`` queues an exchange, ``_pump`` moves frames from the engine to the stream without a
-checkpoint, and the caller sleeps until the reader wakes it with the last answer.
+A reader is the only task that receives; a writer flushes what the network did not take at once;
+a watch notices silence; one more keeps the stream when the network changes. Everything else happens
+in the caller's task: ``perform`` queues an exchange, ``_pump`` moves frames from the engine to the
+stream without a checkpoint, and the caller sleeps until the reader wakes it with the last answer.
 
 INVARIANT: an exchange that the engine holds has its waiting task in ``exchange.waiter``, or
 ``None`` when that task was cancelled or there never was one (ECHO, the CLOSE of an orphan).
@@ -101,6 +101,7 @@ class Connection:
                     nursery.start_soon(self._read)
                     nursery.start_soon(self._write)
                     nursery.start_soon(self.silence.run)
+                    nursery.start_soon(self._follow_network)
         except* SmbfsError as group:
             self._fail(_first_leaf(group))
         finally:
@@ -117,10 +118,6 @@ class Connection:
         """Find out soon whether the server still answers."""
         if self.is_alive:
             self.silence.check(patience_s)
-
-    async def follow_network(self) -> None:
-        """Keep the connection when this machine's network changes, if the transport can."""
-        await self.stream.follow_network(self._moved)
 
     def _moved(self, before: str, now: str) -> None:
         self.on_moved(before, now)  # Who listens may have come since.
@@ -211,6 +208,10 @@ class Connection:
                 raise self._send_error
             await self.stream.flush()
             self._pump()
+
+    async def _follow_network(self) -> None:
+        """Keep the connection when this machine's network changes, if the transport can."""
+        await self.stream.follow_network(self._moved)
 
     # ------------------------------------------------------------------ events
 

@@ -117,7 +117,6 @@ class Multichannel:
         connection = connection_over(stream, self.to, self.line)
         connection.on_break = self.tree.broken
         self.background.start_soon(connection.run)
-        self.background.start_soon(connection.follow_network)
         is_used = False
         try:
             with trio.fail_after(JOIN_S):

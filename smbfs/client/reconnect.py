@@ -225,7 +225,6 @@ class Reconnector:
         stream = await dial_route(self.route, self.to.unc.server)
         connection = connection_over(stream, self.to, self.line)
         self.background.start_soon(connection.run)
-        self.background.start_soon(connection.follow_network)
         is_used = False
         try:
             with trio.fail_after(ATTEMPT_S):

@@ -294,3 +294,28 @@ async def test_a_refused_negotiation_is_told_at_once(
             await negotiate(bed.connection)
         nursery.cancel_scope.cancel()
     assert trio.current_time() == began
+
+
+async def test_the_network_is_followed_until_the_connection_ends(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise every attempt to sign on that fails would leave a task and a socket behind."""
+    followed: list[MemoryStream] = []
+
+    async def follow(stream: MemoryStream, _on_moved: object) -> None:
+        followed.append(stream)
+        try:
+            await trio.sleep_forever()
+        finally:
+            followed.remove(stream)
+
+    monkeypatch.setattr(MemoryStream, "follow_network", follow)
+    ours, _theirs = memory_stream_pair()
+    connection = Connection(Engine(OFFER), ours, timeout_s=TIMEOUT_S)
+    with trio.fail_after(TIMEOUT_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.run)
+            await trio.testing.wait_all_tasks_blocked()
+            assert followed == [ours]
+            connection.give_up(TransportError("it was not needed"))
+    assert followed == []
