@@ -74,6 +74,8 @@ class SilenceWatch:
         self._heard_s = trio.current_time()
         self._began = trio.Event()
         self._checked = trio.Event()
+        self._is_checking = False
+        """Whether nothing has come since :meth:`check` has asked."""
 
     def be_impatient(self, echo_after_s: float) -> None:
         """Ask sooner: there is another way to the server."""
@@ -85,11 +87,14 @@ class SilenceWatch:
 
         It is taken for silent if it does not within twice ``patience_s``.
         """
-        if not self.is_silent:
-            self._patience_s = min(self._echo_after_s, patience_s)
+        if self.is_silent:
+            return
+        self._patience_s = min(self._patience_s, patience_s)
+        if not self._is_checking:  # Else silence goes on: who checks again must not hide it.
+            self._is_checking = True
             self._heard_s = trio.current_time()
             self._ask()
-            self._checked.set()
+        self._checked.set()
 
     def begins(self) -> None:
         """Something is about to be asked, and nothing was outstanding: silence starts now."""
@@ -102,6 +107,7 @@ class SilenceWatch:
         self._hear()
 
     def _hear(self) -> None:
+        self._is_checking = False
         self._heard_s = trio.current_time()
         if self.is_silent:
             self.is_silent = False

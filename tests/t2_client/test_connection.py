@@ -11,7 +11,7 @@ import trio.testing
 
 from smbfs.client.connection import Connection
 from smbfs.client.sign_on import negotiate
-from smbfs.client.silence import ECHO_AFTER_S
+from smbfs.client.silence import CHECK_S, ECHO_AFTER_S
 from smbfs.engine.connection import Connection as Engine
 from smbfs.engine.exchange import Exchange, exchange_of
 from smbfs.engine.session import Session
@@ -319,3 +319,16 @@ async def test_the_network_is_followed_until_the_connection_ends(
             assert followed == [ours]
             connection.give_up(TransportError("it was not needed"))
     assert followed == []
+
+
+async def test_silence_is_noticed_however_often_the_network_changes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Each news asks for a check; they must not hide that the last one was not answered."""
+    async with signed_on() as bed:
+        bed.server.mangle = lambda _frames: []
+        for _ in range(10):
+            bed.connection.check()
+            await trio.sleep(CHECK_S)
+        assert bed.connection.silence.is_silent
+        assert bed.commands().count(Command.ECHO) < 4
