@@ -14,7 +14,7 @@ import trio
 from smbfs.client.lifeline import Channel, Lifeline
 from smbfs.client.replay import REPEATS_MAX, is_owed, may_repeat
 from smbfs.engine.exchange import Exchange, exchange_of
-from smbfs.errors import ServerAway, ServerStatusError, TransportError, UserError
+from smbfs.errors import ServerAway, ServerStatusError, SmbfsError, TransportError
 from smbfs.wire.create import CreateRequest
 from smbfs.wire.create_contexts import LeaseRequestV2
 from smbfs.wire.message import Message
@@ -124,7 +124,9 @@ class Sender:
             try:
                 await self.on_expired(channel)
                 return TransportError(str(why))
-            except (UserError, ServerStatusError) as error:
+            except TransportError:
+                return TransportError(str(why))  # Whoever brings the session back proves it, too.
+            except SmbfsError as error:
                 _log.warning("the session can't be renewed: %s", error)
         self.line.session_gone(epoch, why)
         return TransportError(str(why))

@@ -1,0 +1,68 @@
+"""What becomes of a request when its channel does not carry it to the end."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from smbfs.client.lifeline import Channel
+from smbfs.client.sender import Sender
+from smbfs.errors import TransportError
+from smbfs.wire.close_flush import CloseRequest
+from smbfs.wire.error_response import ErrorResponse
+from smbfs.wire.header import Command
+from smbfs.wire.ntstatus import NtStatus
+from smbfs.wire.read_write import ReadRequest, ReadResponse
+from tests.beds.scripted_server import FILE_ID, TREE_ID, file_contents
+from tests.t2_client.test_connection import signed_on
+from tests.t2_client.test_lifeline import line_with_patience
+
+
+async def test_who_waits_for_the_session_to_be_proved_does_not_fail_with_its_channel(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Nothing was executed, so it goes by the next channel."""
+    line = line_with_patience()
+    sender = Sender(line)
+    sender.tree_id = TREE_ID
+    async with signed_on() as first, signed_on() as second:
+        first.server.handlers[Command.READ] = lambda _header, _body: (
+            NtStatus.STATUS_NETWORK_SESSION_EXPIRED,
+            ErrorResponse(),
+        )
+        line.add(Channel(first.connection, first.session))
+
+        async def lose_it(channel: Channel) -> None:
+            channel.connection.give_up(TransportError("lost"))
+            line.add(Channel(second.connection, second.session))
+            line.restored()
+            await trio.lowlevel.checkpoint()
+            raise TransportError("lost", request_sent=True)
+
+        sender.on_expired = lose_it
+        exchange = await sender.perform((ReadRequest(FILE_ID, 8, 16),))
+        assert ReadResponse.decode(exchange.response().body).data == file_contents(8, 16)
+
+
+@pytest.mark.parametrize("is_waited_for", [True, False])
+async def test_a_close_that_was_not_heard_is_sent_once(
+    autojump_clock: trio.testing.MockClock, *, is_waited_for: bool
+) -> None:
+    """By who waits for it, or else for the session's sake: the id may be another file's by then."""
+    line = line_with_patience()
+    sender = Sender(line)
+    sender.tree_id = TREE_ID
+    async with signed_on() as first, signed_on() as second, trio.open_nursery() as nursery:
+        first.server.mangle = lambda _frames: []
+        line.add(Channel(first.connection, first.session))
+        if is_waited_for:
+            nursery.start_soon(sender.perform, (CloseRequest(FILE_ID),))
+        else:
+            sender.send(CloseRequest(FILE_ID))
+        await trio.testing.wait_all_tasks_blocked()
+        first.connection.give_up(TransportError("lost"))
+        line.add(Channel(second.connection, second.session))
+        line.restored()
+        await trio.testing.wait_all_tasks_blocked()
+        assert second.commands().count(Command.CLOSE) == 1
