@@ -79,7 +79,11 @@ class Connection:
         self._answered_s = 0.0
         """When the latest began of the exchanges that were answered."""
         self.unheard: list[Message] = []
-        """What the server has to be told in any case, and was not answered when it ended."""
+        """What the server has to be told in any case, and was not answered when it ended.
+
+        What somebody waits for is theirs to repeat: a file id that is closed twice may be another
+        file's by then.
+        """
         self._scope = trio.CancelScope()
         self._must_flush = trio.Event()
         self._send_error: SmbfsError | None = None
@@ -276,6 +280,7 @@ class Connection:
         self.unheard = [
             request.message
             for exchange in unfinished
+            if exchange.waiter is None
             for request in exchange.requests
             if is_owed(request.message)
         ]
