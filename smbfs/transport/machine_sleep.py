@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 async def follow_sleep(prepare: Callable[[], Awaitable[None]], awake: Callable[[], None]) -> None:
     """Call ``prepare`` whenever the machine is about to sleep, and ``awake`` when it has.
 
-    ``prepare`` is cancelled after ``PREPARE_S``. Returns if nobody tells.
+    ``prepare`` is cancelled after ``PREPARE_S``. Returns if nobody tells; then it is ``awake``.
     """
     if "DBUS_SYSTEM_BUS_ADDRESS" not in os.environ and not _BUS.exists():
         return
@@ -47,6 +47,7 @@ async def follow_sleep(prepare: Callable[[], Awaitable[None]], awake: Callable[[
     # jeepney raises what sockets, its parser and the bus do, and none of it is our user's.
     except Exception as error:  # noqa: BLE001
         _log.info("nobody tells us when this machine sleeps: %r", error)
+        awake()  # It may have been asleep by what we were told last.
 
 
 async def _follow(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,26 @@ async def test_without_logind_nobody_tells() -> None:
 
     with trio.fail_after(PATIENCE_S):
         await follow_sleep(prepare, lambda: None)
+
+
+async def test_who_loses_the_bus_while_the_machine_sleeps_is_awake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or nobody would ever wait for a server again."""
+    told, prepared = [], trio.Event()
+
+    async def prepare() -> None:
+        await trio.lowlevel.checkpoint()
+        told.append("before")
+        prepared.set()
+
+    with trio.fail_after(PATIENCE_S), ExitStack() as bus:
+        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", bus.enter_context(private_bus(tmp_path)))
+        async with trio.open_nursery() as nursery:
+            async with sleepy_logind() as logind:
+                nursery.start_soon(follow_sleep, prepare, lambda: told.append("after"))
+                await logind.arrived.wait()
+                await logind.say(sleeps=True)
+                await prepared.wait()
+            bus.close()
+    assert told == ["before", "after"]
