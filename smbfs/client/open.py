@@ -93,9 +93,14 @@ class Open:
         """Whether a lease says that nobody else has changed the contents."""
         return self.lease is not None and self.lease.may_read
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the session that we have now knows it."""
+        return not self.is_lost and self.epoch == self.tree.line.epoch
+
     def addressed(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """Return requests about this open as the server knows it now. Raises: HandleLost."""
-        if self.is_lost or self.epoch != self.tree.line.epoch:
+        if not self.is_known:
             raise HandleLost("the server has forgotten an open file")
         if getattr(messages[0], "file_id", self.file_id) == self.file_id:
             return messages
@@ -198,7 +203,7 @@ class Open:
     def close_unwaited(self) -> None:
         """Give the handle back without waiting for the answer, which says nothing new."""
         self.leave_lease()
-        if not self.is_lost and self.epoch == self.tree.line.epoch:
+        if self.is_known:
             self.tree.send(CloseRequest(self.file_id))
         self.is_lost = True
 

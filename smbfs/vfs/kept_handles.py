@@ -150,7 +150,7 @@ class KeptHandles:
         kept = self._kept.get(inode.number)
         if kept is None:
             return None
-        if kept.until_s <= trio.current_time():
+        if kept.until_s <= trio.current_time() or not kept.file.is_known:
             self._close(kept)
             return None
         self._remove(kept)

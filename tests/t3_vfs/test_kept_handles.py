@@ -28,6 +28,7 @@ class OpenFile:
 
     lease: Lease
     is_open: bool = True
+    is_known: bool = True
 
     def close_unwaited(self) -> None:
         assert self.is_open
@@ -103,6 +104,14 @@ async def test_a_handle_that_is_taken_is_the_takers(
     assert bed.kept.take(inode) is None
     await trio.sleep(2 * KEEP_S)
     assert file.is_open
+
+
+async def test_a_handle_of_a_session_that_was_is_not_used_again(nursery: trio.Nursery) -> None:
+    bed = Bed(nursery)
+    inode, file = bed.keep(1)
+    file.is_known = False
+    assert bed.kept.take(inode) is None
+    assert not file.is_open
 
 
 async def test_there_is_one_handle_a_file_and_so_many_in_all(nursery: trio.Nursery) -> None:
