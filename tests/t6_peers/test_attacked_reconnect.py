@@ -1,0 +1,173 @@
+"""A man in the middle who cuts a connection, and alters how it is made again.
+
+What follows a lost connection may not be protected by less than the first one was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+import trio
+
+from smbfs.auth.spnego import make_authenticator
+from smbfs.client.connect import open_share
+from smbfs.client.tree_connect import TreeConnect
+from smbfs.config.model import MountOptions
+from smbfs.errors import SmbfsError
+from smbfs.wire.header import HEADER_SIZE, Command, Header, HeaderFlags
+from smbfs.wire.ntstatus import NtStatus
+from smbfs.wire.read_write import ReadResponse
+from smbfs.wire.session_setup import SessionFlags
+from tests.beds.middle import Attack, Frame, Middle, in_the_middle, passing, places_of
+from tests.beds.samba import SambaServer
+from tests.t6_peers.altered import (
+    AT_ONCE,
+    CONTENTS,
+    SOURCE,
+    destination,
+    opening,
+    prepare,
+    properties_of,
+)
+
+PATIENCE_S = 2.0
+OPTIONS = MountOptions(timeout_s=PATIENCE_S)
+FORGED = b"forged" * 100
+
+
+@asynccontextmanager
+async def kept_share(
+    middle: Middle, samba: SambaServer, options: MountOptions = OPTIONS, share: str = "share"
+) -> AsyncIterator[TreeConnect]:
+    """A share that comes back by itself, as a mount has it."""
+    prepare(samba)
+    unc, credentials = destination(samba, middle, share)
+    async with open_share(unc, options, credentials, make_authenticator) as tree:
+        yield tree
+
+
+def with_field(frame: Frame, name: str, value: bytes) -> list[bytes]:
+    """Return the frame with another value in a field."""
+    places = places_of(frame.data, is_answer=frame.is_answer)
+    [place] = [each for each in places if each.name == name]
+    return [place.replaced(frame.data, value)]
+
+
+def as_guest(frame: Frame) -> list[bytes]:
+    """The last answer of a sign-on says that we are a guest; then every READ is forged."""
+    if frame.is_a(Command.SESSION_SETUP) and not Header.decode(frame.data).status:
+        return with_field(frame, "session flags", SessionFlags.IS_GUEST.to_bytes(2, "little"))
+    if frame.is_a(Command.READ):
+        header = Header.decode(frame.data)._replace(
+            status=0, flags=HeaderFlags.SERVER_TO_REDIR, signature=bytes(16)
+        )
+        return [header.encode() + ReadResponse(memoryview(FORGED)).encode()]
+    return [frame.data]
+
+
+def answer_to(command: Command, name: str, value: bytes, turn: int | None = None) -> Attack:
+    """Alter a field of an answer."""
+
+    def alter(frame: Frame) -> list[bytes]:
+        if not frame.is_a(command, turn=turn):
+            return [frame.data]
+        return with_field(frame, name, value)
+
+    return alter
+
+
+def cut_short(frame: Frame) -> list[bytes]:
+    """Answers of a sign-on without their signature, and the flag of it."""
+    if not frame.is_a(Command.SESSION_SETUP):
+        return [frame.data]
+    header = Header.decode(frame.data)
+    bare = header._replace(flags=header.flags & ~HeaderFlags.SIGNED, signature=bytes(16))
+    return [bare.encode() + frame.data[HEADER_SIZE:]]
+
+
+SMALL = (0x210).to_bytes(2, "little")
+ATTACKS: dict[str, Attack] = {
+    "a guest": as_guest,
+    "nobody": answer_to(Command.SESSION_SETUP, "session flags", b"\2\0"),
+    "no signatures": cut_short,
+    "another server": answer_to(Command.NEGOTIATE, "server guid", bytes(range(16))),
+    "an older dialect": answer_to(Command.NEGOTIATE, "dialect", SMALL),
+    "another cipher": answer_to(Command.NEGOTIATE, "encryption data", b"\1\0"),
+    "no cipher": answer_to(Command.NEGOTIATE, "encryption data", b"\0\0"),
+    "another signing algorithm": answer_to(Command.NEGOTIATE, "signing data", b"\0\0"),
+    "no POSIX extensions": answer_to(Command.NEGOTIATE, "posix type", b"\x77\0"),
+    "no signing required": answer_to(Command.NEGOTIATE, "security mode", b"\1\0"),
+    "no capabilities": answer_to(Command.NEGOTIATE, "capabilities", bytes(4)),
+    "another session": answer_to(Command.SESSION_SETUP, "session id", b"\7" * 8),
+}
+"""What is done to every connection after the first."""
+
+
+SIGNING_ON = {
+    *(Command.NEGOTIATE, Command.SESSION_SETUP, Command.TREE_CONNECT),
+    *(Command.CANCEL, Command.ECHO),  # when the mount ends meanwhile, or it takes long
+}
+
+
+async def check_attack(samba: SambaServer, attack: str, share: str, *, holds: bool) -> None:
+    """Cut the connection, attack the next ones, and see that nobody was asked for anything."""
+    later_frames: list[Frame] = []
+
+    def watch(frame: Frame) -> list[bytes]:
+        if not frame.link.number:
+            return [frame.data]
+        later_frames.append(frame)
+        return ATTACKS[attack](frame)
+
+    async with (
+        in_the_middle(samba, watch) as middle,
+        kept_share(middle, samba, share=share) as tree,
+    ):
+        before = properties_of(tree)
+        file = await tree.create(opening(SOURCE))
+        await middle.cut(hold_server=holds)
+        try:
+            read = await file.read(0, len(CONTENTS))
+            raise AssertionError(attack, share, holds, bytes(read))
+        except SmbfsError:
+            pass
+        assert properties_of(tree) == before, attack
+    asked = {frame.command for frame in later_frames if not frame.is_answer}
+    assert Command.NEGOTIATE in asked
+    # Nothing is asked of who has not proved who he is.
+    assert asked <= SIGNING_ON, attack
+
+
+@pytest.mark.parametrize("holds", [True, False], ids=["joins", "anew"])
+async def test_what_comes_after_is_not_weaker(samba: SambaServer, *, holds: bool) -> None:
+    """Both ways back: as a channel of the session that the server still has, and with a new one."""
+    limit = trio.CapacityLimiter(AT_ONCE)
+
+    async def check(attack: str, share: str) -> None:
+        async with limit:
+            await check_attack(samba, attack, share, holds=holds)
+
+    async with trio.open_nursery() as nursery:
+        for share in ("share", "sealed"):
+            for attack in ATTACKS:
+                nursery.start_soon(check, attack, share)
+
+
+@pytest.mark.parametrize("share", ["share", "sealed"])
+@pytest.mark.parametrize("holds", [True, False], ids=["joins", "anew"])
+async def test_without_an_attack_it_comes_back_as_it_was(
+    samba: SambaServer, share: str, *, holds: bool
+) -> None:
+    async with in_the_middle(samba) as middle, kept_share(middle, samba, share=share) as tree:
+        before = properties_of(tree)
+        file = await tree.create(opening(SOURCE))
+        await middle.cut(hold_server=holds)
+        with trio.fail_after(10):
+            if holds:
+                assert await file.read(0, len(CONTENTS)) == CONTENTS
+            again = await tree.create(opening(SOURCE))
+            assert await again.read(0, len(CONTENTS)) == CONTENTS
+        assert properties_of(tree) == before
+        assert len(middle.links) == 2
