@@ -171,7 +171,7 @@ class Lifeline:
     def restored(self) -> None:
         """The server answers us again, and knows who we are."""
         self.failure = None
-        self.availability.restored()
+        self.availability.restored(trio.current_time())
         self._tell()
 
     def give_up_channels(self, failure: SmbfsError, *, but: Channel | None = None) -> None:

@@ -172,6 +172,8 @@ class Reconnector:
     async def _attempt(self) -> None:
         """Try once; after a failure, wait until it makes sense to try again."""
         availability = self.line.availability
+        if availability.was_brief:
+            await self._pause(refused=True)
         is_refused = False
         try:
             if self._refused is not None:
@@ -187,9 +189,13 @@ class Reconnector:
                 self._refused = error
                 return
         if availability.state is not State.CONNECTED:
-            pause_s = availability.pause_s(random.random(), refused=is_refused)  # noqa: S311 - no secret
-            with trio.move_on_after(pause_s):
-                await self._network_changed.wait()
+            await self._pause(refused=is_refused)
+
+    async def _pause(self, *, refused: bool) -> None:
+        """Wait until it makes sense to try again."""
+        pause_s = self.line.availability.pause_s(random.random(), refused=refused)  # noqa: S311 - no secret
+        with trio.move_on_after(pause_s):
+            await self._network_changed.wait()
 
     def _note(self, error: SmbfsError) -> None:
         _log.info("not connected again: %s", error)

@@ -30,6 +30,10 @@ PAUSE_MAX_S: Final = 1.0
 REFUSED_PAUSE_MAX_S: Final = 10.0
 """Longest pause while the server answers, and refuses: it has work with each attempt."""
 
+STEADY_S: Final = 10.0
+"""A connection that was lost sooner than that was none: the pauses before the next ones go on
+growing. A server, or somebody before it, may let everybody in and then break what follows."""
+
 
 class State(Enum):
     """See the picture above."""
@@ -50,6 +54,9 @@ class Availability:
         """When the first failure was that nothing good has followed yet."""
         self.restorations = 0
         """How often the server was back after it had been lost."""
+        self.was_brief = False
+        """Whether the last connection did not last, and so the next attempt has to wait."""
+        self._restored_s = -math.inf
         self._pause_s = PAUSE_FIRST_S
 
     @property
@@ -78,6 +85,9 @@ class Availability:
         """There is no connection any more."""
         if self.is_usable:
             self.state = State.RECONNECTING
+            self.was_brief = now_s - self._restored_s < STEADY_S
+            if not self.was_brief:
+                self.hurry()
         if self.failing_since_s is None:
             self.failing_since_s = now_s
 
@@ -88,6 +98,7 @@ class Availability:
         ``refused``: the server has answered.
         """
         longest_s = REFUSED_PAUSE_MAX_S if refused else PAUSE_MAX_S
+        self.was_brief = False
         pause_s = min(self._pause_s, longest_s)
         self._pause_s = pause_s * 2
         return pause_s * (1 + fraction) / 2
@@ -101,12 +112,12 @@ class Availability:
         assert self.failing_since_s is not None
         self.state = State.OFFLINE
 
-    def restored(self) -> None:
+    def restored(self, now_s: float) -> None:
         """The server can be asked again."""
         self.restorations += 1
+        self._restored_s = now_s
         self._be_connected()
 
     def _be_connected(self) -> None:
         self.state = State.CONNECTED
         self.failing_since_s = None
-        self.hurry()

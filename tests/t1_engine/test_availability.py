@@ -10,6 +10,7 @@ from smbfs.engine.availability import (
     PAUSE_FIRST_S,
     PAUSE_MAX_S,
     REFUSED_PAUSE_MAX_S,
+    STEADY_S,
     Availability,
     State,
 )
@@ -41,7 +42,7 @@ def test_what_was_restored_may_fail_anew() -> None:
     assert (server.state, server.is_usable) == (State.OFFLINE, False)
     server.lost(200)
     assert server.state is State.OFFLINE
-    server.restored()
+    server.restored(210)
     assert (server.state, server.failing_since_s, server.restorations) == (State.CONNECTED, None, 1)
     server.lost(500)
     assert server.deadline_s == 560
@@ -57,3 +58,21 @@ def test_pauses_grow_to_a_bound_and_begin_anew(longest_s: float, *, refused: boo
     server.hurry()
     assert server.pause_s(0.0) == PAUSE_FIRST_S / 2
     assert server.pause_s(0.5) != server.pause_s(0.9)
+
+
+def test_a_connection_that_does_not_last_does_not_end_the_pauses() -> None:
+    server = Availability()
+    pauses = []
+    for attempt in range(6):
+        now = 100.0 + attempt
+        server.restored(now)
+        server.lost(now + 0.5)
+        assert server.was_brief
+        pauses.append(server.pause_s(0.999, refused=True))
+        assert not server.was_brief
+    assert pauses == sorted(pauses)
+    assert pauses[-1] > PAUSE_MAX_S
+    server.restored(200)
+    server.lost(200 + STEADY_S)
+    assert not server.was_brief
+    assert server.pause_s(0.0) == PAUSE_FIRST_S / 2

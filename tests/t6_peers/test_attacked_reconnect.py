@@ -171,3 +171,30 @@ async def test_without_an_attack_it_comes_back_as_it_was(
             assert await again.read(0, len(CONTENTS)) == CONTENTS
         assert properties_of(tree) == before
         assert len(middle.links) == 2
+
+
+async def test_who_keeps_tampering_is_met_ever_more_seldom(samba: SambaServer) -> None:
+    """Sign-on passes, and every answer after it is altered, while somebody asks without end."""
+
+    def spoil(frame: Frame) -> list[bytes]:
+        return [frame.data[:-1] + b"\x5a"] if frame.is_a(Command.CREATE) else [frame.data]
+
+    async with in_the_middle(samba) as middle, kept_share(middle, samba) as tree:
+
+        async def ask() -> None:
+            while True:
+                with suppress(SmbfsError):
+                    await tree.create(opening(SOURCE))
+
+        async with trio.open_nursery() as nursery:
+            middle.attack = spoil
+            nursery.start_soon(ask)
+            await trio.sleep(5)
+            nursery.cancel_scope.cancel()
+        assert 1 < len(middle.links) < 20  # Without pauses there were 50 a second.
+        middle.attack = passing
+        with trio.fail_after(25):
+            while tree.line.ready is None:
+                await tree.line.wait_for_change()
+            file = await tree.create(opening(SOURCE))
+            assert await file.read(0, len(CONTENTS)) == CONTENTS
