@@ -198,3 +198,26 @@ async def test_who_keeps_tampering_is_met_ever_more_seldom(samba: SambaServer) -
                 await tree.line.wait_for_change()
             file = await tree.create(opening(SOURCE))
             assert await file.read(0, len(CONTENTS)) == CONTENTS
+
+
+async def test_who_spoils_one_sign_on_does_not_end_the_mount(samba: SambaServer) -> None:
+    """A token that is none says nothing about our password: we go on trying."""
+
+    def spoil(frame: Frame) -> list[bytes]:
+        is_challenge = (
+            frame.is_a(Command.SESSION_SETUP)
+            and Header.decode(frame.data).status == NtStatus.STATUS_MORE_PROCESSING_REQUIRED
+        )
+        if is_challenge:
+            return [frame.data[:72] + bytes(len(frame.data) - 72)]
+        return [frame.data]
+
+    async with in_the_middle(samba) as middle, kept_share(middle, samba) as tree:
+        middle.attack = spoil
+        await middle.cut()
+        with trio.fail_after(10):
+            await middle.connected(4)
+        middle.attack = passing
+        with trio.fail_after(10):
+            file = await tree.create(opening(SOURCE))
+            assert await file.read(0, len(CONTENTS)) == CONTENTS
