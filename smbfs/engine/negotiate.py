@@ -157,6 +157,9 @@ class Negotiated:
             and Capabilities.MULTI_CHANNEL in self.capabilities & first.capabilities
             and (self.dialect, self.server_guid) == (first.dialect, first.server_guid)
             and (self.signing_algorithm, self.cipher) == (first.signing_algorithm, first.cipher)
+            # In SMB 3.0 nobody repeats, signed, what a further connection was told.
+            and (self.capabilities, self.security_mode, self.posix)
+            == (first.capabilities, first.security_mode, first.posix)
             # What travels in clear inside a tunnel must not do so outside.
             and self.trusts_transport == first.trusts_transport
         )
