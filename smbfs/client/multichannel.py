@@ -25,7 +25,7 @@ from smbfs.client.lifeline import Lifeline
 from smbfs.client.progress import Progress
 from smbfs.client.reconnect import LOGON_REFUSED
 from smbfs.client.route import Route, dial_route
-from smbfs.client.tree_connect import TreeConnect
+from smbfs.client.tree_connect import TreeConnect, may_have_channels
 from smbfs.engine.availability import State
 from smbfs.errors import NegotiationRefused, ServerStatusError, SmbfsError, TransportError
 from smbfs.wire.file_id import FileId
@@ -93,7 +93,7 @@ class Multichannel:
     @property
     def _is_possible(self) -> bool:
         is_told = Capabilities.MULTI_CHANNEL in self.tree.negotiated.capabilities
-        return is_told and self.to.options.max_channels > 1
+        return is_told and self.to.options.max_channels > 1 and may_have_channels(self.tree)
 
     @property
     def _is_wanted(self) -> bool:

@@ -29,7 +29,7 @@ from smbfs.client.lifeline import Channel, Lifeline
 from smbfs.client.progress import Progress
 from smbfs.client.route import Route, dial_route
 from smbfs.client.sign_on import sign_on
-from smbfs.client.tree_connect import TreeConnect
+from smbfs.client.tree_connect import TreeConnect, may_have_channels
 from smbfs.engine.availability import State
 from smbfs.engine.exchange import exchange_of
 from smbfs.engine.negotiate import Negotiated
@@ -260,7 +260,8 @@ class Reconnector:
     async def _join(self, connection: Connection) -> Channel | None:
         """Have the connection join our session; None if the server does not have it any more."""
         first = self.tree.channel
-        may_bind = self._negotiated(connection).may_bind(self.tree.negotiated)
+        is_alike = self._negotiated(connection).may_bind(self.tree.negotiated)
+        may_bind = is_alike and may_have_channels(self.tree)
         is_there = self._is_whole and not self.line.is_session_gone
         if not (is_there and first.session.signer is not None and may_bind):
             return None

