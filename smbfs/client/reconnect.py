@@ -173,7 +173,7 @@ class Reconnector:
         """Try once; after a failure, wait until it makes sense to try again."""
         availability = self.line.availability
         if availability.was_brief:
-            await self._pause(refused=True)
+            await self._pause(refused=False)
         is_refused = False
         try:
             if self._refused is not None:
