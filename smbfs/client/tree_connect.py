@@ -202,6 +202,8 @@ class TreeConnect:
         if is_same(created):
             file.revive(created, self.line.epoch)
             return True
+        if lease is not None:
+            lease.doubted()  # It goes with what is closed now, if it is not another open's.
         await channel.connection.perform(
             self.sender.exchange(channel, (CloseRequest(created.file_id),))
         )

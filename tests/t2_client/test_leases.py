@@ -165,3 +165,16 @@ async def test_an_open_that_fails_or_is_given_up_holds_no_lease(
         assert bed.commands()[-1] == Command.CLOSE
         fresh = tree.leases.opening(KEY)
         assert (fresh.opens, fresh.state) == (1, LeaseState.NONE)
+
+
+async def test_the_lease_of_what_was_opened_anew_and_is_another_file_vouches_for_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with signed_on() as bed:
+        tree = leasing_tree(bed, [])
+        first, second = [await tree.create(FILE, lease_key=KEY) for _ in range(2)]
+        tree.line.next_session()
+        tree.leases.lose_all()
+        assert not await tree.reclaim(first, FILE, tree.channel, is_same=lambda _created: False)
+        first.lose()
+        assert not second.is_vouched_for  # Its lease was closed with that file.
