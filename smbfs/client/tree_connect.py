@@ -6,6 +6,7 @@ Spec: [MS-SMB2] 3.2.1.4 (TreeConnect), 3.2.4.3 (CREATE), 3.2.4.1.4 (compounds).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Container
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from smbfs.engine.lease_table import LeaseTable
 from smbfs.engine.leases import Lease
 from smbfs.engine.negotiate import SINGLE_CREDIT_SIZE, Negotiated
 from smbfs.engine.oplocks import Oplock
-from smbfs.errors import SmbfsError
+from smbfs.errors import ServerStatusError, SmbfsError
 from smbfs.wire.close_flush import CloseRequest
 from smbfs.wire.create import (
     AccessMask,
@@ -306,7 +307,8 @@ class TreeConnect:
         created = CreateResponse.decode(answer(exchange, context=create.name).body)
         if exchange.response(-1).header.status != NtStatus.STATUS_SUCCESS:
             # Some servers fail the CLOSE behind a part that failed: don't leak the handle.
-            await self.perform(CloseRequest(created.file_id))
+            with suppress(ServerStatusError):
+                await Open(self, created).close()
         bodies = tuple(
             answer(exchange, index, context=create.name).body
             for index in range(1, len(exchange.requests))

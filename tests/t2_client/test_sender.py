@@ -8,15 +8,18 @@ import trio.testing
 
 from smbfs.client.lifeline import Channel
 from smbfs.client.sender import Sender
-from smbfs.errors import TransportError
+from smbfs.errors import ServerStatusError, TransportError
 from smbfs.wire.close_flush import CloseRequest
+from smbfs.wire.create import CreateRequest
 from smbfs.wire.error_response import ErrorResponse
+from smbfs.wire.file_id import FileId
 from smbfs.wire.header import Command
 from smbfs.wire.ntstatus import NtStatus
 from smbfs.wire.read_write import ReadRequest, ReadResponse
 from tests.beds.scripted_server import FILE_ID, TREE_ID, file_contents
 from tests.t2_client.test_connection import signed_on
 from tests.t2_client.test_lifeline import line_with_patience
+from tests.t2_client.test_open import connected_tree
 
 
 async def test_who_waits_for_the_session_to_be_proved_does_not_fail_with_its_channel(
@@ -66,3 +69,33 @@ async def test_a_close_that_was_not_heard_is_sent_once(
         line.restored()
         await trio.testing.wait_all_tasks_blocked()
         assert second.commands().count(Command.CLOSE) == 1
+
+
+async def test_what_a_failed_compound_has_opened_is_closed_in_its_own_session_or_not_at_all(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """In the next one the same id may be another file's."""
+    async with signed_on() as first, signed_on() as second, trio.open_nursery() as nursery:
+        refused = NtStatus.STATUS_ACCESS_DENIED, ErrorResponse()
+        first.server.handlers[Command.READ] = lambda _header, _body: refused
+        first.server.handlers[Command.CLOSE] = lambda _header, _body: refused
+
+        def swallow_closes(frames: list[bytes]) -> list[bytes]:
+            return frames if first.server.received[-2].command == Command.READ else []
+
+        first.server.mangle = swallow_closes
+        tree = connected_tree(first)
+        tree.line.availability.patience_s = 60.0
+
+        async def ask() -> None:
+            with pytest.raises(ServerStatusError, match="READ"):
+                await tree.compound(CreateRequest("file", 1), ReadRequest(FileId.RELATED, 0, 1))
+
+        nursery.start_soon(ask)
+        await trio.testing.wait_all_tasks_blocked()
+        first.connection.give_up(TransportError("lost"))
+        tree.line.next_session()
+        tree.line.add(Channel(second.connection, second.session))
+        tree.line.restored()
+        await trio.testing.wait_all_tasks_blocked()
+        assert Command.CLOSE not in second.commands()
