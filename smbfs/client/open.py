@@ -148,9 +148,6 @@ class Open:
         ``data`` must not change until the answer is here. Spec: [MS-SMB2] 3.2.4.7.
         """
         response = await self._request(WriteRequest(self.file_id, offset, data))
-        return self._count_of(response, data)
-
-    def _count_of(self, response: Response, data: Buffer) -> int:
         count = WriteResponse.decode(response.body).count
         if count > len(data):
             raise RemoteProtocolError(f"WRITE of {len(data)} bytes answered with {count}")
