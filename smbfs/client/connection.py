@@ -45,6 +45,9 @@ _ERRORS_BEGIN = 0xC000_0000
 _NO_ERRORS = frozenset({NtStatus.STATUS_MORE_PROCESSING_REQUIRED, NtStatus.STATUS_END_OF_FILE})
 """Codes of that severity that only tell how far something is."""
 
+PENDING_PATIENCE = 10
+"""How many times longer we wait for what the server has said to take longer."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -172,8 +175,11 @@ class Connection:
         self.counters.round_trips[exchange.requests[0].message.command.name] += 1
 
     def _overtaken_s(self) -> float:
-        oldest = self.engine.oldest
-        return 0.0 if oldest is None else self._answered_s - oldest.began_s
+        plain, pending = (self.engine.oldest(is_pending=each) for each in (False, True))
+        overtaken_s = 0.0 if plain is None else self._answered_s - plain.began_s
+        if pending is not None:
+            overtaken_s = max(overtaken_s, (self._answered_s - pending.began_s) / PENDING_PATIENCE)
+        return overtaken_s
 
     def _pump(self) -> None:
         """Hand the stream every frame that credits and its buffers allow. No checkpoint.

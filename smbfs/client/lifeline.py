@@ -19,6 +19,7 @@ from smbfs.client.connection import Connection
 from smbfs.client.status import Counters
 from smbfs.engine.availability import Availability, State
 from smbfs.engine.lease_table import LeaseTable
+from smbfs.engine.leases import Lease
 from smbfs.engine.session import Session
 from smbfs.errors import DeadlineExceeded, ServerAway, SmbfsError, TransportError
 from smbfs.transport.base import OnMoved
@@ -65,6 +66,8 @@ class Lifeline:
     """
     is_session_gone: bool = False
     """Whether the server has said that it does not know this session, or its tree, any more."""
+    on_doubted: Callable[[Lease], None] = lambda _lease: None
+    """Called with each lease that is believed no more because a channel has gone."""
     on_owing: Callable[[], None] = lambda: None
     """Called when there is a channel, and something that the session is owed."""
     _owed: list[tuple[int, Message]] = field(default_factory=list)
@@ -137,7 +140,11 @@ class Lifeline:
             self.owe(message)
         self.channels.remove(channel)
         self.channel_sequence = (self.channel_sequence + 1) % _SEQUENCES
-        if not self.channels:
+        if self.channels:
+            # A break may have gone astray with it.
+            for lease in self.leases.doubt_all():
+                self.on_doubted(lease)
+        else:
             silent_s = failure.waited_s if isinstance(failure, DeadlineExceeded) else 0.0
             self.failure = failure
             self.availability.lost(trio.current_time() - silent_s)

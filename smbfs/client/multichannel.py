@@ -37,6 +37,9 @@ from smbfs.wire.ntstatus import NtStatus
 RETRY_S: Final = 5.0
 """Seconds after which a channel that could not be made is tried again."""
 
+STEADY_S: Final = 0.5
+"""Seconds between two channels that are made."""
+
 JOIN_S: Final = 10.0
 """Seconds that a new channel may take from NEGOTIATE until it is bound."""
 
@@ -78,6 +81,7 @@ class Multichannel:
             credentials = self.to.credentials
             try:
                 await self._add_one()
+                await trio.sleep(STEADY_S)  # One that does not last is no reason to hurry.
             except ServerStatusError as error:
                 _log.info("no further channel: %s", error)
                 if error.status in _NEVER:

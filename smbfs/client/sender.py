@@ -6,6 +6,7 @@ Spec: [MS-SMB2] 3.2.4.1 (sending), 3.2.5.1.6 (a session that has expired), 3.2.7
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,7 @@ class Sender:
         Raises: HandleLost when ``of`` did not come back; DeadlineExceeded, ServerAway; the
         TransportError with which the connection ended when nobody knows what became of it.
         """
-        is_replay = False
+        is_replay, give_up_s = False, math.inf
         lost = TransportError("it was never sent")
         for _ in range(REPEATS_MAX):
             channel = self.line.ready or await self.line.channel()
@@ -88,6 +89,10 @@ class Sender:
                 if refusal not in _SESSION_TROUBLE:
                     return exchange
                 lost = await self._mend_session(channel, epoch, refusal)
+            now_s = trio.current_time()
+            if now_s >= give_up_s:
+                break  # It fails wherever it is sent.
+            give_up_s = min(give_up_s, now_s + self.line.availability.patience_s)
             if lost.request_sent:
                 is_replay = True
                 await self._may_go_again(messages, epoch, lost)
@@ -138,6 +143,7 @@ class Sender:
         exchange = exchange_of(
             messages, session=channel.session, tree_id=self.tree_id, encrypt=self.encrypt_data
         )
+        exchange.epoch = self.line.epoch
         if self.counts_channels:
             exchange.channel_sequence = self.line.channel_sequence
             exchange.is_replay = is_replay

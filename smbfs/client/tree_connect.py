@@ -84,6 +84,7 @@ class TreeConnect:
         self.line = line
         self.share_name = share_name
         self.sender = Sender(line)
+        line.on_doubted = lambda lease: self.broken(lease, must_acknowledge=True)
         self.share_type = ShareType.DISK
         self.maximal_access = 0
         self.is_continuous = False
@@ -287,13 +288,14 @@ class TreeConnect:
             if lease is not None:
                 self.leases.closed(lease)
             raise
-        if lease is not None:
+        if lease is not None and exchange.epoch == self.line.epoch:
             lease.granted(created.context(LeaseResponseV2))
-        elif lease_key is not None:
+        elif lease_key is not None and lease is None:
             lease = self.leases.oplock_of(created.file_id)
             self._oplocks_refused = self._oplocks_refused + 1 if lease is None else 0
         file = Open(self, created, access=request.desired_access, lease=lease)
         file.durable = is_durable(request, created)
+        file.epoch = exchange.epoch  # A new session may have begun since the answer came.
         return file, exchange
 
     async def compound(self, create: CreateRequest, *related: Message) -> CompoundResult:

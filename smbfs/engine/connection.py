@@ -97,11 +97,16 @@ class Connection:
         """Requests that were sent and not finally answered."""
         return len(self._outstanding)
 
-    @property
-    def oldest(self) -> Exchange | None:
-        """The exchange that was sent first of those that the server has said nothing about."""
-        waiting = (each for each, request in self._outstanding.values() if not request.async_id)
-        return next(waiting, None)
+    def oldest(self, *, is_pending: bool) -> Exchange | None:
+        """Return what was sent first of all that is not answered, if it should be one day.
+
+        ``is_pending``: the server has said that it takes longer.
+        """
+        for exchange, request in self._outstanding.values():
+            is_endless = request.message.command == Command.CHANGE_NOTIFY
+            if bool(request.async_id) == is_pending and not is_endless:
+                return exchange
+        return None
 
     # ---------------------------------------------------------------- sending
 

@@ -62,6 +62,8 @@ class Exchange:
     """The server may have executed it before, and shall find out (3.2.4.1)."""
     must_be_protected: bool = False
     """Answers must be signed or sealed even if the session does not require it."""
+    epoch: int = 0
+    """Which session of its owner's it was sent in."""
     began_s: float = 0.0
     """When its owner submitted it, by whatever clock it has."""
     waiter: object = None

@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from smbfs.errors import HandleLost, ServerStatusError, SmbfsError, WireError
+from smbfs.errors import HandleLost, ServerStatusError, SmbfsError, TransportError, WireError
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.directory_stream import Listed
 from smbfs.vfs.inodes import Inode
@@ -83,9 +83,11 @@ class Listing:
                 entries = await list_piece(
                     self._state.share, self._directory, restart=restart and self._began
                 )
-            except HandleLost:
-                # The server has forgotten it. Who reads it leaves out what it has had before.
+            except (HandleLost, TransportError):
+                # The server has forgotten it, or nobody knows how far it has told. Who reads it
+                # leaves out what it has had before.
                 await self._reopen()
+                self._first = None
                 entries = await list_piece(self._state.share, self._directory, restart=True)
         self._began, self._is_all = True, is_all
         if entries is None:
