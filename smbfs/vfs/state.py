@@ -155,11 +155,16 @@ class MountState:
 
         Raises: Refused (STALE) if nothing is there any more.
         """
-        try:
-            return await self._asking(lambda: self.path(inode), ask, gone=_GONE)
-        except Refused:
-            self._doubt(inode)
-            raise
+        while True:
+            try:
+                return await self._asking(lambda: self.path(inode), ask, gone=_GONE)
+            except Refused as refused:
+                self._doubt(inode)
+                names = list(inode.names())
+                if refused.reason != Refusal.STALE or len(names) < 2:
+                    raise
+            # A name that leads nowhere, perhaps told by a listing that a rename has overtaken.
+            self.inodes.remove(*names[0])
 
     async def at_name(
         self, parent: Inode, name: bytes, ask: Callable[[str], Awaitable[ResultT]]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from stat import S_IFREG
 
 import pytest
 import trio
 import trio.testing
 
+from smbfs.errors import ServerStatusError
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.directories import OpenDirectory
 from smbfs.vfs.directory_stream import DirectoryStream, Listed
 from smbfs.vfs.refusals import Refused
 from smbfs.vfs.share import stat_of_open
 from smbfs.vfs.shown import Entry
+from smbfs.wire.ntstatus import NtStatus
 from tests.t3_vfs.late_server import DELAY_S, bed_for
 
 PAGE = 4096
@@ -174,3 +177,21 @@ async def test_a_small_file_closed_while_it_is_opened_for_good_leaks_no_handle(
         await bed.files.release(reader)
         await trio.sleep(1)
         assert bed.server.handles == 0
+
+
+async def test_a_name_that_leads_nowhere_is_one_of_several(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A listing that a rename has overtaken gives a file its old name back."""
+
+    async def ask(path: str) -> str:
+        await trio.lowlevel.checkpoint()
+        if path == "old":
+            raise ServerStatusError(NtStatus.STATUS_OBJECT_NAME_NOT_FOUND, "CREATE")
+        return path
+
+    async with bed_for(b"content") as bed:
+        inodes, inode = bed.state.inodes, bed.inode
+        inodes.admit(inodes.root, b"old", file_id=inode.file_id, file_type=S_IFREG)
+        assert await bed.state.at(inode, ask) == "file"
+        assert list(inode.names()) == [(inodes.root, b"file")]
