@@ -29,16 +29,23 @@ TIDY = -1
 _SERVERS = pytest.StashKey[list[SambaServer]]()
 _LOG_SIZES = pytest.StashKey[dict[SambaServer, int]]()
 _FAILED_LAYER = pytest.StashKey[int]()
+_SEEDS = pytest.StashKey[int]()
 _LOG_TAIL = 6000
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the tests that take minutes")
+    parser.addoption("--seed", type=int, help="run this seed of the simulation, and no other one")
     parser.addoption("--quic", action="store_true", help="make the mounts of tests over QUIC")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SERVERS] = []
+
+
+def count_seeds(config: pytest.Config, count: int) -> None:
+    """Have the end of the run tell how many seeds the simulation has run."""
+    config.stash[_SEEDS] = config.stash.get(_SEEDS, 0) + count
 
 
 def layer_of(item: pytest.Item) -> int:
@@ -89,10 +96,14 @@ def pytest_runtest_makereport(
     return report
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many inputs the fuzzers have tried."""
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say how many inputs the fuzzers have tried, and how many seeds the simulation has run."""
     if BOOKS.inputs:
         terminalreporter.write_line(BOOKS.summary())
+    if seeds := config.stash.get(_SEEDS, 0):
+        terminalreporter.write_line(f"simulation: {seeds:,} seeds")
 
 
 @pytest.fixture(scope="module")

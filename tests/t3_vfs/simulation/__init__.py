@@ -1,0 +1,1 @@
+"""A mount, a server and a network in one virtual clock, and what must be true of them."""
