@@ -60,20 +60,22 @@ NEW_PASSWORD_S: Final = 3.0
 LAST_ANSWERS_S: Final = 3.0
 """Seconds that requests have left to be answered when this machine is about to sleep."""
 
-LOGON_REFUSED: Final = frozenset({
-    NtStatus.STATUS_LOGON_FAILURE,
-    NtStatus.STATUS_WRONG_PASSWORD,
-    NtStatus.STATUS_NO_SUCH_USER,
-    NtStatus.STATUS_ACCOUNT_DISABLED,
-    NtStatus.STATUS_ACCOUNT_EXPIRED,
-    NtStatus.STATUS_ACCOUNT_LOCKED_OUT,
-    NtStatus.STATUS_ACCOUNT_RESTRICTION,
-    NtStatus.STATUS_PASSWORD_EXPIRED,
-    NtStatus.STATUS_PASSWORD_MUST_CHANGE,
-    NtStatus.STATUS_INVALID_LOGON_HOURS,
-    NtStatus.STATUS_INVALID_WORKSTATION,
-    NtStatus.STATUS_LOGON_TYPE_NOT_GRANTED,
-})
+LOGON_REFUSED: Final = frozenset(
+    {
+        NtStatus.STATUS_LOGON_FAILURE,
+        NtStatus.STATUS_WRONG_PASSWORD,
+        NtStatus.STATUS_NO_SUCH_USER,
+        NtStatus.STATUS_ACCOUNT_DISABLED,
+        NtStatus.STATUS_ACCOUNT_EXPIRED,
+        NtStatus.STATUS_ACCOUNT_LOCKED_OUT,
+        NtStatus.STATUS_ACCOUNT_RESTRICTION,
+        NtStatus.STATUS_PASSWORD_EXPIRED,
+        NtStatus.STATUS_PASSWORD_MUST_CHANGE,
+        NtStatus.STATUS_INVALID_LOGON_HOURS,
+        NtStatus.STATUS_INVALID_WORKSTATION,
+        NtStatus.STATUS_LOGON_TYPE_NOT_GRANTED,
+    }
+)
 """How a server says that it is this account, or its password, that it does not like."""
 
 _log = logging.getLogger(__name__)

@@ -36,17 +36,21 @@ _REPEATABLE: Final = (
     CloseRequest,
 )
 
-_SETS_VALUES: Final[frozenset[int]] = frozenset({
-    FileInfoClass.BASIC,
-    FileInfoClass.END_OF_FILE,
-    FileInfoClass.ALLOCATION,
-    FileInfoClass.FULL_EA,
-})
-_ASKS: Final[frozenset[int]] = frozenset({
-    FsctlCode.GET_REPARSE_POINT,
-    FsctlCode.QUERY_NETWORK_INTERFACE_INFO,
-    FsctlCode.SRV_ENUMERATE_SNAPSHOTS,
-})
+_SETS_VALUES: Final[frozenset[int]] = frozenset(
+    {
+        FileInfoClass.BASIC,
+        FileInfoClass.END_OF_FILE,
+        FileInfoClass.ALLOCATION,
+        FileInfoClass.FULL_EA,
+    }
+)
+_ASKS: Final[frozenset[int]] = frozenset(
+    {
+        FsctlCode.GET_REPARSE_POINT,
+        FsctlCode.QUERY_NETWORK_INTERFACE_INFO,
+        FsctlCode.SRV_ENUMERATE_SNAPSHOTS,
+    }
+)
 
 
 def is_owed(message: Message) -> bool:

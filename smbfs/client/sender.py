@@ -24,11 +24,13 @@ from smbfs.wire.ntstatus import NtStatus, nt_status
 if TYPE_CHECKING:
     from smbfs.client.open import Open
 
-_SESSION_TROUBLE = frozenset({
-    NtStatus.STATUS_NETWORK_SESSION_EXPIRED,
-    NtStatus.STATUS_USER_SESSION_DELETED,
-    NtStatus.STATUS_NETWORK_NAME_DELETED,
-})
+_SESSION_TROUBLE = frozenset(
+    {
+        NtStatus.STATUS_NETWORK_SESSION_EXPIRED,
+        NtStatus.STATUS_USER_SESSION_DELETED,
+        NtStatus.STATUS_NETWORK_NAME_DELETED,
+    }
+)
 """How a server says that it has not even looked at a request."""
 
 _log = logging.getLogger(__name__)

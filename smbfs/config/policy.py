@@ -28,12 +28,14 @@ def configure(
     Raises: PolicyRefused; ConfigError as :func:`parse_options`.
     """
     name = server.lower()
-    parsed = parse_options([
-        *policy.servers.get(name, ()),
-        *_as_options(user),
-        *user.servers.get(name, ()),
-        *given,
-    ])
+    parsed = parse_options(
+        [
+            *policy.servers.get(name, ()),
+            *_as_options(user),
+            *user.servers.get(name, ()),
+            *given,
+        ]
+    )
     return replace(parsed, options=enforce(parsed, policy))
 
 

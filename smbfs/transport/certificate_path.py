@@ -64,8 +64,7 @@ def build_chain(
         subject = x509.IPAddress(ipaddress.ip_address(server_name))
     authorities = _authorities(trust.authorities)
     builder = (
-        verification
-        .PolicyBuilder()
+        verification.PolicyBuilder()
         .time(at)
         .extension_policies(ca_policy=_ISSUER_POLICY, ee_policy=_LEAF_POLICY)
     )

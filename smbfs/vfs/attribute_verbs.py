@@ -48,12 +48,14 @@ from smbfs.wire.ntstatus import NtStatus
 
 _WRITE_BITS: Final = 0o222
 
-_MAY_NOT_GIVE_AWAY: Final = frozenset({
-    NtStatus.STATUS_ACCESS_DENIED,
-    NtStatus.STATUS_INVALID_OWNER,
-    NtStatus.STATUS_PRIVILEGE_NOT_HELD,
-    NtStatus.STATUS_NONE_MAPPED,
-})
+_MAY_NOT_GIVE_AWAY: Final = frozenset(
+    {
+        NtStatus.STATUS_ACCESS_DENIED,
+        NtStatus.STATUS_INVALID_OWNER,
+        NtStatus.STATUS_PRIVILEGE_NOT_HELD,
+        NtStatus.STATUS_NONE_MAPPED,
+    }
+)
 
 
 class AttributeChanges(NamedTuple):

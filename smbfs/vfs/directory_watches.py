@@ -42,11 +42,13 @@ _CHANGES: Final = (
     | CompletionFilter.SECURITY
 )
 
-_NEVER: Final = frozenset({
-    NtStatus.STATUS_NOT_SUPPORTED,
-    NtStatus.STATUS_NOT_IMPLEMENTED,
-    NtStatus.STATUS_INVALID_PARAMETER,
-})
+_NEVER: Final = frozenset(
+    {
+        NtStatus.STATUS_NOT_SUPPORTED,
+        NtStatus.STATUS_NOT_IMPLEMENTED,
+        NtStatus.STATUS_INVALID_PARAMETER,
+    }
+)
 
 _log = logging.getLogger(__name__)
 

@@ -21,11 +21,13 @@ from smbfs.vfs.state import MountState
 from smbfs.wire.create import CreateOptions
 from smbfs.wire.ntstatus import NtStatus
 
-_NO_SUCH_NAME: Final = frozenset({
-    NtStatus.STATUS_OBJECT_NAME_NOT_FOUND,
-    NtStatus.STATUS_NO_SUCH_FILE,
-    NtStatus.STATUS_DELETE_PENDING,
-})
+_NO_SUCH_NAME: Final = frozenset(
+    {
+        NtStatus.STATUS_OBJECT_NAME_NOT_FOUND,
+        NtStatus.STATUS_NO_SUCH_FILE,
+        NtStatus.STATUS_DELETE_PENDING,
+    }
+)
 
 
 class Absent(NamedTuple):

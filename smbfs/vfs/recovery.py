@@ -34,10 +34,12 @@ AT_ONCE_MAX: Final = 64
 RECLAIM_PAUSES_S: Final = (0.05, 0.1, 0.2, 0.4)
 """Seconds between attempts to take a handle over: the server may still be letting go of it."""
 
-_NOT_YET: Final = frozenset({
-    NtStatus.STATUS_OBJECT_NAME_NOT_FOUND,
-    NtStatus.STATUS_FILE_NOT_AVAILABLE,
-})
+_NOT_YET: Final = frozenset(
+    {
+        NtStatus.STATUS_OBJECT_NAME_NOT_FOUND,
+        NtStatus.STATUS_FILE_NOT_AVAILABLE,
+    }
+)
 
 _log = logging.getLogger(__name__)
 

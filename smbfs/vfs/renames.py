@@ -26,12 +26,14 @@ from smbfs.wire.ntstatus import NtStatus
 RENAME_NOREPLACE: Final = 1
 """Flag of renameat2(2): fail if the target exists."""
 
-_TARGET_IN_THE_WAY: Final = frozenset({
-    NtStatus.STATUS_ACCESS_DENIED,
-    NtStatus.STATUS_SHARING_VIOLATION,
-    NtStatus.STATUS_OBJECT_NAME_COLLISION,
-    NtStatus.STATUS_CANNOT_DELETE,
-})
+_TARGET_IN_THE_WAY: Final = frozenset(
+    {
+        NtStatus.STATUS_ACCESS_DENIED,
+        NtStatus.STATUS_SHARING_VIOLATION,
+        NtStatus.STATUS_OBJECT_NAME_COLLISION,
+        NtStatus.STATUS_CANNOT_DELETE,
+    }
+)
 
 _log = logging.getLogger(__name__)
 

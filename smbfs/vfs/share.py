@@ -59,21 +59,25 @@ _PATH_SIZE_MAX: Final = 2 * 32767
 _ALL_SIZE: Final = 96
 """Bytes of FileAllInformation before its name."""
 
-NOT_SUPPORTED: Final = frozenset({
-    NtStatus.STATUS_INVALID_INFO_CLASS,
-    0xC000_0148,  # STATUS_INVALID_LEVEL
-    NtStatus.STATUS_INVALID_PARAMETER,
-    NtStatus.STATUS_NOT_IMPLEMENTED,
-    NtStatus.STATUS_NOT_SUPPORTED,
-    NtStatus.STATUS_INVALID_DEVICE_REQUEST,
-})
+NOT_SUPPORTED: Final = frozenset(
+    {
+        NtStatus.STATUS_INVALID_INFO_CLASS,
+        0xC000_0148,  # STATUS_INVALID_LEVEL
+        NtStatus.STATUS_INVALID_PARAMETER,
+        NtStatus.STATUS_NOT_IMPLEMENTED,
+        NtStatus.STATUS_NOT_SUPPORTED,
+        NtStatus.STATUS_INVALID_DEVICE_REQUEST,
+    }
+)
 """How servers say that they don't know a class of information or an FSCTL."""
 
-STOPPED_AT_REPARSE_POINT: Final = frozenset({
-    NtStatus.STATUS_STOPPED_ON_SYMLINK,
-    NtStatus.STATUS_IO_REPARSE_TAG_NOT_HANDLED,
-    NtStatus.STATUS_REPARSE_POINT_NOT_RESOLVED,
-})
+STOPPED_AT_REPARSE_POINT: Final = frozenset(
+    {
+        NtStatus.STATUS_STOPPED_ON_SYMLINK,
+        NtStatus.STATUS_IO_REPARSE_TAG_NOT_HANDLED,
+        NtStatus.STATUS_REPARSE_POINT_NOT_RESOLVED,
+    }
+)
 """How servers say that a path leads to something that they don't follow."""
 
 

@@ -44,15 +44,17 @@ from smbfs.wire.ntstatus import NtStatus
 
 ResultT = TypeVar("ResultT")
 
-_GONE: Final = frozenset({
-    NtStatus.STATUS_OBJECT_NAME_NOT_FOUND,
-    NtStatus.STATUS_OBJECT_PATH_NOT_FOUND,
-    NtStatus.STATUS_NO_SUCH_FILE,
-    NtStatus.STATUS_DELETE_PENDING,
-    NtStatus.STATUS_NOT_A_DIRECTORY,
-    NtStatus.STATUS_FILE_IS_A_DIRECTORY,
-    NtStatus.STATUS_STOPPED_ON_SYMLINK,
-})
+_GONE: Final = frozenset(
+    {
+        NtStatus.STATUS_OBJECT_NAME_NOT_FOUND,
+        NtStatus.STATUS_OBJECT_PATH_NOT_FOUND,
+        NtStatus.STATUS_NO_SUCH_FILE,
+        NtStatus.STATUS_DELETE_PENDING,
+        NtStatus.STATUS_NOT_A_DIRECTORY,
+        NtStatus.STATUS_FILE_IS_A_DIRECTORY,
+        NtStatus.STATUS_STOPPED_ON_SYMLINK,
+    }
+)
 _PARENT_GONE: Final = frozenset({NtStatus.STATUS_OBJECT_PATH_NOT_FOUND})
 
 _TRIES: Final = 4

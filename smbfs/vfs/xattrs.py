@@ -20,12 +20,14 @@ _SYSTEM: Final = b"system."
 _NAME_SIZE_MAX: Final = 255
 _VALUE_SIZE_MAX: Final = 65535
 
-_NO_EAS: Final = frozenset({
-    NtStatus.STATUS_NO_EAS_ON_FILE,
-    NtStatus.STATUS_EAS_NOT_SUPPORTED,
-    NtStatus.STATUS_NO_MORE_EAS,
-    NtStatus.STATUS_NONEXISTENT_EA_ENTRY,
-})
+_NO_EAS: Final = frozenset(
+    {
+        NtStatus.STATUS_NO_EAS_ON_FILE,
+        NtStatus.STATUS_EAS_NOT_SUPPORTED,
+        NtStatus.STATUS_NO_MORE_EAS,
+        NtStatus.STATUS_NONEXISTENT_EA_ENTRY,
+    }
+)
 
 
 class ExtendedAttributes:

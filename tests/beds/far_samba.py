@@ -95,10 +95,12 @@ def silent(folder: Path) -> Iterator[Line]:
         yield Line(wire, link)
 
 
-LINES: Mapping[str, Callable[[Path], AbstractContextManager[Line]]] = MappingProxyType({
-    "unplugged": unplugged,
-    "silent": silent,
-})
+LINES: Mapping[str, Callable[[Path], AbstractContextManager[Line]]] = MappingProxyType(
+    {
+        "unplugged": unplugged,
+        "silent": silent,
+    }
+)
 
 
 class Names:

@@ -20,12 +20,14 @@ from tests.beds.samba import SambaServer
 from tests.beds.samba_folder import User
 from tests.beds.tcp_sockets import descendants, holders, sockets_of
 
-SETTINGS: Mapping[str, Mapping[str, str]] = MappingProxyType({
-    # What Samba 4.22 has by itself: handles are durable until they lock a range.
-    "stock": {"posix locking": "yes"},
-    "durable": {"posix locking": "no"},
-    "volatile": {"posix locking": "yes", "durable handles": "no"},
-})
+SETTINGS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        # What Samba 4.22 has by itself: handles are durable until they lock a range.
+        "stock": {"posix locking": "yes"},
+        "durable": {"posix locking": "no"},
+        "volatile": {"posix locking": "yes", "durable handles": "no"},
+    }
+)
 """smb.conf parameters of ``[global]`` that decide which handles may be durable."""
 
 _ENDS_WITHIN_S = 10.0

@@ -189,8 +189,7 @@ def _builder(
 ) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
     return (
-        x509
-        .CertificateBuilder()
+        x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key.public_key())

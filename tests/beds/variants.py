@@ -51,12 +51,14 @@ VARIANTS: Mapping[str, Variant] = {
     "no-leases": Variant({"smb2 leases": "no", "smb3 directory leases": "no", "oplocks": "no"}),
     "only-oplocks": Variant({"smb2 leases": "no", "smb3 directory leases": "no"}),
     "no-directory-leases": Variant({"smb3 directory leases": "no"}),
-    "smb-1": Variant({
-        "server min protocol": "NT1",
-        "server max protocol": "NT1",
-        "server signing": "auto",
-        "smb3 unix extensions": "no",
-    }),
+    "smb-1": Variant(
+        {
+            "server min protocol": "NT1",
+            "server max protocol": "NT1",
+            "server signing": "auto",
+            "smb3 unix extensions": "no",
+        }
+    ),
     "smb-2.0.2": _newest("SMB2_02"),
     "smb-2.1": _newest("SMB2_10"),
     "smb-3.0": _newest("SMB3_00"),

@@ -113,10 +113,12 @@ def encode_network_open_information(stat: FileStat) -> bytes:
 
 def encode_stream_information(streams: Sequence[StreamInformation]) -> bytes:
     """FileStreamInformation."""
-    return chain([
-        struct.pack("<IIQQ", 0, len(encode_text(name)), size, allocation) + encode_text(name)
-        for name, size, allocation in streams
-    ])
+    return chain(
+        [
+            struct.pack("<IIQQ", 0, len(encode_text(name)), size, allocation) + encode_text(name)
+            for name, size, allocation in streams
+        ]
+    )
 
 
 def encode_notify_information(changes: Sequence[NotifyInformation]) -> bytes:

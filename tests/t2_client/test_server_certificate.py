@@ -204,8 +204,7 @@ class Authority:
     ) -> x509.Certificate:
         now = datetime.now(UTC)
         builder = (
-            x509
-            .CertificateBuilder()
+            x509.CertificateBuilder()
             .subject_name(named(name))
             .issuer_name(named(self.name))
             .public_key(key.public_key())

@@ -79,9 +79,12 @@ async def test_sequential_reader_is_met_by_whole_blocks(
     file = ReorderingFile(Random(1), bytearray(Random(1).randbytes(100 * READ_SIZE_MAX)))
     async with trio.open_nursery() as nursery:
         reader = reader_for(file, nursery)
-        got = b"".join([
-            bytes(await reader.read(offset, 1024)) for offset in range(0, len(file.contents), 1024)
-        ])
+        got = b"".join(
+            [
+                bytes(await reader.read(offset, 1024))
+                for offset in range(0, len(file.contents), 1024)
+            ]
+        )
     assert got == file.contents
     assert sorted(file.reads) == [(n * READ_SIZE_MAX, READ_SIZE_MAX) for n in range(100)]
     assert 4 <= file.most_under_way <= WINDOW_BLOCKS_MAX + 1
@@ -157,9 +160,9 @@ async def test_without_room_in_memory_blocks_are_not_fetched_again_and_again(
     async with trio.open_nursery() as nursery:
         reader = reader_for(file, nursery, limit=40 * READ_SIZE_MAX)
         reader._cache.reserve(int(share * reader._cache.limit))
-        got = b"".join([
-            bytes(await reader.read(offset, 512)) for offset in range(0, len(file.contents), 512)
-        ])
+        got = b"".join(
+            [bytes(await reader.read(offset, 512)) for offset in range(0, len(file.contents), 512)]
+        )
     assert got == file.contents
     assert sum(length for _, length in file.reads) <= 1.3 * len(file.contents)
 

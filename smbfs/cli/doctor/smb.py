@@ -64,16 +64,18 @@ class _Reporter(Progress):
 
     def negotiated(self, negotiated: Negotiated) -> None:
         """See :class:`Progress`."""
-        self.passed({
-            "dialect": negotiated.dialect.label,
-            "signing": negotiated.signing_algorithm.label,
-            "signing_required": SecurityMode.SIGNING_REQUIRED in negotiated.security_mode,
-            "cipher": negotiated.cipher.label if negotiated.cipher is not None else None,
-            "transport_is_trusted": negotiated.trusts_transport,
-            "server_guid": str(negotiated.server_guid),
-            "max_read_bytes": negotiated.max_read_size,
-            "max_write_bytes": negotiated.max_write_size,
-        })
+        self.passed(
+            {
+                "dialect": negotiated.dialect.label,
+                "signing": negotiated.signing_algorithm.label,
+                "signing_required": SecurityMode.SIGNING_REQUIRED in negotiated.security_mode,
+                "cipher": negotiated.cipher.label if negotiated.cipher is not None else None,
+                "transport_is_trusted": negotiated.trusts_transport,
+                "server_guid": str(negotiated.server_guid),
+                "max_read_bytes": negotiated.max_read_size,
+                "max_write_bytes": negotiated.max_write_size,
+            }
+        )
 
     def signed_on(self, identity: Identity) -> None:
         """See :class:`Progress`."""
