@@ -29,6 +29,11 @@ class QuicgoFront:
         self.port = int(str(self.wait_told("listening")["client"]).rpartition(":")[2])
         """UDP port."""
 
+    @property
+    def pid(self) -> int:
+        """Its process, which holds the connections to the server behind it."""
+        return self._guardian.pid
+
     def told(self, event: str) -> list[Event]:
         """All events of a kind so far."""
         lines = self._guardian.log().splitlines(keepends=True)

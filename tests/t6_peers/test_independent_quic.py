@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.beds.mortal_samba import MortalSamba
 from tests.beds.mounted import Mounted, MountFailed, mount
 from tests.beds.namespaces import SERVER, cable
 from tests.beds.newer_suite import newer_suite
@@ -120,6 +121,27 @@ def test_a_session_is_resumed_and_the_first_request_goes_early(
     assert status["certificate"]["sha256"] == pki.leaf("server").sha256
     told = [(event["resumed"], event["early"]) for event in front.told("connection")]
     assert told == [(False, False), (True, False), (True, True)]
+
+
+def test_a_lost_connection_is_followed_by_one_that_is_resumed(
+    stack: ExitStack,
+    mount_by: MountBy,
+    program: Path,
+    make_mortal: Callable[[str], MortalSamba],
+    pki: Pki,
+    tmp_path: Path,
+) -> None:
+    """The front ends a connection when the server behind it does: then there is a new one."""
+    server = make_mortal("stock")
+    front = stack.enter_context(quicgo_front(program, tmp_path, server.port, pki.leaf("server")))
+    mounted = mount_by(front)
+    (mounted.path / "before").write_bytes(b"before")
+    server.kill_connection(front.pid)
+    assert (mounted.path / "before").read_bytes() == b"before"
+    (mounted.path / "after").write_bytes(b"after")
+    assert (server.share_path() / "after").read_bytes() == b"after"
+    assert mounted.status()["reconnects"] == 1
+    assert [event["resumed"] for event in front.told("connection")] == [False, True]
 
 
 def test_large_files_come_and_go(
