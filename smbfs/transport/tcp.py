@@ -9,8 +9,10 @@ Spec: [MS-SMB2] 2.1.
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import sys
+import termios
 from collections import deque
 from collections.abc import Sequence
 
@@ -160,12 +162,18 @@ class TcpStream:
         del on_moved
         await trio.lowlevel.checkpoint()
 
+    @property
+    def _undelivered(self) -> bool:
+        """Whether the kernel has bytes that the peer has not acknowledged. Spec: tcp(7)."""
+        return any(fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)))
+
     async def aclose(self) -> None:
         """See :class:`MessageStream`."""
         if self._socket.fileno() >= 0:
-            # Or the kernel would go on sending for minutes what nobody wants any more: a request
-            # may be executed then that was repeated long ago by another connection.
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP_UNSENT)
+            if self._undelivered:
+                # Or the kernel would go on sending for minutes what nobody wants any more: a
+                # request may be executed then that was repeated long ago by another connection.
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP_UNSENT)
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
         await trio.lowlevel.checkpoint()
