@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
+
+import trio
 
 from smbfs.auth.base import Authenticator
 from smbfs.auth.credentials import Credentials
@@ -21,6 +24,7 @@ from smbfs.client.answers import answer
 from smbfs.client.connection import Connection
 from smbfs.client.lifeline import Channel, Lifeline
 from smbfs.client.progress import Progress
+from smbfs.client.route import Route, dial_route
 from smbfs.client.sign_on import negotiate, sign_on
 from smbfs.client.status import Identity
 from smbfs.client.tree_connect import TRANSACT_SIZE, TRANSFER_SIZE, ConnectedTree
@@ -28,9 +32,10 @@ from smbfs.config.model import MountOptions
 from smbfs.config.unc import Unc
 from smbfs.engine.connection import Connection as Engine
 from smbfs.engine.exchange import exchange_of
-from smbfs.engine.negotiate import Offer
+from smbfs.engine.negotiate import Negotiated, Offer
 from smbfs.engine.session import Session
 from smbfs.errors import (
+    DeadlineExceeded,
     NegotiationRefused,
     SecurityViolation,
     ServerStatusError,
@@ -95,9 +100,38 @@ def _offer(to: Destination, transport: TransportName) -> Offer:
     )
 
 
-async def greet(connection: Connection, progress: Progress) -> None:
-    """Agree on a dialect. Raises: what :func:`smbfs.client.sign_on.negotiate` does."""
-    progress.negotiated(await negotiate(connection))
+@dataclass(slots=True, eq=False)
+class Candidate:
+    """A further connection to the server of a mount, which has greeted us."""
+
+    connection: Connection
+    negotiated: Negotiated
+    is_used: bool = False
+    """Whether the mount lives by it from now on; else it ends with the block."""
+
+
+@asynccontextmanager
+async def candidate(
+    to: Destination, route: Route, line: Lifeline, background: trio.Nursery, *, within_s: float
+) -> AsyncIterator[Candidate]:
+    """Reach the server once more, for what the block makes of that within so many seconds.
+
+    ``background`` runs the connection.
+    Raises: what :func:`smbfs.client.route.dial_route` and :func:`negotiate` do; DeadlineExceeded.
+    """
+    stream = await dial_route(route, to.unc.server)
+    connection = connection_over(stream, to, line)
+    background.start_soon(connection.run)
+    found = None
+    try:
+        with trio.fail_after(within_s):
+            found = Candidate(connection, await negotiate(connection))
+            yield found
+    except trio.TooSlowError as error:
+        raise DeadlineExceeded(f"signing on to {to.unc.server}", within_s) from error
+    finally:
+        if found is None or not found.is_used:
+            connection.give_up(TransportError("it was not needed, or not wanted"))
 
 
 async def log_on(

@@ -18,7 +18,6 @@ from smbfs.client.attach import (
     Destination,
     connect_tree,
     connection_over,
-    greet,
     log_on,
 )
 from smbfs.client.background import background_tasks
@@ -28,6 +27,7 @@ from smbfs.client.multichannel import Multichannel
 from smbfs.client.progress import Progress
 from smbfs.client.reconnect import Reconnector, reconnect_route
 from smbfs.client.route import dial_route, route_to
+from smbfs.client.sign_on import negotiate
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.config.model import MountOptions
 from smbfs.config.unc import Unc
@@ -142,7 +142,7 @@ async def _connected(
 async def _first_tree(
     connection: Connection, to: Destination, line: Lifeline, progress: Progress
 ) -> TreeConnect:
-    await greet(connection, progress)
+    progress.negotiated(await negotiate(connection))
     session, identity = await log_on(connection, to, progress=progress)
     channel = Channel(connection, session)
     answered = await connect_tree(channel, to)

@@ -141,9 +141,7 @@ class Lifeline:
         self.channels.remove(channel)
         self.channel_sequence = (self.channel_sequence + 1) % _SEQUENCES
         if self.channels:
-            # A break may have gone astray with it.
-            for lease in self.leases.doubt_all():
-                self.on_doubted(lease)
+            self.doubt_leases()
         else:
             silent_s = failure.waited_s if isinstance(failure, DeadlineExceeded) else 0.0
             self.failure = failure
@@ -151,6 +149,11 @@ class Lifeline:
             if self.availability.deadline_s <= trio.current_time():
                 self.availability.give_up()
         self._tell()
+
+    def doubt_leases(self) -> None:
+        """A connection has gone: a break may have gone astray with it, and others wait for us."""
+        for lease in self.leases.doubt_all():
+            self.on_doubted(lease)
 
     def _moved(self, before: str, now: str) -> None:
         self.on_moved(before, now)  # Who listens may have come since.
@@ -181,9 +184,9 @@ class Lifeline:
         self.availability.restored(trio.current_time())
         self._tell()
 
-    def give_up_channels(self, failure: SmbfsError, *, but: Channel | None = None) -> None:
-        """End every connection, ``but`` one."""
-        for channel in [each for each in self.channels if each is not but]:
+    def give_up_channels(self, failure: SmbfsError) -> None:
+        """End every connection."""
+        for channel in list(self.channels):
             channel.connection.give_up(failure)
 
     def owe(self, message: Message) -> None:

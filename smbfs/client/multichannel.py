@@ -20,14 +20,13 @@ import trio
 
 from smbfs.auth.credentials import Credentials
 from smbfs.client.answers import answer
-from smbfs.client.attach import Destination, bind, connection_over, greet
+from smbfs.client.attach import Destination, bind, candidate
 from smbfs.client.lifeline import Lifeline
-from smbfs.client.progress import Progress
 from smbfs.client.reconnect import LOGON_REFUSED
-from smbfs.client.route import Route, dial_route
+from smbfs.client.route import Route
 from smbfs.client.tree_connect import TreeConnect, may_have_channels
 from smbfs.engine.availability import State
-from smbfs.errors import NegotiationRefused, ServerStatusError, SmbfsError, TransportError
+from smbfs.errors import NegotiationRefused, ServerStatusError, SmbfsError
 from smbfs.wire.file_id import FileId
 from smbfs.wire.ioctl import FsctlCode, IoctlRequest, IoctlResponse
 from smbfs.wire.ioctl_payloads import NetworkInterfaceInfo, decode_network_interfaces
@@ -113,31 +112,16 @@ class Multichannel:
         host = await self._next_address()
         route = replace(self.route, host=host, transports=(first.connection.stream.transport,))
         epoch = self.line.epoch
-        try:
-            stream = await dial_route(route, self.to.unc.server)
-        except SmbfsError:
-            self._failed[host] += 1
-            raise
-        connection = connection_over(stream, self.to, self.line)
-        connection.on_break = self.tree.broken
-        self.background.start_soon(connection.run)
-        is_used = False
-        try:
-            with trio.fail_after(JOIN_S):
-                await greet(connection, Progress())
-                negotiated = connection.engine.negotiated
-                if negotiated is None or not negotiated.may_bind(self.tree.negotiated):
-                    raise NegotiationRefused(f"{host} is not like the first channel.")
-                channel = await bind(connection, self.to, self.tree.channel.session)
-            is_used = epoch == self.line.epoch and bool(self.line.channels)
-            if is_used:
+        self._failed[host] += 1
+        async with candidate(self.to, route, self.line, self.background, within_s=JOIN_S) as found:
+            if not found.negotiated.may_bind(self.tree.negotiated):
+                raise NegotiationRefused(f"{host} is not like the first channel.")
+            found.connection.on_break = self.tree.broken
+            channel = await bind(found.connection, self.to, self.tree.channel.session)
+            found.is_used = epoch == self.line.epoch and bool(self.line.channels)
+            if found.is_used:
                 self._failed.clear()
                 self.line.add(channel)
-        except trio.TooSlowError as error:
-            raise TransportError(f"{host} does not sign us on") from error
-        finally:
-            if not is_used:
-                connection.give_up(TransportError("it was not needed, or not wanted"))
 
     async def _next_address(self) -> str:
         """Return the server's address that the next channel goes to."""

@@ -23,16 +23,15 @@ from typing import Final
 import trio
 
 from smbfs.auth.credentials import Credentials
-from smbfs.client.attach import Destination, bind, connect_tree, connection_over, greet, log_on
+from smbfs.client.attach import Candidate, Destination, bind, candidate, connect_tree, log_on
 from smbfs.client.connection import Connection
 from smbfs.client.lifeline import Channel, Lifeline
 from smbfs.client.progress import Progress
-from smbfs.client.route import Route, dial_route
+from smbfs.client.route import Route
 from smbfs.client.sign_on import sign_on
 from smbfs.client.tree_connect import TreeConnect, may_have_channels
 from smbfs.engine.availability import State
 from smbfs.engine.exchange import exchange_of
-from smbfs.engine.negotiate import Negotiated
 from smbfs.errors import (
     DeadlineExceeded,
     NegotiationRefused,
@@ -230,59 +229,46 @@ class Reconnector:
 
         Raises: what :func:`smbfs.client.route.dial_route` and :mod:`smbfs.client.attach` do.
         """
-        stream = await dial_route(self.route, self.to.unc.server)
-        connection = connection_over(stream, self.to, self.line)
-        self.background.start_soon(connection.run)
-        is_used = False
-        try:
-            with trio.fail_after(ATTEMPT_S):
-                is_used = await self._restore_by(connection)
-        except trio.TooSlowError as error:
-            raise DeadlineExceeded(f"signing on to {self.to.unc.server}", ATTEMPT_S) from error
-        finally:
-            if not is_used:
-                connection.give_up(TransportError("it was not needed, or not wanted"))
+        async with candidate(
+            self.to, self.route, self.line, self.background, within_s=ATTEMPT_S
+        ) as found:
+            if self.line.availability.state is State.SUSPECT:
+                with trio.move_on_after(GRACE_S):
+                    while self.line.availability.state is State.SUSPECT:
+                        await self.line.wait_for_change()
+            if self.line.availability.state is not State.CONNECTED:
+                await self._restore_by(found)
+                found.is_used = True
 
-    async def _restore_by(self, connection: Connection) -> bool:
-        """Bring the share back; return whether this connection is what it lives by then."""
-        await greet(connection, Progress())
-        if self.line.availability.state is State.SUSPECT:
-            with trio.move_on_after(GRACE_S):
-                while self.line.availability.state is State.SUSPECT:
-                    await self.line.wait_for_change()
-        if self.line.availability.state is State.CONNECTED:
-            return False
-        if self.tree.posix and not self._negotiated(connection).posix:
+    async def _restore_by(self, found: Candidate) -> None:
+        """Bring the share back by a new connection."""
+        if self.tree.posix and not found.negotiated.posix:
             raise NegotiationRefused("the server has no POSIX extensions any more.")
-        channel = await self._join(connection)
-        if channel is None:
-            await self._begin_anew(connection)
-        return True
+        if not await self._join(found):
+            await self._begin_anew(found.connection)
 
-    async def _join(self, connection: Connection) -> Channel | None:
-        """Have the connection join our session; None if the server does not have it any more."""
-        first = self.tree.channel
-        is_alike = self._negotiated(connection).may_bind(self.tree.negotiated)
+    async def _join(self, found: Candidate) -> bool:
+        """Have the connection join our session; False if the server does not have it any more."""
+        first, connection = self.tree.channel, found.connection
+        is_alike = found.negotiated.may_bind(self.tree.negotiated)
         may_bind = is_alike and may_have_channels(self.tree)
         is_there = self._is_whole and not self.line.is_session_gone
         if not (is_there and first.session.signer is not None and may_bind):
-            return None
+            return False
         try:
             channel = await bind(connection, self.to, first.session)
         except ServerStatusError as error:
             if error.status in LOGON_REFUSED:
                 raise
             _log.info("the session is gone: %s", error)
-            return None
+            return False
         connection.on_break = self.tree.broken
         self.line.give_up_channels(TransportError("another connection has taken its place"))
         self.tree.channel = channel
-        for lease in self.line.leases.doubt_all():
-            # Somebody may be waiting for our word on a break that never came to us.
-            self.tree.broken(lease, must_acknowledge=True)
+        self.line.doubt_leases()
         self.line.add(channel)
         self.line.restored()
-        return channel
+        return True
 
     async def _begin_anew(self, connection: Connection) -> None:
         """Sign on anew, and have open files come back."""
@@ -310,12 +296,6 @@ class Reconnector:
             raise TransportError("the connection was lost again")
         line.add(channel)
         line.restored()
-
-    @staticmethod
-    def _negotiated(connection: Connection) -> Negotiated:
-        negotiated = connection.engine.negotiated
-        assert negotiated is not None
-        return negotiated
 
 
 def _is_logon_refused(error: SmbfsError) -> bool:

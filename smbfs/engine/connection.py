@@ -194,7 +194,7 @@ class Connection:
         for request in exchange.requests:
             if request.response is not None:
                 continue
-            # One CANCEL a frame would do, but a compound has few parts: name the first open one.
+            # A compound has few parts: the first open one will do.
             signer = signer_of(exchange)
             flags = HeaderFlags.SIGNED if signer is not None else 0
             header = self._request_header(exchange, request, flags)
@@ -334,11 +334,8 @@ class Connection:
         session.install_keys(negotiated, authentication_key)
         raw = bytearray(exchange.requests[0].raw_response)
         header = Header.decode(raw)
-        must_be_signed = (
-            session.signing_required
-            or session.binding_signer is not None
-            or negotiated.dialect == Dialect.SMB_3_1_1
-        )
+        is_required = session.signing_required or session.binding_signer is not None
+        must_be_signed = is_required or negotiated.dialect == Dialect.SMB_3_1_1
         try:
             if header.flags & HeaderFlags.SIGNED:
                 verify_signature(session, memoryview(raw), header)
