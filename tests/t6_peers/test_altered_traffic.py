@@ -200,7 +200,7 @@ async def flip_bits(
     seen, truth = await recorded(samba, options, share)
     attacks: dict[str, Attack] = {}
     commands: set[Command | None] = set()
-    hits: list[tuple[int, list[Frame]]] = []
+    hits: dict[str, tuple[int, list[Frame]]] = {}
     for answer in (True, False):
         for number, frame in enumerate(counted(seen, answer=answer)[:-1]):
             if frame.command in (Command.NEGOTIATE, Command.SESSION_SETUP):
@@ -208,11 +208,12 @@ async def flip_bits(
             commands.add(frame.command)
             for position in positions(len(frame.data), step):
                 name = f"{'answer' if answer else 'request'} {number} {frame.command} {position}"
-                hits.append((position, []))
-                attacks[name] = at(number, flipped(*hits[-1]), answer=answer)
+                hits[name] = position, []
+                attacks[name] = at(number, flipped(*hits[name]), answer=answer)
     outcomes = await all_outcomes(samba, options, list(attacks.values()), share)
-    for what, outcome, (position, hit) in zip(attacks, outcomes, hits, strict=True):
+    for what, outcome in zip(attacks, outcomes, strict=True):
         assert outcome.is_a_part_of(truth), what
+        position, hit = hits[what]
         is_right = all(may_go_unnoticed(frame, position) for frame in hit)
         assert outcome.error is not None or is_right, what
     return len(attacks), commands
