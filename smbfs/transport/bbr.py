@@ -157,8 +157,12 @@ class BbrCongestionControl(QuicCongestionControl):
             self._delivery.forget(packet)
 
     def on_persistent_congestion(self) -> None:
-        """Begin anew with little: nothing got through for long."""
+        """Begin anew with little: nothing got through for long.
+
+        What was lost meanwhile says that the line was away, and not how much it carries.
+        """
         self.congestion_window = _WINDOW_MIN * self._max_datagram_size
+        self._round_lost = 0
 
     def on_rtt_measurement(self, *, now: float, rtt: float) -> None:
         """See what an acknowledgement tells: aioquic calls this once for each."""

@@ -43,6 +43,10 @@ _PACING_GAIN: Final = 1.25
 
 _RTT_MIN_S: Final = 0.001
 
+PROBE_PAUSE_MAX_S: Final = 1.0
+"""Seconds between two packets that ask a silent peer whether it is there, on a line that is not so
+long that even a few of them take longer. Spec: RFC 9002 section 6.2."""
+
 _BLACK_HOLE_TIMEOUTS: Final = 3
 """Probe timeouts in a row after which the path may have become narrower."""
 
@@ -106,7 +110,15 @@ class SizedConnection(QuicConnection):
     def handle_timer(self, now: float) -> None:
         """See :class:`QuicConnection`. Silence may mean that the path carries less than before."""
         super().handle_timer(now)
-        is_silent = self._loss._pto_count >= _BLACK_HOLE_TIMEOUTS  # noqa: SLF001
+        loss = self._loss
+        is_silent = loss._pto_count >= _BLACK_HOLE_TIMEOUTS  # noqa: SLF001
+        # Each one waits for twice as long as the last. Ours stop at a time after which a line that
+        # is back is noticed soon, and a probe that is lost costs nobody anything.
+        while (
+            loss._pto_count > _BLACK_HOLE_TIMEOUTS  # noqa: SLF001
+            and loss.get_probe_timeout() * 2**loss._pto_count > PROBE_PAUSE_MAX_S  # noqa: SLF001
+        ):
+            loss._pto_count -= 1  # noqa: SLF001
         if is_silent and self._path_mtu.size > BASE:
             self._path_mtu.search_again()
             self._size_datagrams()

@@ -11,6 +11,7 @@ import pytest
 from smbfs.transport.bbr import BBR, BbrCongestionControl, State
 from smbfs.transport.congestion import CUBIC, congestion_control
 from smbfs.transport.pacer import Pacer
+from smbfs.transport.sized_connection import PROBE_PAUSE_MAX_S
 from tests.beds.pki import Leaf, Pki
 from tests.beds.simulated_path import Path, SimulatedPath
 
@@ -134,6 +135,18 @@ def test_what_is_lost_for_long_is_sent_again_when_the_line_is_back(leaf: Leaf) -
     path._links[1].carry = lambda now, size: None if now < silent_until else carry(now, size)  # type: ignore[method-assign]
     silent_until = path.now + 3
     assert path.transfer(MB).seconds < 3 + 4
+
+
+@pytest.mark.parametrize("silence_s", [0.5, 2, 4, 5, 8, 20, 30])
+def test_a_silent_line_is_used_again_as_soon_as_it_is_back(leaf: Leaf, silence_s: float) -> None:
+    """Neither the pauses between probes nor what was lost meanwhile may cost more than a moment."""
+    path = SimulatedPath(LONG_LINE, BBR, leaf)
+    path.transfer(MB)
+    until = path.now + silence_s
+    for link in path._links:
+        carry = link.carry
+        link.carry = lambda now, size, carry=carry: None if now < until else carry(now, size)  # type: ignore[method-assign, misc]
+    assert path.transfer(MB).seconds - silence_s < PROBE_PAUSE_MAX_S + 0.5
 
 
 def test_it_is_the_one_that_tcp_has(tmp_path: FilePath) -> None:

@@ -129,12 +129,7 @@ def fails_in_time(bed: Bed, timeout_s: float, cut_s: float) -> None:
     bed.assert_copied()
 
 
-@pytest.mark.parametrize(
-    ("kind", "transport"),
-    # QUIC is slow for a while after a line was silent, and with two copies on their way who asks
-    # next may wait for longer than RECOVERY_S.
-    [*WAYS[:2], pytest.param(*WAYS[2], marks=pytest.mark.long)],
-)
+@pytest.mark.parametrize(("kind", "transport"), WAYS)
 def test_a_short_cut_costs_nothing(make_bed: MakeBed, kind: str, transport: str) -> None:
     goes_on(make_bed(kind, transport, 20.0), cut_s=5.0)
 
