@@ -18,6 +18,7 @@ from typing import Self
 
 from tests.beds.guardian import BedError, Guardian
 from tests.beds.samba_folder import ALICE, HOST, SambaFolder, Share, User, program
+from tests.beds.tcp_sockets import free_port
 
 _READY_WITHIN_S = 30.0
 _PORT_TRIES = 5
@@ -34,7 +35,8 @@ class SambaServer:
 
     ``root`` is a folder for it alone, below folders that every user may enter.
     ``globals`` are smb.conf parameters of ``[global]`` over ``DEFAULT_GLOBALS``. ``inside`` is a
-    command that runs another one, in a network namespace for example.
+    command that runs another one, in a network namespace for example. ``env`` is added to smbd's
+    environment.
     Raises: BedError if Samba is not installed, or does not serve within 30 s.
     """
 
@@ -49,8 +51,10 @@ class SambaServer:
         globals: Mapping[str, str] | None = None,  # noqa: A002 - smb.conf's name for them
         shares: Sequence[Share] = SHARES,
         inside: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self._inside = tuple(inside)
+        self._env = dict(env or {})
         self._smbd = program("smbd", "samba")
         self._folder = SambaFolder(root, globals or {}, shares)
         self._guardian: Guardian | None = None
@@ -81,7 +85,7 @@ class SambaServer:
     def start(self) -> None:
         """Serve (again): on the same port as before, if there was one."""
         for _ in range(_PORT_TRIES):
-            port = self.port or _free_port()
+            port = self.port or free_port()
             self._folder.write_config(port)
             self._guardian = Guardian.start(
                 [
@@ -90,7 +94,7 @@ class SambaServer:
                     *("--foreground", "--no-process-group"),
                 ],
                 self._folder.log_folder / "smbd.out",
-                env=self._folder.nss_environment(),
+                env={**self._folder.nss_environment(), **self._env},
                 unmount=self._folder.mount_limited_shares(),
             )
             if self._wait_serving(port):
@@ -197,10 +201,3 @@ def _takes_connections(port: int, inside: Sequence[str]) -> bool:
     except OSError:
         return False
     return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

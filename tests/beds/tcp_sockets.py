@@ -1,4 +1,4 @@
-"""Which process holds the other end of a TCP connection, as the kernel has it.
+"""TCP ports that are free, and which process holds the other end of a connection.
 
 Processes are found by their sockets, never by guessing: the local port of the one is the remote
 port of the other. Both may be in a network namespace, since each is asked about its own.
@@ -7,12 +7,21 @@ port of the other. Both may be in a network namespace, since each is asked about
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 _ESTABLISHED = "01"
+
+
+def free_port() -> int:
+    """Return a port of loopback on which nobody listens just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class TcpSocket(NamedTuple):
