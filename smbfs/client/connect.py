@@ -43,6 +43,7 @@ from smbfs.wire.create import (
     ShareAccess,
 )
 from smbfs.wire.create_contexts import PosixCreateRequest, PosixCreateResponse
+from smbfs.wire.ntstatus import NtStatus
 from smbfs.wire.session_setup import LogoffRequest
 
 GOODBYE_S = 0.5
@@ -50,6 +51,15 @@ GOODBYE_S = 0.5
 
 SIGN_ON_S = 30.0
 """Seconds for everything from NEGOTIATE to TREE_CONNECT, if ``timeout`` is not shorter."""
+
+_NOT_NOW = frozenset(
+    {
+        NtStatus.STATUS_INSUFFICIENT_RESOURCES,
+        NtStatus.STATUS_INSUFF_SERVER_RESOURCES,
+        NtStatus.STATUS_REQUEST_NOT_ACCEPTED,
+    }
+)
+"""How a server says that it has too much to do, which tells nothing of what it can do."""
 
 _log = logging.getLogger(__name__)
 
@@ -171,6 +181,8 @@ async def _posix_works(tree: TreeConnect) -> bool:
     try:
         result = await tree.compound(probe)
     except ServerStatusError as error:
+        if error.status in _NOT_NOW:
+            raise
         _log.info("POSIX extensions offered, but not on this share: %s", error)
         return False
     return result.create.context(PosixCreateResponse) is not None

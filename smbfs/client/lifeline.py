@@ -9,7 +9,9 @@ INVARIANT: a channel in ``channels`` was signed on, and its end has not been not
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -83,6 +85,7 @@ class Lifeline:
     on_moved: OnMoved = lambda _before, _now: None
     """Called when a connection goes on from another address of ours."""
     _changed: trio.Event = field(default_factory=trio.Event)
+    _parked: Counter[trio.lowlevel.ParkingLot] = field(default_factory=Counter)
     _told: State = State.CONNECTED
 
     @property
@@ -97,16 +100,17 @@ class Lifeline:
             return alive[0] if alive else None
         return min(alive, key=lambda channel: channel.connection.engine.outstanding)
 
-    async def channel(self) -> Channel:
+    async def channel(self, *, patient: bool = False) -> Channel:
         """Return the channel to send by, once there is one.
 
+        ``patient``: no program waits for it, so it may last while this machine sleeps.
         Raises: DeadlineExceeded when that took too long; ServerAway when it is in vain to wait.
         """
         await trio.lowlevel.checkpoint()
         must_wait = False
         while (channel := self.ready) is None:
-            if self.is_asleep:
-                raise ServerAway("this machine goes to sleep")
+            if not patient:
+                self.check_awake()
             if self.availability.state is State.OFFLINE:
                 if must_wait:
                     raise DeadlineExceeded("our requests", self.availability.patience_s)
@@ -118,6 +122,27 @@ class Lifeline:
     async def wait_for_change(self) -> None:
         """Return when the state, or a channel, has become another one."""
         await self._changed.wait()
+
+    async def wait_until_awake(self) -> None:
+        """Return when the machine does not sleep, nor is about to."""
+        while self.is_asleep:
+            await self._changed.wait()
+
+    def check_awake(self) -> None:
+        """Raise ServerAway if whoever waits for the server now would keep the machine awake."""
+        if self.is_asleep and self.ready is None:
+            raise ServerAway("this machine goes to sleep")
+
+    @contextmanager
+    def waking(self, lot: trio.lowlevel.ParkingLot) -> Iterator[None]:
+        """Wake who is parked there during the block, whenever :meth:`check_awake` may raise."""
+        self._parked[lot] += 1
+        try:
+            yield
+        finally:
+            self._parked[lot] -= 1
+            if not self._parked[lot]:
+                del self._parked[lot]
 
     # ------------------------------------------------------------- what happens
 
@@ -238,6 +263,9 @@ class Lifeline:
             self.on_owing()
         changed, self._changed = self._changed, trio.Event()
         changed.set()
+        if self.is_asleep:
+            for lot in list(self._parked):
+                lot.unpark_all()
         if self._told is not self.availability.state:
             self._told = self.availability.state
             self.on_state(self._told)

@@ -142,12 +142,14 @@ class Open:
             return memoryview(bytes(data))
         return data
 
-    async def write(self, offset: int, data: Buffer) -> int:
+    async def write(self, offset: int, data: Buffer, *, patient: bool = False) -> int:
         """Write ``data`` (at most ``tree.max_write_size`` bytes), return how much was taken.
 
-        ``data`` must not change until the answer is here. Spec: [MS-SMB2] 3.2.4.7.
+        ``data`` must not change until the answer is here; ``patient``: no program waits for that.
+        Spec: [MS-SMB2] 3.2.4.7.
         """
-        response = await self._request(WriteRequest(self.file_id, offset, data))
+        request = WriteRequest(self.file_id, offset, data)
+        response = answer(await self.tree.perform(request, of=self, patient=patient))
         count = WriteResponse.decode(response.body).count
         if count > len(data):
             raise RemoteProtocolError(f"WRITE of {len(data)} bytes answered with {count}")

@@ -66,18 +66,21 @@ class Sender:
         for message in self.line.take_owed():
             self.send(message)
 
-    async def perform(self, messages: tuple[Message, ...], *, of: Open | None = None) -> Exchange:
+    async def perform(
+        self, messages: tuple[Message, ...], *, of: Open | None = None, patient: bool = False
+    ) -> Exchange:
         """Send requests as one frame and return it answered, well or badly.
 
         Each behind the first works on the same file (``FileId.RELATED``). While the server is
-        away, this waits, and sends again what may be sent again (``replay``).
+        away, this waits, and sends again what may be sent again (``replay``). ``patient``: no
+        program waits for it, so it may last while this machine sleeps.
         Raises: HandleLost when ``of`` did not come back; DeadlineExceeded, ServerAway; the
         TransportError with which the connection ended when nobody knows what became of it.
         """
         is_replay, give_up_s = False, math.inf
         lost = TransportError("it was never sent")
         for _ in range(REPEATS_MAX):
-            channel = self.line.ready or await self.line.channel()
+            channel = self.line.ready or await self.line.channel(patient=patient)
             epoch = self.line.epoch
             if of is not None:
                 messages = of.addressed(messages)
@@ -97,11 +100,11 @@ class Sender:
             give_up_s = min(give_up_s, now_s + self.line.availability.patience_s)
             if lost.request_sent:
                 is_replay = True
-                await self._may_go_again(messages, epoch, lost)
+                await self._may_go_again(messages, epoch, lost, patient=patient)
         raise lost
 
     async def _may_go_again(
-        self, messages: tuple[Message, ...], epoch: int, lost: TransportError
+        self, messages: tuple[Message, ...], epoch: int, lost: TransportError, *, patient: bool
     ) -> None:
         """Wait until the server is back, and return if a request may be sent again then.
 
@@ -110,7 +113,7 @@ class Sender:
         if not may_repeat(messages, same_session=True):
             raise lost
         try:
-            await self.line.channel()
+            await self.line.channel(patient=patient)
         except ServerAway:
             raise lost from lost.__cause__
         if not may_repeat(messages, same_session=epoch == self.line.epoch):

@@ -336,9 +336,11 @@ class TreeConnect:
         """Send a request whose answer changes nothing here; what goes wrong is only counted."""
         self.sender.send(message)
 
-    async def perform(self, *messages: Message, of: Open | None = None) -> Exchange:
+    async def perform(
+        self, *messages: Message, of: Open | None = None, patient: bool = False
+    ) -> Exchange:
         """Send requests as one frame and return it answered: see :meth:`Sender.perform`."""
-        return await self.sender.perform(messages, of=of)
+        return await self.sender.perform(messages, of=of, patient=patient)
 
     # ------------------------------------------------------------- leases
 

@@ -42,7 +42,7 @@ class Files:
         is_kept = False
         try:
             if handle.gather is not None:
-                await handle.gather.flush()
+                await handle.gather.finish()
             is_kept = self._keep(handle, number)
         except SmbfsError as error:
             # Nobody waits for this answer.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import trio
 
 from smbfs.client.open import Open
-from smbfs.errors import HandleLost, SmbfsError
+from smbfs.errors import HandleLost, ServerAway, SmbfsError
 from smbfs.vfs.dirty_ranges import DirtyRange, DirtyRanges
 from smbfs.vfs.lease_policy import GATHER, WriteRule
 from smbfs.vfs.write_queue import WriteQueue
@@ -115,6 +115,7 @@ class WriteGather:
         """Have the server execute what was written so far; errors stay for ``flush``.
 
         Writes that come while it waits are not waited for, or a busy writer would hold it up.
+        Raises: ServerAway when this machine goes to sleep without the server. The bytes wait on.
         """
         self.send()
         await self._queue.drain()
@@ -126,10 +127,21 @@ class WriteGather:
     async def flush(self) -> None:
         """Return when the server has every byte written so far.
 
-        Raises: the first error of the writes since the last flush.
+        Raises: the first error of the writes since the last flush; ServerAway as :meth:`drain`.
         """
         await self.drain()
         self._queue.raise_error()
+
+    async def finish(self) -> None:
+        """The same where no program waits: the machine may sleep meanwhile."""
+        while True:
+            try:
+                return await self.flush()
+            except ServerAway:
+                line = self._file.tree.line
+                if not line.is_asleep:
+                    raise
+                await line.wait_until_awake()
 
     @property
     def _chunk_size(self) -> int:

@@ -69,9 +69,17 @@ class WriteQueue:
         """Return when the server has executed, or refused, what was sent so far.
 
         What is sent meanwhile is not waited for, or a busy writer would hold it up.
+        Raises: ServerAway when this machine goes to sleep without the server. The bytes wait on.
         """
         last = self._sent
         while self._unanswered and self._unanswered[0] <= last:
+            await self._wait()
+
+    async def _wait(self) -> None:
+        """Return when something was answered."""
+        line = self._file.tree.line
+        line.check_awake()
+        with line.waking(self._settled):
             await self._settled.park()
 
     def lose(self, piece: DirtyRange, why: SmbfsError) -> None:
@@ -86,9 +94,9 @@ class WriteQueue:
         self._on_lost(piece.offset, len(piece.data), why)
 
     async def room(self) -> None:
-        """Return when nothing waits for its turn."""
+        """Return when nothing waits for its turn. Raises: ServerAway as :meth:`drain`."""
         while self._queue:
-            await self._settled.park()
+            await self._wait()
 
     def raise_error(self) -> None:
         """Raise the first error since the last call, if there was one."""
@@ -117,7 +125,7 @@ class WriteQueue:
             rest = memoryview(piece.data)
             position = piece.offset
             while rest:
-                count = await self._file.write(position, rest[:limit])
+                count = await self._file.write(position, rest[:limit], patient=True)
                 if count == 0:
                     raise SmbfsError("the server took no byte of a WRITE")
                 position += count

@@ -119,7 +119,8 @@ class LateOpen(Open):
         await trio.sleep(DELAY_S)
         return memoryview(data)
 
-    async def write(self, offset: int, data: Buffer) -> int:
+    async def write(self, offset: int, data: Buffer, *, patient: bool = False) -> int:
+        del patient
         await trio.sleep(DELAY_S)
         contents = self._server.contents
         contents.extend(bytes(max(0, offset - len(contents))))

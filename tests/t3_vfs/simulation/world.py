@@ -67,7 +67,8 @@ class KeyOfToken:
         return self._token
 
 
-def _sign_on(_credentials: Credentials, _server: str) -> Authenticator:
+def sign_on_by_token(_credentials: Credentials, _server: str) -> Authenticator:
+    """Sign on without asking who it is."""
     return KeyOfToken()
 
 
@@ -135,7 +136,7 @@ async def _simulate(run: Run) -> None:
                     Unc(str(ADDRESSES[0]), None, "share"),
                     options,
                     Credentials("user", "password"),
-                    _sign_on,
+                    sign_on_by_token,
                 ) as tree,
                 open_filesystem(tree, options) as filesystem,
             ):
