@@ -5,8 +5,8 @@ Spec: [MS-SMB2] 3.2.1.6 (Open), 3.2.4.5 to 3.2.4.14.
 
 from __future__ import annotations
 
-from collections.abc import Container
-from contextlib import suppress
+from collections.abc import Container, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -169,35 +169,36 @@ class Open:
 
     async def close(self) -> None:
         """Give the handle back, if the server still has it. Spec: [MS-SMB2] 3.2.4.5."""
-        try:
-            with suppress(HandleLost):
-                await self._request(CloseRequest(self.file_id), accept=_CLOSED)
-        except (TransportError, DeadlineExceeded):
-            self.close_unwaited()  # It may be there yet when the server is.
-            raise
-        finally:
-            self.lose()  # Until now a break concerned us.
+        with self._closing(), suppress(HandleLost):
+            await self._request(CloseRequest(self.file_id), accept=_CLOSED)
 
     async def close_and_query(self) -> CloseResponse | None:
         """Give the handle back and return what the file is then.
 
         None if the server does not tell, or if somebody else may have written to it, too.
         """
+        request = CloseRequest(self.file_id, CloseFlags.POSTQUERY_ATTRIB)
         try:
-            request = CloseRequest(self.file_id, CloseFlags.POSTQUERY_ATTRIB)
-            response = await self._request(request, accept=_CLOSED)
-            is_leased = self.lease is not None and self.lease.may_read
+            with self._closing():
+                response = await self._request(request, accept=_CLOSED)
+                is_leased = self.lease is not None and self.lease.may_read
         except HandleLost:
             return None
-        except (TransportError, DeadlineExceeded):
-            self.close_unwaited()
-            raise
-        finally:
-            self.lose()
         if response.header.status != NtStatus.STATUS_SUCCESS:
             return None
         told = CloseResponse.decode(response.body)
         return told if is_leased and told.flags & CloseFlags.POSTQUERY_ATTRIB else None
+
+    @contextmanager
+    def _closing(self) -> Iterator[None]:
+        """The block has the server close it. Until then a break concerns us."""
+        try:
+            yield
+        except (TransportError, DeadlineExceeded):
+            self.close_unwaited()  # It may be there yet when the server is.
+            raise
+        finally:
+            self.lose()
 
     def close_unwaited(self) -> None:
         """Give the handle back without waiting for the answer, which says nothing new."""

@@ -80,7 +80,7 @@ class Sender:
         is_replay, give_up_s = False, math.inf
         lost = TransportError("it was never sent")
         for _ in range(REPEATS_MAX):
-            channel = self.line.ready or await self.line.channel(patient=patient)
+            channel = self.line.ready or await self._next_channel(messages, patient=patient)
             epoch = self.line.epoch
             if of is not None:
                 messages = of.addressed(messages)
@@ -113,12 +113,21 @@ class Sender:
         if not may_repeat(messages, same_session=True):
             raise lost
         try:
-            await self.line.channel(patient=patient)
+            await self._next_channel(messages, patient=patient)
         except ServerAway:
             raise lost from lost.__cause__
         if not may_repeat(messages, same_session=epoch == self.line.epoch):
             raise lost
         self._note_orphan(messages[0])
+
+    async def _next_channel(self, messages: tuple[Message, ...], *, patient: bool) -> Channel:
+        """Wait for a channel; who is cancelled meanwhile leaves behind what others wait for."""
+        try:
+            return await self.line.channel(patient=patient)
+        except trio.Cancelled:
+            for message in filter(is_owed, messages):
+                self.line.owe(message)
+            raise
 
     def _note_orphan(self, message: Message) -> None:
         """A request is sent again: nobody can close what a first CREATE may have opened."""

@@ -17,7 +17,7 @@ from smbfs.wire.header import Command
 from smbfs.wire.ntstatus import NtStatus
 from smbfs.wire.read_write import ReadRequest, ReadResponse
 from tests.beds.scripted_server import FILE_ID, TREE_ID, file_contents
-from tests.t2_client.test_connection import signed_on
+from tests.t2_client.test_connection import Bed, signed_on
 from tests.t2_client.test_lifeline import line_with_patience
 from tests.t2_client.test_open import connected_tree
 
@@ -69,6 +69,35 @@ async def test_a_close_that_was_not_heard_is_sent_once(
         line.restored()
         await trio.testing.wait_all_tasks_blocked()
         assert second.commands().count(Command.CLOSE) == 1
+
+
+@pytest.mark.parametrize("is_sent", [True, False])
+async def test_a_close_that_is_cancelled_without_a_server_is_sent_once_there_is_one(
+    autojump_clock: trio.testing.MockClock, *, is_sent: bool
+) -> None:
+    line = line_with_patience()
+    sender = Sender(line)
+    async with signed_on() as first, signed_on() as second, trio.open_nursery() as nursery:
+        first.server.mangle = lambda _frames: []
+        line.add(Channel(first.connection, first.session))
+        if not is_sent:
+            first.connection.give_up(TransportError("lost"))
+            await trio.testing.wait_all_tasks_blocked()
+        with trio.CancelScope() as impatient:
+            nursery.start_soon(_cancel_when_lost, first, impatient)
+            await sender.perform((CloseRequest(FILE_ID),))
+        assert impatient.cancelled_caught
+        line.add(Channel(second.connection, second.session))
+        line.restored()
+        await trio.testing.wait_all_tasks_blocked()
+        assert second.commands().count(Command.CLOSE) == 1
+
+
+async def _cancel_when_lost(bed: Bed, scope: trio.CancelScope) -> None:
+    await trio.testing.wait_all_tasks_blocked()
+    bed.connection.give_up(TransportError("lost"))
+    await trio.testing.wait_all_tasks_blocked()
+    scope.cancel()
 
 
 async def test_what_a_failed_compound_has_opened_is_closed_in_its_own_session_or_not_at_all(
