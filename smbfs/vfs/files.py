@@ -165,7 +165,8 @@ class Files:
         await handle.gather.flush()
         opened, share = handle.opened, self._state.share
         changes = opened.inode.content_changes
-        body = await (await handle.server_file()).flush(share.stat_query())
+        with handle.gather.stabilising():
+            body = await (await handle.server_file()).flush(share.stat_query())
         if body is not None and changes == opened.inode.content_changes:
             opened.server_version = share.version_of(share.decode_stat(body))
 

@@ -11,6 +11,7 @@ INVARIANT: what is gathered is newer than what is sent.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import trio
@@ -183,9 +184,18 @@ class WriteGather:
             self._queue.send(piece)
 
     def lose(self, why: SmbfsError) -> None:
-        """Drop what is gathered: it can't be sent any more. ``flush`` tells."""
+        """Drop what is gathered: it can't be sent any more. ``flush`` tells.
+
+        It also tells if the server has taken bytes that it may have lost, since it has forgotten
+        the file before it was asked to make them stable.
+        """
         for piece in self._gathered.take_all():
             self._queue.lose(piece, why)
+        self._queue.lose_unstable(why)
+
+    def stabilising(self) -> AbstractContextManager[None]:
+        """The block has the server make stable what it has executed so far."""
+        return self._queue.stabilising()
 
     def _answered(self, piece: DirtyRange, executed: Buffer) -> None:
         self._on_written(piece.offset, executed)

@@ -6,7 +6,8 @@ INVARIANT: no two writes under way overlap: the server may execute them in any o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import trio
 
@@ -45,6 +46,7 @@ class WriteQueue:
         self._unanswered: deque[int] = deque()  # their numbers, ascending
         self._settled = trio.lowlevel.ParkingLot()
         self._error: SmbfsError | None = None
+        self._unstable: tuple[int, int] | None = None  # executed since the last FLUSH: between
 
     @property
     def end(self) -> int | None:
@@ -82,16 +84,41 @@ class WriteQueue:
         with line.waking(self._settled):
             await self._settled.park()
 
+    @contextmanager
+    def stabilising(self) -> Iterator[None]:
+        """The block has the server make stable what it has executed so far."""
+        before, self._unstable = self._unstable, None
+        try:
+            yield
+        except BaseException:
+            if before is not None:
+                self._note_unstable(*before)
+            raise
+
+    def _note_unstable(self, offset: int, end: int) -> None:
+        if self._unstable is not None:
+            offset, end = min(offset, self._unstable[0]), max(end, self._unstable[1])
+        self._unstable = offset, end
+
     def lose(self, piece: DirtyRange, why: SmbfsError) -> None:
         """Bytes will never be sent, because of ``why``: have :meth:`raise_error` say so."""
-        self._note_lost(piece, why)
+        self._note_lost(piece.offset, piece.end, why)
         self._on_answered(piece, b"")
 
-    def _note_lost(self, piece: DirtyRange, why: SmbfsError) -> None:
+    def lose_unstable(self, why: SmbfsError) -> None:
+        """The server, which may have crashed, has forgotten the file: what was not stable is lost.
+
+        Somewhere between two offsets, that is, if anything.
+        """
+        if self._unstable is not None:
+            self._note_lost(*self._unstable, why)
+            self._unstable = None
+
+    def _note_lost(self, offset: int, end: int, why: SmbfsError) -> None:
         if not isinstance(self._error, WritesLost):
-            self._error = WritesLost(f"{len(piece.data)} bytes at {piece.offset}: {why}")
+            self._error = WritesLost(f"{end - offset} bytes at {offset}: {why}")
             self._error.__cause__ = why
-        self._on_lost(piece.offset, len(piece.data), why)
+        self._on_lost(offset, end - offset, why)
 
     async def room(self) -> None:
         """Return when nothing waits for its turn. Raises: ServerAway as :meth:`drain`."""
@@ -131,8 +158,9 @@ class WriteQueue:
                 position += count
                 rest = rest[count:]
             executed = piece.data
+            self._note_unstable(piece.offset, piece.end)
         except (TransportError, DeadlineExceeded, HandleLost) as error:
-            self._note_lost(piece, error)
+            self._note_lost(piece.offset, piece.end, error)
         except SmbfsError as error:
             self._error = self._error or error
         finally:

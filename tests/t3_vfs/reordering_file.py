@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import trio
 
+from smbfs.client.lifeline import Lifeline
 from smbfs.errors import ServerStatusError
 from smbfs.wire.ntstatus import NtStatus
 
@@ -30,9 +31,12 @@ class ReorderingFile:
 
     def __post_init__(self) -> None:
         self.is_vouched_for = self.is_lost = False
-        self.tree = SimpleNamespace(max_write_size=WRITE_SIZE_MAX, max_read_size=READ_SIZE_MAX)
+        self.tree = SimpleNamespace(
+            max_write_size=WRITE_SIZE_MAX, max_read_size=READ_SIZE_MAX, line=Lifeline()
+        )
 
-    async def write(self, offset: int, data: bytes | memoryview) -> int:
+    async def write(self, offset: int, data: bytes | memoryview, *, patient: bool = False) -> int:
+        assert patient, "nobody waits for a single WRITE"
         assert len(data) <= WRITE_SIZE_MAX
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)

@@ -98,7 +98,7 @@ async def test_after_a_break_writes_wait_for_company_only(
 async def test_what_fails_while_others_wait_is_told_to_who_wrote(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(_file: LateOpen, _offset: int, _data: bytes) -> int:
+    async def refuse(_file: LateOpen, _offset: int, _data: bytes, **_kinds: bool) -> int:
         await trio.sleep(DELAY_S)
         raise ServerStatusError(NtStatus.STATUS_DISK_FULL, "WRITE")
 

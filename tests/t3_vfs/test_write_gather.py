@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from smbfs.client.open import Open
-from smbfs.errors import ServerStatusError
+from smbfs.errors import HandleLost, ServerStatusError, WritesLost
 from smbfs.vfs.lease_policy import GATHER, WRITE_BEHIND, WRITE_THROUGH, WriteRule
 from smbfs.vfs.write_gather import WriteBudget, WriteGather
 from smbfs.vfs.write_queue import IN_FLIGHT_MAX
@@ -246,3 +246,22 @@ async def test_too_many_places_are_too_many(autojump_clock: trio.testing.MockClo
         assert gather.holds(100_000, 100_001)
         await gather.drain()
     assert len(file.contents) == 100_001
+
+
+async def test_what_no_flush_has_made_stable_can_be_lost(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with trio.open_nursery() as nursery:
+        gather, _ = gather_for(ReorderingFile(Random(1)), nursery)
+        await gather.write(0, b"stable")
+        await gather.drain()
+        with gather.stabilising():
+            await gather.write(10, b"executed meanwhile")
+            await gather.drain()
+        with pytest.raises(HandleLost), gather.stabilising():
+            raise HandleLost("the server refuses")
+        gather.lose(HandleLost("it has crashed"))
+        with pytest.raises(WritesLost, match="18 bytes at 10"):
+            await gather.flush()
+        gather.lose(HandleLost("it has crashed again"))
+        await gather.flush()
