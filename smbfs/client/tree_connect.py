@@ -157,13 +157,8 @@ class TreeConnect:
         ``parent_lease_key``: the lease on its directory, which this shall not break.
         Raises: ServerStatusError, TransportError.
         """
-        durable = durable_context(
-            self.negotiated.dialect,
-            self.line.availability.patience_s,
-            is_continuous=self.is_continuous,
-        )
-        if durable is not None and lease_key is not None and request.desired_access & _WRITES:
-            request = replace(request, contexts=(*request.contexts, durable))
+        if lease_key is not None:
+            request = self.asking_for_durability(request)
         file, _ = await self._create(
             request,
             lease_key=lease_key,
@@ -171,6 +166,17 @@ class TreeConnect:
             parent_lease_key=parent_lease_key,
         )
         return file
+
+    def asking_for_durability(self, request: CreateRequest) -> CreateRequest:
+        """Return a CREATE under a lease that, for who writes, also asks for a durable handle."""
+        durable = durable_context(
+            self.negotiated.dialect,
+            self.line.availability.patience_s,
+            is_continuous=self.is_continuous,
+        )
+        if durable is None or not request.desired_access & _WRITES:
+            return request
+        return replace(request, contexts=(*request.contexts, durable))
 
     async def reclaim(
         self,
@@ -203,6 +209,7 @@ class TreeConnect:
             lease.granted(created.context(LeaseResponseV2))
         if is_same(created):
             file.revive(created, self.line.epoch)
+            file.durable = is_durable(request, created) or file.durable
             return True
         if lease is not None:
             lease.doubted()  # It goes with what is closed now, if it is not another open's.

@@ -107,6 +107,8 @@ class Recovery:
         request = share.create_request(
             path, file.access, options=CreateOptions.NON_DIRECTORY_FILE, with_file_id=True
         )
+        if file.lease is not None:
+            request = share.tree.asking_for_durability(request)
         try:
             return await share.tree.reclaim(
                 file, request, channel, is_same=lambda told: self._is_same(handle, told)

@@ -51,3 +51,23 @@ async def test_what_is_stable_is_not_lost(autojump_clock: trio.testing.MockClock
         await files.release(handle)
         assert one.contents("file") == RECORD * 2
         assert one.lost == []
+
+
+async def test_what_was_opened_anew_is_durable_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with laptop() as one:
+        files = one.filesystem.files
+        handle = await one.create(b"file")
+        assert one.filesystem.state.handles.durable == 1
+        await forget(one)
+        await files.write(handle, 0, RECORD)
+        await files.flush(handle)
+        assert one.filesystem.state.handles.durable == 1
+        one.network.server.restart(keeps_handles=True)
+        for link in one.network.links:
+            link.die()
+        await files.write(handle, 4, RECORD)
+        await files.synchronise(handle)
+        await files.release(handle)
+        assert one.contents("file") == RECORD * 2
