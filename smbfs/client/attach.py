@@ -72,6 +72,12 @@ class Destination:
     authenticator: AuthenticatorFactory
     client_guid: UUID
     """By which a server knows that connections are of one client: leases and handles are its."""
+    is_private: bool = False
+    """Whether it began by a transport that encrypts: nothing that follows may travel in clear."""
+
+    def must_seal(self, transport: TransportName) -> bool:
+        """Whether SMB has to encrypt what travels by this transport."""
+        return self.options.seal or (self.is_private and transport != "quic")
 
 
 def connection_over(stream: MessageStream, to: Destination, line: Lifeline) -> Connection:
@@ -82,7 +88,7 @@ def connection_over(stream: MessageStream, to: Destination, line: Lifeline) -> C
 
 
 def _offer(to: Destination, transport: TransportName) -> Offer:
-    options = to.options
+    options, must_seal = to.options, to.must_seal(transport)
     oldest, newest = options.vers
     if transport == "quic":
         oldest = newest  # Nothing older than 3.1.1 runs over QUIC (2.1).
@@ -94,9 +100,9 @@ def _offer(to: Destination, transport: TransportName) -> Offer:
         server_name=to.unc.server,
         dialects=dialects[labels.index(oldest) : labels.index(newest) + 1],
         signing_required=options.signing == "required",
-        encryption_required=options.seal,
+        encryption_required=must_seal,
         posix=options.posix,
-        trusts_transport=transport == "quic" and not options.seal,
+        trusts_transport=transport == "quic" and not must_seal,
     )
 
 
@@ -151,11 +157,11 @@ async def log_on(
     is_guest = bool(flags & (SessionFlags.IS_GUEST | SessionFlags.IS_NULL))
     if is_guest and not guest_permitted(to.options):
         raise guest_refused(str(to.unc), asked=to.options.guest)
-    if to.options.seal:
+    if to.must_seal(connection.stream.transport):
         if session.sealer is None:
             raise NegotiationRefused(
                 f"{to.unc} refused: the connection can't be encrypted.",
-                "encryption was asked for (seal), and this session has no keys.",
+                "encryption was asked for (seal, or by QUIC before), and this session has no keys.",
                 "mount with a real account, or without seal.",
             )
         session.encrypt_data = True

@@ -83,9 +83,10 @@ async def open_share(
     Raises: TransportError, DeadlineExceeded (nobody answers); CertificateRefused; and what
     :func:`connect_share` raises.
     """
-    to = Destination(unc, options, credentials, authenticator, uuid.uuid4())
     route = route_to(unc, options, memory)
     stream = await dial_route(route, unc.server)
+    is_private = stream.transport == "quic"
+    to = Destination(unc, options, credentials, authenticator, uuid.uuid4(), is_private)
     line = Lifeline(Availability(patience_s=options.patience_s))
     async with (
         background_tasks() as background,

@@ -251,7 +251,9 @@ class Reconnector:
         """Have the connection join our session; False if the server does not have it any more."""
         first, connection = self.tree.channel, found.connection
         is_alike = found.negotiated.may_bind(self.tree.negotiated)
-        may_bind = is_alike and may_have_channels(self.tree)
+        # A session whose transport has sealed it so far can't go on where SMB has to.
+        must_seal = self.to.must_seal(connection.stream.transport)
+        may_bind = is_alike and may_have_channels(self.tree) and not must_seal
         is_there = self._is_whole and not self.line.is_session_gone
         if not (is_there and first.session.signer is not None and may_bind):
             return False

@@ -95,11 +95,11 @@ class _Link:
 
 
 class Proxy:
-    """Listens on a free port of loopback for the length of a ``with`` block."""
+    """Listens on a port of loopback, a free one by default, for the length of a ``with`` block."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, listen: int = 0) -> None:
         self._server = (host, port)
-        self._listener = socket.create_server((host, 0))
+        self._listener = socket.create_server((host, listen))
         self.port: int = self._listener.getsockname()[1]
         self.connections = 0
         """How many clients have connected so far."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,9 +11,12 @@ import pytest
 
 from tests.beds.mounted import Mounted, MountFailed, mount
 from tests.beds.pki import Pki
+from tests.beds.proxy import Proxy
 from tests.beds.quic_gateway import QuicGateway, quic_gateway
 from tests.beds.samba import SambaServer
 from tests.beds.samba_folder import ALICE
+from tests.beds.tcp_sockets import free_port
+from tests.t6_peers.recovery import assert_works_soon
 
 NAME = "bed.test"
 LARGE = 20_000_000
@@ -157,11 +159,25 @@ def test_a_key_of_everybody_is_refused(
 def test_auto_takes_tcp_where_it_works_and_quic_where_it_does_not(
     mount_by_quic: MountByQuic, samba: SambaServer
 ) -> None:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        closed = sock.getsockname()[1]
+    closed = free_port()
     assert mount_by_quic("transport=auto", f"port={samba.port}").status()["transport"] == "tcp"
     assert mount_by_quic("transport=auto", f"port={closed}").status()["transport"] == "quic"
+
+
+def test_what_was_private_by_quic_stays_so_over_tcp(
+    mount_by_quic: MountByQuic, samba: SambaServer, pki: Pki, tmp_path: Path
+) -> None:
+    closed = free_port()
+    with quic_gateway(tmp_path, samba.port, [pki.leaf("server")]) as front:
+        options = ("transport=auto", f"port={closed}", f"quic_port={front.port}")
+        mounted = mount_by_quic(*options)
+        assert mounted.status()["encryption"] is None  # QUIC does it.
+        (mounted.path / "file").write_text("before")
+    with Proxy("127.0.0.1", samba.port, listen=closed):
+        assert_works_soon(mounted, 30)
+        status = mounted.status()
+        assert (status["transport"], status["encryption"]) == ("tcp", "aes-128-gcm")
+        assert (mounted.path / "file").read_text() == "before"
 
 
 def test_a_certificate_that_ends_soon_is_told_of(mount_by_quic: MountByQuic) -> None:
