@@ -10,6 +10,7 @@ import os
 from typing import Final
 
 import spnego
+from spnego._ntlm_raw.md4 import md4
 
 from smbfs.auth.base import Authenticator, Mechanism
 from smbfs.auth.credentials import Credentials
@@ -52,8 +53,7 @@ class NtlmAuthenticator:
             )
         self._mechanism: Mechanism = "guest" if credentials.is_guest else "ntlm"
         self._context = spnego.client(
-            credentials.qualified_name,
-            credentials.password,
+            _ntlm_only(credentials),
             hostname=server,
             service="cifs",
             protocol="negotiate",
@@ -101,6 +101,16 @@ class NtlmAuthenticator:
                 f"{type(error).__name__}: {error}.",
                 "check that the server accepts NTLMv2 for this user.",
             ) from error
+
+
+def _ntlm_only(credentials: Credentials) -> spnego.NTLMHash:
+    """Return what pyspnego can use for nothing but NTLM.
+
+    With a password it would also ask whatever KDC there is for a ticket, which blocks, and which is
+    one more attempt with that password.
+    """
+    digest = md4(credentials.password.encode("utf-16-le", errors="surrogatepass"))
+    return spnego.NTLMHash(credentials.qualified_name, nt_hash=digest.hex())
 
 
 class AnonymousAuthenticator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,22 @@ def test_nobody_signs_on_without_a_key() -> None:
 def test_named_guest_is_a_guest() -> None:
     client = make_authenticator(Credentials.guest("Guest"), "nas")
     assert (client.mechanism, client.is_anonymous) == ("guest", False)
+
+
+def test_no_kdc_hears_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would block, and be one more attempt with the password."""
+    with socket.create_server(("127.0.0.1", 0)) as kdc:
+        kdc.setblocking(False)
+        config = tmp_path / "krb5.conf"
+        config.write_text(
+            "[libdefaults]\ndefault_realm = TEST.LOCAL\nudp_preference_limit = 1\n"
+            f"[realms]\nTEST.LOCAL = {{\nkdc = 127.0.0.1:{kdc.getsockname()[1]}\n}}\n"
+        )
+        monkeypatch.setenv("KRB5_CONFIG", str(config))
+        for user in ("alice", "alice@TEST.LOCAL"):
+            client = NtlmAuthenticator(Credentials(user, "", "Passw0rd!"), "server")
+            token = client.step(None)
+            assert token is not None
+            assert b"NTLMSSP\0" in token
+        with pytest.raises(BlockingIOError):
+            kdc.accept()
