@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-from smbfs.wire.create import CreateDisposition, CreateRequest, CreateResponse
+from smbfs.wire.create import AccessMask, CreateDisposition, CreateRequest, CreateResponse
 from smbfs.wire.create_contexts import (
     CreateContext,
     DurableHandleReconnectV1,
@@ -24,6 +24,10 @@ from smbfs.wire.dialect import Dialect
 
 if TYPE_CHECKING:
     from smbfs.client.open import Open
+    from smbfs.client.tree_connect import TreeConnect
+
+WRITES: Final = AccessMask.WRITE_DATA | AccessMask.APPEND_DATA
+"""What only who writes asks for, one or both."""
 
 DurableRequest = DurableHandleRequestV1 | DurableHandleRequestV2
 
@@ -31,7 +35,7 @@ KEEP_MAX_S: Final = 300.0
 """Seconds for which a server is asked to keep a handle; servers grant no more."""
 
 
-def durable_context(
+def _durable_context(
     dialect: Dialect, patience_s: float, *, is_continuous: bool
 ) -> DurableRequest | None:
     """Return what asks for a durable handle, that lives for as long as anybody would wait.
@@ -45,6 +49,18 @@ def durable_context(
     keep_s = KEEP_MAX_S if math.isinf(patience_s) else min(patience_s, KEEP_MAX_S)
     flags = DurableHandleRequestV2.PERSISTENT if is_continuous else 0
     return DurableHandleRequestV2(uuid4(), int(keep_s * 1000), flags)
+
+
+def asking_for_durability(tree: TreeConnect, request: CreateRequest) -> CreateRequest:
+    """Return a CREATE under a lease that, for who writes, also asks for a durable handle."""
+    durable = _durable_context(
+        tree.negotiated.dialect,
+        tree.line.availability.patience_s,
+        is_continuous=tree.is_continuous,
+    )
+    if durable is None or not request.desired_access & WRITES:
+        return request
+    return replace(request, contexts=(*request.contexts, durable))
 
 
 def is_durable(request: CreateRequest, created: CreateResponse) -> DurableRequest | None:

@@ -9,15 +9,14 @@ INVARIANT: a channel in ``channels`` was signed on, and its end has not been not
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 import trio
 
 from smbfs.client.connection import Connection
+from smbfs.client.sleepers import Sleepers, check_awake
 from smbfs.client.status import Counters
 from smbfs.engine.availability import Availability, State
 from smbfs.engine.lease_table import LeaseTable
@@ -76,6 +75,8 @@ class Lifeline:
     """What the server may never have heard, with the ``epoch`` that it belongs to."""
     is_asleep: bool = False
     """Whether this machine is about to sleep: then nobody waits for a server that is away."""
+    sleepers: Sleepers = field(default_factory=Sleepers)
+    """Who waits for something else that the server has to do."""
     failure: SmbfsError | None = None
     """Why there is no connection; None while all is well."""
     on_state: Callable[[State], None] = lambda _state: None
@@ -85,7 +86,6 @@ class Lifeline:
     on_moved: OnMoved = lambda _before, _now: None
     """Called when a connection goes on from another address of ours."""
     _changed: trio.Event = field(default_factory=trio.Event)
-    _parked: Counter[trio.lowlevel.ParkingLot] = field(default_factory=Counter)
     _told: State = State.CONNECTED
 
     @property
@@ -110,7 +110,7 @@ class Lifeline:
         must_wait = False
         while (channel := self.ready) is None:
             if not patient:
-                self.check_awake()
+                check_awake(self)
             if self.availability.state is State.OFFLINE:
                 if must_wait:
                     raise DeadlineExceeded("our requests", self.availability.patience_s)
@@ -122,27 +122,6 @@ class Lifeline:
     async def wait_for_change(self) -> None:
         """Return when the state, or a channel, has become another one."""
         await self._changed.wait()
-
-    async def wait_until_awake(self) -> None:
-        """Return when the machine does not sleep, nor is about to."""
-        while self.is_asleep:
-            await self._changed.wait()
-
-    def check_awake(self) -> None:
-        """Raise ServerAway if whoever waits for the server now would keep the machine awake."""
-        if self.is_asleep and self.ready is None:
-            raise ServerAway("this machine goes to sleep")
-
-    @contextmanager
-    def waking(self, lot: trio.lowlevel.ParkingLot) -> Iterator[None]:
-        """Wake who is parked there during the block, whenever :meth:`check_awake` may raise."""
-        self._parked[lot] += 1
-        try:
-            yield
-        finally:
-            self._parked[lot] -= 1
-            if not self._parked[lot]:
-                del self._parked[lot]
 
     # ------------------------------------------------------------- what happens
 
@@ -264,8 +243,7 @@ class Lifeline:
         changed, self._changed = self._changed, trio.Event()
         changed.set()
         if self.is_asleep:
-            for lot in list(self._parked):
-                lot.unpark_all()
+            self.sleepers.wake()
         if self._told is not self.availability.state:
             self._told = self.availability.state
             self.on_state(self._told)

@@ -169,7 +169,7 @@ class Open:
 
     async def close(self) -> None:
         """Give the handle back, if the server still has it. Spec: [MS-SMB2] 3.2.4.5."""
-        with self._closing(), suppress(HandleLost):
+        with _closing(self), suppress(HandleLost):
             await self._request(CloseRequest(self.file_id), accept=_CLOSED)
 
     async def close_and_query(self) -> CloseResponse | None:
@@ -179,7 +179,7 @@ class Open:
         """
         request = CloseRequest(self.file_id, CloseFlags.POSTQUERY_ATTRIB)
         try:
-            with self._closing():
+            with _closing(self):
                 response = await self._request(request, accept=_CLOSED)
                 is_leased = self.lease is not None and self.lease.may_read
         except HandleLost:
@@ -188,17 +188,6 @@ class Open:
             return None
         told = CloseResponse.decode(response.body)
         return told if is_leased and told.flags & CloseFlags.POSTQUERY_ATTRIB else None
-
-    @contextmanager
-    def _closing(self) -> Iterator[None]:
-        """The block has the server close it. Until then a break concerns us."""
-        try:
-            yield
-        except (TransportError, DeadlineExceeded):
-            self.close_unwaited()  # It may be there yet when the server is.
-            raise
-        finally:
-            self.lose()
 
     def close_unwaited(self) -> None:
         """Give the handle back without waiting for the answer, which says nothing new."""
@@ -301,6 +290,18 @@ class Open:
         )
         response = await self._request(request)
         return ChangeNotifyResponse.decode(response.body).data
+
+
+@contextmanager
+def _closing(file: Open) -> Iterator[None]:
+    """The block has the server close a file. Until then a break concerns us."""
+    try:
+        yield
+    except (TransportError, DeadlineExceeded):
+        file.close_unwaited()  # It may be there yet when the server is.
+        raise
+    finally:
+        file.lose()
 
 
 def listed(exchange: Exchange, first: int) -> tuple[list[memoryview], bool]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from smbfs.client.answers import SUCCESS, answer
-from smbfs.client.durable import durable_context, is_durable
+from smbfs.client.durable import WRITES, asking_for_durability, is_durable
 from smbfs.client.lifeline import Channel, Lifeline
 from smbfs.client.open import READ_STATUSES, Open, listed
 from smbfs.client.sender import Sender, nothing_to_do
@@ -24,7 +24,6 @@ from smbfs.engine.oplocks import Oplock
 from smbfs.errors import ServerStatusError, SmbfsError
 from smbfs.wire.close_flush import CloseRequest
 from smbfs.wire.create import (
-    AccessMask,
     CreateRequest,
     CreateResponse,
     FileId,
@@ -49,7 +48,6 @@ READ_LEASE = LeaseState.READ_CACHING | LeaseState.HANDLE_CACHING
 WRITE_LEASE = READ_LEASE | LeaseState.WRITE_CACHING
 """What writers ask for: whoever opens the file has to wait until our data is there."""
 
-_WRITES = AccessMask.WRITE_DATA | AccessMask.APPEND_DATA
 
 OPLOCKS_REFUSED_MAX = 16
 """Opens without an oplock after which it is plain that a share grants none."""
@@ -158,7 +156,7 @@ class TreeConnect:
         Raises: ServerStatusError, TransportError.
         """
         if lease_key is not None:
-            request = self.asking_for_durability(request)
+            request = asking_for_durability(self, request)
         file, _ = await self._create(
             request,
             lease_key=lease_key,
@@ -166,17 +164,6 @@ class TreeConnect:
             parent_lease_key=parent_lease_key,
         )
         return file
-
-    def asking_for_durability(self, request: CreateRequest) -> CreateRequest:
-        """Return a CREATE under a lease that, for who writes, also asks for a durable handle."""
-        durable = durable_context(
-            self.negotiated.dialect,
-            self.line.availability.patience_s,
-            is_continuous=self.is_continuous,
-        )
-        if durable is None or not request.desired_access & _WRITES:
-            return request
-        return replace(request, contexts=(*request.contexts, durable))
 
     async def reclaim(
         self,
@@ -197,7 +184,7 @@ class TreeConnect:
             file.leave_lease()
             request = replace(request, oplock_level=OplockLevel.BATCH)
         elif lease is not None:
-            context = lease.request(WRITE_LEASE if file.access & _WRITES else READ_LEASE)
+            context = lease.request(WRITE_LEASE if file.access & WRITES else READ_LEASE)
             contexts = (*request.contexts, context)
             request = replace(request, oplock_level=OplockLevel.LEASE, contexts=contexts)
         exchange = self.sender.exchange(channel, (request,))

@@ -16,7 +16,7 @@ from typing import Final
 
 import trio
 
-from smbfs.client.durable import reconnect_request
+from smbfs.client.durable import asking_for_durability, reconnect_request
 from smbfs.client.lifeline import Channel
 from smbfs.client.open import Open
 from smbfs.errors import HandleLost, InvalidName, ServerStatusError, SmbfsError
@@ -108,7 +108,7 @@ class Recovery:
             path, file.access, options=CreateOptions.NON_DIRECTORY_FILE, with_file_id=True
         )
         if file.lease is not None:
-            request = share.tree.asking_for_durability(request)
+            request = asking_for_durability(share.tree, request)
         try:
             return await share.tree.reclaim(
                 file, request, channel, is_same=lambda told: self._is_same(handle, told)

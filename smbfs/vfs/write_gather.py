@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import trio
 
 from smbfs.client.open import Open
+from smbfs.client.sleepers import wait_until_awake
 from smbfs.errors import HandleLost, ServerAway, SmbfsError
 from smbfs.vfs.dirty_ranges import DirtyRange, DirtyRanges
 from smbfs.vfs.lease_policy import GATHER, WriteRule
@@ -142,7 +143,7 @@ class WriteGather:
                 line = self._file.tree.line
                 if not line.is_asleep:
                     raise
-                await line.wait_until_awake()
+                await wait_until_awake(line)
 
     @property
     def _chunk_size(self) -> int:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import trio
 
 from smbfs.client.open import Open
+from smbfs.client.sleepers import check_awake
 from smbfs.errors import DeadlineExceeded, HandleLost, SmbfsError, TransportError, WritesLost
 from smbfs.vfs.dirty_ranges import DirtyRange
 from smbfs.wire.message import Buffer
@@ -80,8 +81,8 @@ class WriteQueue:
     async def _wait(self) -> None:
         """Return when something was answered."""
         line = self._file.tree.line
-        line.check_awake()
-        with line.waking(self._settled):
+        check_awake(line)
+        with line.sleepers.waking(self._settled):
             await self._settled.park()
 
     @contextmanager
