@@ -98,14 +98,17 @@ class InvalidName(SmbfsError):
 class UserError(SmbfsError):
     """An error for people: what failed, why, what to do. Shown without a traceback.
 
-    ``what`` is one line. ``why`` and ``do`` may have several lines.
+    ``what`` is one line. ``why`` and ``do`` may have several lines. ``rule`` is the field of
+    MountOptions that demanded what is not to be had, so that who shows the error can say where
+    that is written.
     """
 
-    def __init__(self, what: str, why: str = "", do: str = "") -> None:
+    def __init__(self, what: str, why: str = "", do: str = "", *, rule: str = "") -> None:
         super().__init__(what)
         self.what = what
         self.why = why
         self.do = do
+        self.rule = rule
 
 
 class ConfigError(UserError):

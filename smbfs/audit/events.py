@@ -26,7 +26,8 @@ class Event:
     """The line, with the fields' names in braces."""
 
     unc: str
-    """The share, ``//server/share``; of a gateway the server behind it, ``//server:port``."""
+    """The share, ``//server/share``; of a gateway the server behind it, ``//server:port``; of a
+    change of settings the file."""
 
     @property
     def message(self) -> str:
@@ -208,6 +209,28 @@ class PolicyOverrideRefused(Event):
     text: ClassVar[str] = "{unc}: {reason}"
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectionLowered(Event):
+    """Something protects less than it does by default, because somebody has written so."""
+
+    event: ClassVar[str] = "protection-lowered"
+    priority: ClassVar[int] = 4
+    text: ClassVar[str] = "{unc}: less protected than by default: {setting} ({origin})"
+
+    setting: str
+    """As it is written: ``signing=if-offered``, ``require_signing = false``."""
+    origin: str
+    """Where: ``-o``, a file and its line, or the command that wrote it there."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestAllowed(ProtectionLowered):
+    """Somebody has allowed guest sessions, which nobody can sign."""
+
+    event: ClassVar[str] = "insecure-guest-allowed"
+    windows_event: ClassVar[int | None] = 31018
 
 
 @dataclass(frozen=True, slots=True)

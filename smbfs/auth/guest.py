@@ -48,4 +48,5 @@ def guest_refused(share: str, *, asked: bool) -> GuestRefused:
         "or at the prompt. If the device has no accounts, replace it.\n"
         "Only if you accept that anyone on the network can read and change this traffic: "
         f"{INSECURE_GUEST_OPTIONS}",
+        rule="signing",
     )

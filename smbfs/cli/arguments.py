@@ -11,7 +11,7 @@ from smbfs.config.option_table import NOT_YET, OPTIONS
 from smbfs.config.options import GivenOption, nearest, split_options
 
 _GIVEN: Final = "given"
-_HIDDEN: Final = {*NOT_YET, "snapshot"}
+_HIDDEN: Final = {*NOT_YET, "kdc_proxy", "snapshot"}
 _HELP: Final = "`smbfs COMMAND --help` lists the options."
 
 

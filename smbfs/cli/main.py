@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from smbfs.cli.arguments import Parser
 
 _DESCRIPTION: Final = "Mount SMB shares without a kernel client, signed by default."
+_CONFIG_HELP: Final = "show the configuration"
 _GATEWAY_HELP: Final = "make an SMB server reachable over QUIC"
 _UNC_HELP: Final = "//server[:port]/share[/path], \\\\server\\share or smb://[user@]server/share"
 
@@ -80,15 +81,18 @@ def _make_parser() -> Parser:
     add_mount_options(doctor)
     doctor.set_defaults(run=_doctor)
 
-    config = commands.add_parser("config", help="show the configuration", allow_abbrev=False)
-    actions = config.add_subparsers(metavar="ACTION", required=True, parser_class=Parser)
-    show = actions.add_parser("list", help="every rule in force", allow_abbrev=False)
-    show.set_defaults(run=_config, key=None)
-    get = actions.add_parser("get", help="one rule", allow_abbrev=False)
-    get.add_argument("key", metavar="KEY")
-    get.set_defaults(run=_config)
+    _add_config(commands.add_parser("config", help=_CONFIG_HELP, allow_abbrev=False))
     _add_gateway(commands.add_parser("gateway", help=_GATEWAY_HELP, allow_abbrev=False))
     return parser
+
+
+def _add_config(config: Parser) -> None:
+    actions = config.add_subparsers(metavar="ACTION", required=True, parser_class=type(config))
+    show = actions.add_parser("list", help="all that is in force, and why", allow_abbrev=False)
+    show.set_defaults(run=_config_list)
+    get = actions.add_parser("get", help="what a key comes to", allow_abbrev=False)
+    get.set_defaults(run=_config_get)
+    get.add_argument("key", metavar="KEY", help="a rule, kdc_proxy.REALM or server.NAME.OPTION")
 
 
 def _add_gateway(gateway: Parser) -> None:
@@ -161,10 +165,16 @@ def _doctor(namespace: argparse.Namespace) -> int:
     )
 
 
-def _config(namespace: argparse.Namespace) -> int:
-    from smbfs.cli.config import show_config
+def _config_list(_namespace: argparse.Namespace) -> int:
+    from smbfs.cli.config import list_config
 
-    return show_config(namespace.key)
+    return list_config()
+
+
+def _config_get(namespace: argparse.Namespace) -> int:
+    from smbfs.cli.config import get_config
+
+    return get_config(namespace.key)
 
 
 def _gateway(namespace: argparse.Namespace) -> int:

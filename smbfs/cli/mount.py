@@ -9,14 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from smbfs.audit.events import PolicyOverrideRefused
+from smbfs.audit.events import AuditSink
 from smbfs.audit.writer import open_audit
 from smbfs.cli.daemon import Outcome, Report, start_daemon
 from smbfs.cli.daemons import SOCKET_SUFFIX
 from smbfs.cli.errors import ExitCode, Problem, explain, format_problem
+from smbfs.cli.policy_events import policy_refusal, protection_lowered
 from smbfs.cli.prepare import MountPlan, MountRequest, prepare_mount
 from smbfs.cli.privileges import forget_caller, keep_secrets
 from smbfs.cli.runtime import file_stem, make_runtime_directory
+from smbfs.config.options import say_who_decided
 from smbfs.config.policy import PolicyRefused
 
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -39,7 +41,7 @@ def mount(request: MountRequest) -> int:
     try:
         plan = prepare_mount(request, os.environ)
     except PolicyRefused as error:
-        open_audit().write(PolicyOverrideRefused(request.unc, error.what))
+        open_audit().write(policy_refusal(request.unc, error))
         raise
     for line in plan.warnings + (plan.notes if request.verbose else ()):
         _say(request, line)
@@ -72,7 +74,7 @@ def _live(
         return problem.exit_code
 
     _set_up_logging(verbose=verbose)
-    audit = open_audit()
+    audit = _begin_audit(plan)
     answered = False
 
     def on_ready(warnings: tuple[str, ...]) -> None:
@@ -83,6 +85,7 @@ def _live(
     try:
         serve_mount(plan, DaemonPlace(control=control, log=log), audit, on_ready)
     except Exception as error:  # noqa: BLE001 (whoever waits must be told, whatever it was)
+        say_who_decided(error, plan.decided)
         audit.write(failure_event(error, plan))
         problem = explain(error, str(plan.unc))
         if log is not None and isinstance(error, RuntimeError):
@@ -97,6 +100,13 @@ def _live(
     if not answered:
         report(Outcome(problem))
     return problem.exit_code
+
+
+def _begin_audit(plan: MountPlan) -> AuditSink:
+    audit = open_audit()
+    for each in plan.lowered:
+        audit.write(protection_lowered(str(plan.unc), each))
+    return audit
 
 
 def _own_words_of_fuse(log: Path) -> str:

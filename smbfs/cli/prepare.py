@@ -21,16 +21,17 @@ from typing import Final
 from smbfs.auth.credential_sources import CredentialRequest, find_credentials
 from smbfs.auth.credentials import Credentials
 from smbfs.auth.guest import guest_permitted, guest_refused
+from smbfs.auth.ntlm_rule import ntlm_refused
 from smbfs.cli.cache_folder import prepare_cache_folder
 from smbfs.cli.errors import CommandError, ExitCode
 from smbfs.cli.mount_table import FILE_SYSTEM_TYPE, absolute_path, find_mount
-from smbfs.config.files import POLICY_PATH, ConfigFile, read_config_file, user_config_path
+from smbfs.config.files import read_policy, read_user_config
 from smbfs.config.model import MountOptions
-from smbfs.config.options import GivenOption, ParsedOptions
-from smbfs.config.policy import configure
+from smbfs.config.options import GivenOption, ParsedOptions, say_who_decided
+from smbfs.config.policy import configure, lowered
 from smbfs.config.unc import Unc, parse_unc
 from smbfs.config.values import split_user
-from smbfs.errors import ConfigError
+from smbfs.errors import ConfigError, UserError
 
 FUSE_DEVICE: Final = Path("/dev/fuse")
 GUEST_WARNING: Final = (
@@ -77,10 +78,16 @@ class MountPlan:
     options: MountOptions
     """After files and policy."""
 
+    decided: Mapping[str, GivenOption]
+    """Fields of the options that somebody set, and who did."""
+
+    lowered: Sequence[GivenOption] = ()
+    """What was written that protects less than the defaults."""
+
     credentials: Credentials
+    """Who signs on."""
     renew: Callable[[], Credentials]
     """Looks for them again, without asking anybody. It may block, and raise UserError."""
-    """Who signs on."""
 
     notes: tuple[str, ...] = ()
     """What ``--verbose`` shows: ignored options, the source of the credentials."""
@@ -101,15 +108,22 @@ def prepare_mount(request: MountRequest, environment: Mapping[str, str]) -> Moun
     mountpoint = check_mountpoint(request.mountpoint, nonempty=options.nonempty)
     if options.cache_dir is not None:
         prepare_cache_folder(options.cache_dir, mountpoint)
-    credentials = resolve_credentials(unc, options, environment)
+    try:
+        credentials = resolve_credentials(unc, options, environment)
+    except UserError as error:
+        say_who_decided(error, parsed.decided)
+        raise
     request_for = _credential_request(unc, options, environment)
     notes = [f"option {name} changes nothing here" for name in parsed.ignored]
+    notes.extend(parsed.notes)
     notes.append(f"signing on as {credentials.qualified_name or 'nobody'}, credentials: "
                  f"{credentials.source}")  # fmt: skip
     return MountPlan(
         unc=unc,
         mountpoint=mountpoint,
         options=options,
+        decided=parsed.decided,
+        lowered=lowered(parsed),
         credentials=credentials,
         renew=partial(find_credentials, replace(request_for, ask=None)),
         notes=tuple(notes),
@@ -124,7 +138,7 @@ def resolve_options(
 
     Raises: ConfigError, of which PolicyRefused is one.
     """
-    parsed = configure(unc.server, given, user=_user_config(environment), policy=_policy())
+    parsed = configure(unc.server, given, user=read_user_config(environment), policy=read_policy())
     port = parsed.options.port
     if unc.port is not None and port not in (None, unc.port):
         raise ConfigError(
@@ -144,6 +158,8 @@ def resolve_credentials(
     """
     if options.guest and not guest_permitted(options):
         raise guest_refused(str(unc), asked=True)
+    if options.block_ntlm:  # There is nothing else yet.
+        raise ntlm_refused(str(unc))
     return find_credentials(_credential_request(unc, options, environment))
 
 
@@ -255,14 +271,6 @@ def _users_may_allow_other() -> bool:
     except OSError:
         return False
     return any(line.partition("#")[0].strip() == "user_allow_other" for line in lines)
-
-
-def _user_config(environment: Mapping[str, str]) -> ConfigFile:
-    return read_config_file(user_config_path(environment))
-
-
-def _policy() -> ConfigFile:
-    return read_config_file(POLICY_PATH)
 
 
 def _credential_request(

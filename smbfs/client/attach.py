@@ -45,6 +45,7 @@ from smbfs.transport.base import MessageStream, TransportName
 from smbfs.wire.create import FileId
 from smbfs.wire.dialect import Dialect
 from smbfs.wire.ioctl import FsctlCode, IoctlRequest, IoctlResponse, ValidateNegotiateInfoResponse
+from smbfs.wire.negotiate import Cipher, SigningAlgorithm
 from smbfs.wire.session_setup import SessionFlags
 from smbfs.wire.tree_connect import TreeConnectRequest, TreeConnectResponse
 
@@ -77,7 +78,9 @@ class Destination:
 
     def must_seal(self, transport: TransportName) -> bool:
         """Whether SMB has to encrypt what travels by this transport."""
-        return self.options.seal or (self.is_private and transport != "quic")
+        if transport == "quic":
+            return self.options.seal or self.options.seal_over_quic
+        return self.options.seal or self.is_private
 
 
 def connection_over(stream: MessageStream, to: Destination, line: Lifeline) -> Connection:
@@ -94,11 +97,15 @@ def _offer(to: Destination, transport: TransportName) -> Offer:
         oldest = newest  # Nothing older than 3.1.1 runs over QUIC (2.1).
     dialects = tuple(d for d in Dialect if d != Dialect.WILDCARD)
     labels = [dialect.label for dialect in dialects]
+    ciphers = {cipher.label: cipher for cipher in Cipher}
+    algorithms = {algorithm.label: algorithm for algorithm in SigningAlgorithm}
     return Offer(
         client_guid=to.client_guid,
         salt=os.urandom(_SALT_SIZE),
         server_name=to.unc.server,
         dialects=dialects[labels.index(oldest) : labels.index(newest) + 1],
+        ciphers=tuple(ciphers[label] for label in options.ciphers),
+        signing_algorithms=tuple(algorithms[label] for label in options.signing_algorithms),
         signing_required=options.signing == "required",
         encryption_required=must_seal,
         posix=options.posix,
@@ -163,6 +170,7 @@ async def log_on(
                 f"{to.unc} refused: the connection can't be encrypted.",
                 "encryption was asked for (seal, or by QUIC before), and this session has no keys.",
                 "mount with a real account, or without seal.",
+                rule="seal",
             )
         session.encrypt_data = True
     identity = Identity(

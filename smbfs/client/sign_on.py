@@ -137,4 +137,5 @@ def _dialect_refused(oldest: str) -> NegotiationRefused:
         "protocol, which is unsafe).",
         "switch SMB2 or SMB3 on in the server's settings, or update it. SMB1 is not supported.\n"
         "A server with SMB 2.0.2 alone (2008): -o vers=2.0",
+        rule="minimum_dialect",
     )

@@ -3,64 +3,59 @@
 ::
 
     require_signing = true
-    allow_insecure_guest = false
-    require_encryption = false
+    ciphers = ["aes-256-gcm", "aes-128-gcm"]
     minimum_dialect = "3.0"
-    allowed_transports = ["tcp", "quic"]
+    block_ntlm = true
+    block_ntlm_exceptions = ["old-nas"]
 
     [kdc_proxy]
     "EXAMPLE.ORG" = "https://proxy.example.org/KdcProxy"
 
     [server."nas.example.org"]
-    seal = true
+    require_encryption = true
     cache_size = "256M"
 
+At the top stand rules (:mod:`smbfs.config.rules`), in a server's section rules and mount options.
 A key that is not known is an error: a misspelt rule must not be a rule that is missing.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
-import re
+import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from smbfs.config.model import DIALECTS
+from smbfs.config.kdc_proxy import parse_key, parse_proxies
+from smbfs.config.option_table import REFUSED, REFUSED_ALIASES
 from smbfs.config.options import GivenOption, nearest, option_names
-from smbfs.config.values import parse_url
+from smbfs.config.rules import NTLM_EXCEPTIONS, RULES, Rule
+from smbfs.config.toml_lines import line_of, lines_of
 from smbfs.errors import ConfigError
 
 POLICY_PATH: Final = Path("/etc/smbfs/policy.toml")
+POLICY_OWNER: Final = 0
+"""User id that the policy's file and folder have to belong to."""
 
-_FLAGS: Final = ("require_signing", "allow_insecure_guest", "require_encryption")
-_TRANSPORTS: Final = ("tcp", "quic")
-RULE_NAMES: Final = (*_FLAGS, "minimum_dialect", "allowed_transports")
+TOP_KEYS: Final = (*RULES, NTLM_EXCEPTIONS)
 _SECTIONS: Final = ("kdc_proxy", "server")
 _NUMBER_END: Final = 1 << 63
+_SIZE_MAX: Final = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """What holds for every server; None where the file says nothing."""
+@dataclass(frozen=True, slots=True)
+class KdcProxy:
+    """One entry of ``[kdc_proxy]``."""
 
-    require_signing: bool | None = None
-    """A server that can't sign is refused."""
+    urls: tuple[str, ...]
 
-    allow_insecure_guest: bool | None = None
-    """Guest sessions, which nobody can sign, may be asked for."""
-
-    require_encryption: bool | None = None
-    """A server that can't encrypt is refused."""
-
-    minimum_dialect: str | None = None
-    """Oldest dialect to speak, as a label of ``DIALECTS``."""
-
-    allowed_transports: tuple[str, ...] | None = None
-    """Transports that may be used: ``tcp``, ``quic``."""
+    origin: str
+    """File and line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +65,33 @@ class ConfigFile:
     path: Path
     """Where it is, or would be."""
 
-    rules: Rules = Rules()
-    """Keys at the top."""
+    rules: Mapping[str, GivenOption] = field(default_factory=dict)
+    """Keys at the top, by name."""
 
-    kdc_proxies: Mapping[str, str] = field(default_factory=dict)
-    """Kerberos realm to the https URL of its proxy."""
+    ntlm_exceptions: Mapping[str, GivenOption] = field(default_factory=dict)
+    """Lower-case server name to the ``block_ntlm = false`` that it comes to."""
+
+    kdc_proxies: Mapping[str, KdcProxy] = field(default_factory=dict)
+    """By realm, ``.domain`` or ``*``, in capitals."""
 
     servers: Mapping[str, tuple[GivenOption, ...]] = field(default_factory=dict)
     """Lower-case server name to the options of its section."""
+
+    @property
+    def general(self) -> list[GivenOption]:
+        """What holds for every server."""
+        return list(self.rules.values())
+
+    def special(self, server: str) -> list[GivenOption]:
+        """What is said about one server, the weaker first."""
+        name = server_key(server)
+        exception = self.ntlm_exceptions.get(name)
+        return [*([exception] if exception else ()), *self.servers.get(name, ())]
+
+
+def server_key(name: str) -> str:
+    """Return the form of a server's name by which sections are found."""
+    return name.lower().rstrip(".")
 
 
 def user_config_path(environment: Mapping[str, str]) -> Path:
@@ -96,36 +110,81 @@ def _home_directory() -> str:
         return "/"
 
 
-def read_config_file(path: Path) -> ConfigFile:
+def read_user_config(environment: Mapping[str, str]) -> ConfigFile:
+    """Read the user's file. Raises: ConfigError as :func:`read_config_file`."""
+    return read_config_file(user_config_path(environment), owners=(os.geteuid(), 0))
+
+
+def read_policy() -> ConfigFile:
+    """Read the administrator's file.
+
+    Raises: ConfigError as :func:`read_config_file`: a policy that a user can change is none.
+    """
+    return read_config_file(POLICY_PATH, owners=(POLICY_OWNER,))
+
+
+def read_config_file(path: Path, *, owners: Collection[int] | None = None) -> ConfigFile:
     """Read a file; one that is not there is an empty one.
 
+    With ``owners`` it has to belong to one of these user ids, as the folder that it really is in,
+    and nobody else may write to either.
     Raises: ConfigError naming file, line and what would be right.
     """
+    text = read_text(path, owners=owners)
+    return ConfigFile(path) if text is None else parse_config(text, path)
+
+
+def read_text(path: Path, *, owners: Collection[int] | None = None) -> str | None:
+    """Return the text of a file, None if it is not there. Raises: ConfigError as above."""
     try:
-        text = path.read_text("utf-8")
+        # One open file is checked and read, so that it can't be exchanged in between.
+        with path.open("rb") as file:
+            if owners is not None:
+                _check_owner(path, os.fstat(file.fileno()), owners)
+                folder = path.resolve().parent
+                _check_owner(folder, folder.stat(), owners)
+            content = file.read(_SIZE_MAX + 1)
+        if len(content) > _SIZE_MAX:
+            raise ConfigError(f"{path} is too long", f"it has more than {_SIZE_MAX} bytes.")
+        return content.decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
-        return ConfigFile(path)
+        return None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} can't be read", f"{error}.", "repair or remove it.") from error
-    return parse_config(text, path)
+
+
+def _check_owner(path: Path, info: os.stat_result, owners: Collection[int]) -> None:
+    owner = min(owners) if len(owners) == 1 else os.geteuid()
+    if info.st_uid not in owners:
+        raise ConfigError(
+            f"{path} refused: it belongs to another user",
+            f"user id {info.st_uid} could change what it says.",
+            f"chown {owner} {path}",
+        )
+    # Where files are everybody's, as in /tmp, others still can't exchange what is ours.
+    sticky = stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_ISVTX
+    if info.st_mode & 0o022 and not sticky:
+        raise ConfigError(
+            f"{path} refused: other users can write to it",
+            "they could change what it says.",
+            f"chmod go-w {path}",
+        )
 
 
 def parse_config(text: str, path: Path) -> ConfigFile:
-    """Check the text of a file. Raises: ConfigError as above."""
+    """Check the text of a file. Raises: ConfigError as :func:`read_config_file`."""
     try:
         content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # A number too long for Python is no TOML error.
         raise ConfigError(f"{path} is not valid TOML", f"{error}.") from error
-    reader = _Reader(path, text)
-    rules: dict[str, Any] = {}
-    for key, value in content.items():
-        if key in RULE_NAMES:
-            rules[key] = reader.rule(key, value)
-        elif key not in _SECTIONS:
-            raise reader.unknown(key, (*RULE_NAMES, *_SECTIONS))
+    reader = _Reader(path, lines_of(text))
+    for key in content:
+        if key not in (*TOP_KEYS, *_SECTIONS):
+            raise reader.unknown((key,), (*TOP_KEYS, *_SECTIONS))
     return ConfigFile(
         path,
-        Rules(**rules),
+        {name: reader.rule((name,), content[name]) for name in RULES if name in content},
+        reader.ntlm_exceptions(content.get(NTLM_EXCEPTIONS, [])),
         reader.kdc_proxies(content.get("kdc_proxy", {})),
         reader.servers(content.get("server", {})),
     )
@@ -133,91 +192,124 @@ def parse_config(text: str, path: Path) -> ConfigFile:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Checks values and says in which line a wrong one stands."""
+    """Checks values and says in which line each stands."""
 
     path: Path
-    text: str
+    lines: Mapping[tuple[str, ...], int]
 
-    def rule(self, key: str, value: object) -> bool | str | tuple[str, ...]:
-        """Value of a key at the top."""
-        if key in _FLAGS:
-            if not isinstance(value, bool):
-                raise self.wrong(key, "it is true or false")
-            return value
-        if key == "minimum_dialect":
-            if not isinstance(value, str) or value not in DIALECTS:
-                raise self.wrong(key, f"it is one of {', '.join(map(repr, DIALECTS))}")
-            return value
-        if not (isinstance(value, list) and value and all(v in _TRANSPORTS for v in value)):
-            raise self.wrong(key, 'it is a list of "tcp", "quic" or both')
-        return tuple(value)
+    def rule(self, key: tuple[str, ...], value: object) -> GivenOption:
+        """A rule, at the top or in a server's section."""
+        name, rule = key[-1], RULES[key[-1]]
+        why = _what_is_wrong(rule, value)
+        if why:
+            raise self.wrong(key, why)
+        if isinstance(value, bool | str):
+            return GivenOption(name, value, self.origin(key), shown(name, value))
+        assert isinstance(value, list)
+        return GivenOption(name, ":".join(value), self.origin(key), shown(name, value))
 
-    def kdc_proxies(self, section: object) -> dict[str, str]:
-        """``[kdc_proxy]``: realm to URL."""
+    def ntlm_exceptions(self, names: object) -> dict[str, GivenOption]:
+        """``block_ntlm_exceptions``: a list of servers."""
+        key = (NTLM_EXCEPTIONS,)
+        if not (isinstance(names, list) and all(isinstance(n, str) and n for n in names)):
+            raise self.wrong(key, 'it is a list of servers: ["nas", "nas.example.org"]')
+        given = GivenOption("block_ntlm", False, self.origin(key), shown(key[0], names))
+        return {server_key(name): given for name in names}
+
+    def kdc_proxies(self, section: object) -> dict[str, KdcProxy]:
+        """``[kdc_proxy]``: realm to URL or URLs, or Windows' spelling of them."""
         proxies = {}
-        for realm, url in self._table("kdc_proxy", section).items():
+        for realm, value in self._table(("kdc_proxy",), section).items():
+            key = ("kdc_proxy", realm)
+            if realm.upper() in proxies:
+                raise self.wrong(key, "the realm stands here twice, with other capitals")
+            parts = value if isinstance(value, list) else [value]
             try:
-                proxies[realm] = parse_url(url if isinstance(url, str) else "")
+                # What is no text is no address, either.
+                text = " ".join(part if isinstance(part, str) else "?" for part in parts)
+                proxies[parse_key(realm)] = KdcProxy(parse_proxies(text), self.origin(key))
             except ValueError as error:
-                raise self.wrong(realm, str(error)) from None
+                raise self.wrong(key, str(error)) from None
         return proxies
 
     def servers(self, section: object) -> dict[str, tuple[GivenOption, ...]]:
-        """``[server."name"]``: any mount option."""
-        return {
-            name.lower(): tuple(
-                self._option(name, key, value)
-                for key, value in self._table(f'server."{name}"', options).items()
+        """``[server."name"]``: any rule or mount option."""
+        servers: dict[str, tuple[GivenOption, ...]] = {}
+        for name, options in self._table(("server",), section).items():
+            if server_key(name) in servers:
+                raise self.wrong(("server", name), "the server has a section already")
+            servers[server_key(name)] = tuple(
+                self._option(("server", name, key), value)
+                for key, value in self._table(("server", name), options).items()
             )
-            for name, options in self._table("server", section).items()
-        }
+        return servers
 
-    def _option(self, server: str, key: str, value: object) -> GivenOption:
-        if key not in option_names():
-            # Refused ones have their own reason, which parse_options gives.
-            if key not in {"password", "pass", "password2"}:
-                raise self.unknown(key, option_names(), after=server)
-            value = ""
-        if isinstance(value, int) and not isinstance(value, bool):
-            if abs(value) >= _NUMBER_END:  # Python does not even write very long ones.
-                raise self.wrong(key, "so large a number means nothing here", after=server)
-            value = str(value)
-        elif isinstance(value, float):
-            value = f"{value:f}"
-        if not isinstance(value, str | bool):
-            raise self.wrong(key, "it is a text, a number, true or false", after=server)
-        return GivenOption(key, value, f"{self.path}, line {self._line(key, after=server)}")
+    def _option(self, key: tuple[str, ...], value: object) -> GivenOption:
+        name = key[-1]
+        if name in RULES:
+            return self.rule(key, value)
+        if name not in option_names():
+            if name not in REFUSED and name not in REFUSED_ALIASES:
+                raise self.unknown(key, option_names())
+            # parse_options gives the reason. The value may be a password: it is forgotten here.
+            return GivenOption(name, "", self.origin(key))
+        if isinstance(value, str | bool):
+            return GivenOption(name, value, self.origin(key), shown(name, value))
+        if not isinstance(value, int | float):
+            raise self.wrong(key, "it is a text, a number, true or false")
+        if abs(value) >= _NUMBER_END:  # Python does not even write very long ones.
+            raise self.wrong(key, "so large a number means nothing here")
+        text = str(value) if isinstance(value, int) else f"{value:f}"
+        return GivenOption(name, text, self.origin(key), shown(name, value))
 
-    def _table(self, name: str, section: object) -> Mapping[str, object]:
+    def _table(self, key: tuple[str, ...], section: object) -> Mapping[str, object]:
         if not isinstance(section, dict):
-            raise self.wrong(name.partition(".")[0], f"it is a section: [{name}]")
+            raise self.wrong(key, f"it is a section: [{'.'.join(key)}]")
         return section
 
-    def wrong(self, key: str, why: str, *, after: str = "") -> ConfigError:
-        """The value of ``key`` is not one."""
-        where = f"{self.path}, line {self._line(key, after=after)}"
-        return ConfigError(f"{where}: the value of {key} is wrong", f"{why}.")
+    def origin(self, key: tuple[str, ...]) -> str:
+        """File and line of a key."""
+        return f"{self.path}, line {line_of(key, self.lines)}"
 
-    def unknown(
-        self, key: str, known: tuple[str, ...] | list[str], *, after: str = ""
-    ) -> ConfigError:
+    def wrong(self, key: tuple[str, ...], why: str) -> ConfigError:
+        """The value of ``key`` is not one."""
+        return ConfigError(f"{self.origin(key)}: the value of {key[-1]} is wrong", f"{why}.")
+
+    def unknown(self, key: tuple[str, ...], known: Iterable[str]) -> ConfigError:
         """``key`` is not one of ``known``."""
-        guess = nearest(key, known)
+        guess = nearest(key[-1], known)
         return ConfigError(
-            f"{self.path}, line {self._line(key, after=after)}: there is no {key}",
+            f"{self.origin(key)}: there is no {key[-1]}",
             "",
             f"did you mean {guess}?" if guess else f"known are {', '.join(sorted(known))}.",
         )
 
-    def _line(self, key: str, *, after: str = "") -> int:
-        """Line of ``key``, counted from 1; tomllib doesn't tell, so it is looked for."""
-        lines = self.text.splitlines()
-        start = next(
-            (i for i, line in enumerate(lines) if after and line.startswith("[") and after in line),
-            0,
-        )
-        wanted = re.compile(rf"\s*(?:\[.*)?[\"']?{re.escape(key)}\b")
-        for index in range(start, len(lines)):
-            if wanted.match(lines[index]):
-                return index + 1
-        return start + 1
+
+def shown(name: str, value: object) -> str:
+    """Return a key and its value as a file has them."""
+    return f"{name} = {format_value(value)}"
+
+
+def format_value(value: object) -> str:
+    """Return a value as a file has it."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case list() | tuple():
+            return "[" + ", ".join(map(format_value, value)) + "]"
+        case str():
+            return json.dumps(value, ensure_ascii=False)
+        case _:
+            return str(value)
+
+
+def _what_is_wrong(rule: Rule, value: object) -> str:
+    """Return what would be right, or nothing."""
+    known = ", ".join(f'"{each}"' for each in rule.known)
+    if rule.kind == "flag":
+        return "" if isinstance(value, bool) else "it is true or false"
+    if rule.kind == "dialect":
+        return "" if value in rule.known else f"it is one of {known}"
+    if isinstance(value, list) and value and all(each in rule.known for each in value):
+        return "" if len(set(value)) == len(value) else "it names one of them twice"
+    return f"it is a list of one or more of {known}"

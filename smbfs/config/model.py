@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -22,6 +23,12 @@ DIALECTS: Final = ("2.0.2", "2.1", "3.0", "3.0.2", "3.1.1")
 
 DEFAULT_DIALECTS: Final = ("2.1", "3.1.1")
 """Oldest and newest dialect offered unless ``vers=`` says otherwise."""
+
+CIPHERS: Final = ("aes-128-gcm", "aes-256-gcm", "aes-128-ccm", "aes-256-ccm")
+"""Labels of the ciphers that we know, in the order of our preference."""
+
+SIGNING_ALGORITHMS: Final = ("aes-128-gmac", "aes-128-cmac", "hmac-sha256")
+"""Labels of the signing algorithms that we know, in the order of our preference."""
 
 MIB: Final = 1024 * 1024
 
@@ -99,8 +106,12 @@ class MountOptions:
     cruid: int | None = None
     """User id whose Kerberos tickets are used."""
 
-    kdc_proxy: str | None = None
-    """https URL through which Kerberos reaches its KDC."""
+    block_ntlm: bool = False
+    """Never sign on with NTLM, as Windows' ``/BLOCKNTLM``: Kerberos or nothing."""
+
+    kdc_proxies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """https URLs through which Kerberos reaches the KDCs of realms, by realm, ``.domain`` or ``*``;
+    :mod:`smbfs.config.kdc_proxy` has what reads that. The administrator's have won already."""
 
     guest: bool = False
     """Sign on without a password."""
@@ -110,14 +121,31 @@ class MountOptions:
 
     # -- What protects the connection ----------------------------------------------------
 
-    vers: tuple[str, str] = DEFAULT_DIALECTS
-    """Oldest and newest dialect to offer, as labels of :data:`DIALECTS`."""
+    minimum_dialect: str = DEFAULT_DIALECTS[0]
+    """Oldest dialect to offer, a label of :data:`DIALECTS`."""
+
+    maximum_dialect: str = DEFAULT_DIALECTS[1]
+    """Newest dialect to offer."""
+
+    @property
+    def vers(self) -> tuple[str, str]:
+        """Oldest and newest dialect to offer."""
+        return self.minimum_dialect, self.maximum_dialect
 
     signing: SigningRule = "required"
     """Whether a server that can't or won't sign is refused."""
 
+    signing_algorithms: tuple[str, ...] = SIGNING_ALGORITHMS
+    """Those that a server may choose from, the preferred one first."""
+
     seal: bool = False
     """Encrypt everything; a server that can't is refused."""
+
+    seal_over_quic: bool = False
+    """Encrypt everything over QUIC, too, which does so itself."""
+
+    ciphers: tuple[str, ...] = CIPHERS
+    """Those that a server may choose from, the preferred one first."""
 
     # -- How files look here -------------------------------------------------------------
 

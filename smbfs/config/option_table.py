@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from smbfs.config import values
+from smbfs.config.kdc_proxy import ANY_REALM, parse_proxies
 
 Fields = Mapping[str, Any]
 """Fields of :class:`~smbfs.config.model.MountOptions` and their new values."""
@@ -37,6 +38,9 @@ class Option(NamedTuple):
     smallest: bool = False
     """Of several such values the smallest counts, not the last."""
 
+    is_switch: bool = False
+    """Its value is on or off; in a file true or false."""
+
 
 def _value(
     names: str,
@@ -55,6 +59,15 @@ def _value(
 
 def _flag(names: str, text: str = "", **fields: object) -> Option:
     return Option(tuple(names.split()), None, fields, "", text)
+
+
+def _switch(
+    name: str, fields: Callable[[bool], Fields], metavar: str = "on|off", text: str = ""
+) -> Option:
+    def parse(value: str) -> Fields:
+        return fields(values.parse_switch(value))
+
+    return Option((name,), parse, {}, metavar, text, is_switch=True)
 
 
 def _choice(*allowed: str) -> Callable[[str], str]:
@@ -78,6 +91,15 @@ def _user(value: str) -> Fields:
 def _security(value: str) -> Fields:
     auth, signing = values.parse_security(value)
     return {"auth": auth} if signing is None else {"auth": auth, "signing": signing}
+
+
+def _vers(value: str) -> Fields:
+    oldest, newest = values.parse_dialects(value)
+    return {"minimum_dialect": oldest, "maximum_dialect": newest}
+
+
+def _kdc_proxy(value: str) -> Fields:
+    return {"kdc_proxies": {ANY_REALM: parse_proxies(value)}}
 
 
 def _server_default(*allowed: str) -> Callable[[str], Fields]:
@@ -114,8 +136,9 @@ OPTIONS: Final[tuple[Option, ...]] = (
     _value("quic_pin", "quic_pin", values.parse_pin, "SHA256", "the only certificate trusted"),
     _value("quic_cert", "quic_cert", values.parse_path, "FILE", "our certificate over QUIC"),
     _value("quic_key", "quic_key", values.parse_path, "FILE", "the key of quic_cert"),
-    _value("quic_0rtt", "quic_0rtt", values.parse_switch, "on|off",
-           "NEGOTIATE goes along with a resumed handshake (off)"),
+    _switch("quic_0rtt", lambda on: {"quic_0rtt": on},
+            text="NEGOTIATE goes along with a resumed handshake (off)"),
+    _value("allowed_transports", "transport", values.parse_transports),
     Option(("user", "username"), _user, {}, "NAME", r"user: name, DOMAIN\name or name@REALM"),
     _value("domain dom workgroup", "domain", values.parse_text, "NAME", "domain of the user"),
     _value("credentials cred", "credentials", values.parse_path, "FILE",
@@ -124,15 +147,25 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "how to sign on"),
     Option(("sec",), _security, {}, "KIND", ""),
     _value("cruid", "cruid", values.parse_user_id, "USER", "whose Kerberos tickets to use"),
-    _value("kdc_proxy", "kdc_proxy", values.parse_url, "URL", "reach the KDC through this proxy"),
+    _flag("block_ntlm", "never sign on with NTLM", block_ntlm=True),
+    Option(("kdc_proxy",), _kdc_proxy, {}, "URL", "reach the KDC through this proxy"),
     _flag("guest", "sign on without a password", guest=True),
     _flag("allow_insecure_guest", "accept a guest session, which nobody can sign",
           allow_insecure_guest=True),
-    _value("vers", "vers", values.parse_dialects, "DIALECT", "dialect, or oldest-newest"),
+    Option(("vers",), _vers, {}, "DIALECT", "dialect, or oldest-newest"),
+    _value("minimum_dialect", "minimum_dialect", values.parse_dialect),
+    _value("maximum_dialect", "maximum_dialect", values.parse_dialect),
     _value("signing", "signing", _choice("required", "if-offered"), "required|if-offered",
            "whether a server that can't sign is refused (required)"),
     _flag("sign", signing="required"),
+    _switch("require_signing", lambda on: {"signing": "required" if on else "if-offered"}),
+    _value("signing_algorithms", "signing_algorithms", values.parse_signing_algorithms,
+           "NAME[:NAME…]", "signing algorithms to offer, the preferred one first"),
     _flag("seal", "encrypt everything", seal=True),
+    _switch("require_encryption", lambda on: {"seal": on}),
+    _switch("require_encryption_over_quic", lambda on: {"seal_over_quic": on}),
+    _value("ciphers", "ciphers", values.parse_ciphers, "NAME[:NAME…]",
+           "ciphers to offer, the preferred one first"),
     _value("uid", "uid", values.parse_user_id, "USER", "owner shown for every file"),
     _value("gid", "gid", values.parse_group_id, "GROUP", "group shown for every file"),
     _value("file_mode", "file_mode", values.parse_mode, "MODE", "permission bits of files"),
@@ -224,7 +257,7 @@ WITHOUT_EFFECT: Final = {
 
 NOT_YET: Final = {
     "cruid": "Kerberos is not used",
-    "kdc_proxy": "Kerberos is not used",
+    "kdc_proxies": "Kerberos is not used",
     "compress": "nothing is compressed",
     "nocase": "names are compared as the server compares them (noposix lets Samba ignore case)",
 }

@@ -8,13 +8,13 @@ option means the same wherever it stands.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from smbfs.config import option_table as table
-from smbfs.config.model import MountOptions
-from smbfs.errors import ConfigError
+from smbfs.config.model import DIALECTS, MountOptions
+from smbfs.errors import ConfigError, UserError
 
 _BY_NAME: Final = {name: option for option in table.OPTIONS for name in option.names}
 
@@ -31,6 +31,18 @@ class GivenOption(NamedTuple):
     origin: str
     """Where it stands, for messages: ``-o``, ``--seal``, ``/etc/…/policy.toml, line 3``."""
 
+    shown: str = ""
+    """How it is written there, if that is a file: ``require_signing = true``."""
+
+    @property
+    def written(self) -> str:
+        """How it is written, for messages; only where its value may be shown."""
+        return self.shown or (self.name if self.value is None else f"{self.name}={self.value}")
+
+    def __str__(self) -> str:
+        """What is written, and where."""
+        return f"{self.written} ({self.origin})"
+
 
 @dataclass(frozen=True, slots=True)
 class ParsedOptions:
@@ -39,14 +51,31 @@ class ParsedOptions:
     options: MountOptions
     """The mount to make."""
 
-    given: frozenset[str] = frozenset()
-    """Fields of ``options`` that somebody set, as opposed to defaults."""
+    decided: Mapping[str, GivenOption] = field(default_factory=dict)
+    """Fields of ``options`` that somebody set, as opposed to defaults, each with who did."""
 
     ignored: tuple[str, ...] = ()
     """Options that change nothing and mislead nobody, for ``--verbose``."""
 
     warnings: tuple[str, ...] = ()
     """What should be shown: options that have no effect here."""
+
+    notes: tuple[str, ...] = ()
+    """What the administrator's policy has decided, for ``--verbose``."""
+
+    @property
+    def given(self) -> frozenset[str]:
+        """Fields of ``options`` that somebody set."""
+        return frozenset(self.decided)
+
+
+class Contradiction(ConfigError):
+    """Options that don't fit together; ``between`` are those that somebody has written."""
+
+    def __init__(self, what: str, why: str, between: Sequence[GivenOption]) -> None:
+        written = "".join(f"\n{each}" for each in between)
+        super().__init__(what, why + written, "leave one of them out.")
+        self.between = tuple(between)
 
 
 def split_options(text: str, origin: str = "-o") -> list[GivenOption]:
@@ -72,17 +101,41 @@ def parse_options(given: Sequence[GivenOption]) -> ParsedOptions:
 
     Raises: ConfigError naming the option, where it stands, and what would be right.
     """
+    return check_options(merge_options(given))
+
+
+def merge_options(given: Sequence[GivenOption]) -> ParsedOptions:
+    """Merge options, the later ones stronger; whether they fit together is not asked.
+
+    Raises: ConfigError naming the option, where it stands, and what would be right.
+    """
     state = _Merge(sloppy=any(option.name == "sloppy" for option in given))
     for option in given:
         state.add(option)
-    options = replace(MountOptions(), **state.fields, mount_flags=frozenset(state.kernel_flags))
-    _check_together(options, frozenset(state.fields))
     return ParsedOptions(
-        options,
-        frozenset(state.fields),
+        replace(MountOptions(), **state.fields, mount_flags=frozenset(state.kernel_flags)),
+        state.decided,
         tuple(state.ignored),
-        (*state.warnings, *_check_available(options, frozenset(state.fields))),
+        tuple(state.warnings),
     )
+
+
+def check_options(merged: ParsedOptions) -> ParsedOptions:
+    """See that options fit together, and add the warnings about those without effect.
+
+    Raises: Contradiction; ConfigError for what this version can't do.
+    """
+    _check_together(merged)
+    more = _check_available(merged.options, merged.given)
+    return replace(merged, warnings=(*merged.warnings, *more))
+
+
+def say_who_decided(error: BaseException, decided: Mapping[str, GivenOption]) -> None:
+    """Add to an error which file and line, or which option, demanded what was not to be had."""
+    given = decided.get(error.rule) if isinstance(error, UserError) else None
+    if isinstance(error, UserError) and given is not None:
+        error.why += f"\nThat is decided by {given.written} ({given.origin})."
+        error.rule = ""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -96,12 +149,19 @@ def option_names() -> list[str]:
     return [*_BY_NAME, *table.KERNEL_FLAGS]
 
 
+def takes_bool(name: str) -> bool:
+    """Whether an option is true or false in a file, as flags and switches are."""
+    option = _BY_NAME.get(name)
+    return name in table.KERNEL_FLAGS if option is None else not option.parse or option.is_switch
+
+
 @dataclass(slots=True)
 class _Merge:
     """Fields collected so far; ``sloppy`` (mount -s) tolerates unknown options."""
 
     sloppy: bool
     fields: dict[str, Any] = field(default_factory=dict)
+    decided: dict[str, GivenOption] = field(default_factory=dict)
     kernel_flags: set[str] = field(default_factory=set)
     ignored: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -130,18 +190,22 @@ class _Merge:
         try:
             new = dict(_fields_of(option, given.value))
         except ValueError as error:
-            shown = given.name if given.value is None else f"{given.name}={given.value}"
             raise ConfigError(
-                f"{given.origin}: {shown} is wrong", f"{error}.", "correct it or leave it out."
+                f"{given.origin}: {given.written} is wrong",
+                f"{error}.",
+                "correct it or leave it out.",
             ) from None
         for name, value in new.items():
             if option.smallest and name in self.fields:
                 value = min(value, self.fields[name])
             self.fields[name] = value
+            self.decided[name] = given
 
 
 def _fields_of(option: table.Option, value: str | bool | None) -> table.Fields:
     if option.parse is not None:
+        if option.is_switch and isinstance(value, bool):
+            return option.parse("on" if value else "off")
         if value is None or isinstance(value, bool):
             raise ValueError(f"it needs a value: {option.names[0]}={option.metavar}")
         return option.parse(value)
@@ -177,50 +241,106 @@ def _split_commas(text: str) -> list[str]:
     return [*items, text[start:]]
 
 
-def _check_together(options: MountOptions, given: frozenset[str]) -> None:
+def _check_together(merged: ParsedOptions) -> None:
     """Refuse options that contradict each other."""
-    for breaks, what, why in _CONTRADICTIONS:
-        if breaks(options, given):
-            raise ConfigError(what, why, "leave one of them out.")
+    for breaks, what, why, fields in _CONTRADICTIONS:
+        if breaks(merged.options, merged.given):
+            between = dict.fromkeys(merged.decided[name] for name in fields if name in merged.given)
+            raise Contradiction(what, why, list(between))
 
 
 _Test = Callable[[MountOptions, frozenset[str]], bool]
 
-_CONTRADICTIONS: Final[tuple[tuple[_Test, str, str], ...]] = (
+
+def _too_old_for(field_name: str, needed: Mapping[str, str]) -> _Test:
+    """Whether none of the algorithms can be used, as older dialects know one only."""
+
+    def test(options: MountOptions, _given: frozenset[str]) -> bool:
+        only = needed.get(options.maximum_dialect)
+        return only is not None and only not in getattr(options, field_name)
+
+    return test
+
+
+_NO_CIPHER: Final = _too_old_for("ciphers", {"3.0": "aes-128-ccm", "3.0.2": "aes-128-ccm"})
+_NO_SIGNING: Final = _too_old_for(
+    "signing_algorithms",
+    {"2.0.2": "hmac-sha256", "2.1": "hmac-sha256", "3.0": "aes-128-cmac", "3.0.2": "aes-128-cmac"},
+)
+_DIALECTS: Final = ("minimum_dialect", "maximum_dialect")
+
+_CONTRADICTIONS: Final[tuple[tuple[_Test, str, str, Sequence[str]], ...]] = (
     (
         lambda o, _: o.guest and o.credentials is not None,
         "guest and credentials= contradict each other",
         "a guest has no password.",
+        ("guest", "credentials"),
     ),
     (
         lambda o, _: o.guest and o.auth == "kerberos",
         "guest and Kerberos contradict each other",
         "a guest has no ticket.",
+        ("guest", "auth"),
+    ),
+    (
+        lambda o, _: o.guest and o.block_ntlm,
+        "guest and block_ntlm contradict each other",
+        "a guest signs on with NTLM.",
+        ("guest", "block_ntlm"),
+    ),
+    (
+        lambda o, _: o.auth == "ntlm" and o.block_ntlm,
+        "auth=ntlm and block_ntlm contradict each other",
+        "one asks for what the other forbids.",
+        ("auth", "block_ntlm"),
     ),
     (
         lambda o, given: o.guest and "signing" in given and o.signing == "required",
         "guest and signing=required contradict each other",
         "a guest has no password, so nothing can be signed.",
+        ("guest", "signing"),
     ),
     (
         lambda o, _: o.guest and o.seal,
         "guest and seal contradict each other",
         "a guest has no password, so nothing can be encrypted.",
+        ("guest", "seal"),
     ),
     (
-        lambda o, _: o.seal and not o.vers[1].startswith("3"),
+        lambda o, _: DIALECTS.index(o.minimum_dialect) > DIALECTS.index(o.maximum_dialect),
+        "minimum_dialect and maximum_dialect contradict each other",
+        "no dialect is both as new and as old as that.",
+        _DIALECTS,
+    ),
+    (
+        lambda o, _: o.seal and not o.maximum_dialect.startswith("3"),
         "seal and an SMB2 dialect in vers= contradict each other",
         "encryption came with SMB 3.0.",
+        ("seal", "maximum_dialect"),
     ),
     (
-        lambda o, _: o.transport == "quic" and o.vers[1] != "3.1.1",
+        lambda o, given: o.seal and _NO_CIPHER(o, given),
+        "seal, ciphers and the newest dialect contradict each other",
+        "before SMB 3.1.1 there is aes-128-ccm only.",
+        ("seal", "ciphers", "maximum_dialect"),
+    ),
+    (
+        _NO_SIGNING,
+        "signing_algorithms and the newest dialect contradict each other",
+        "SMB 3.0 knows aes-128-cmac only, SMB 2 hmac-sha256.",
+        ("signing_algorithms", "maximum_dialect"),
+    ),
+    (
+        lambda o, _: o.transport == "quic" and o.maximum_dialect != "3.1.1",
         "transport=quic and vers= contradict each other",
         "only SMB 3.1.1 runs over QUIC.",
+        ("transport", "maximum_dialect"),
     ),
     (
         lambda o, _: (o.quic_key is not None) and o.quic_cert is None,
         "quic_key is given without quic_cert",
         "a key is of use only with its certificate.",
+        ("quic_key",),
     ),
 )
 

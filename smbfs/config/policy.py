@@ -1,23 +1,64 @@
 """Which options a mount really gets: command line, user's file, administrator's policy.
 
-From weak to strong: defaults, the policy's section for the server, the user's file, the
-user's section, the command line. Then the policy's rules: what is laxer than they allow is
-refused when somebody asked for it, and made stricter when nobody did.
+From weak to strong: defaults; the policy's rules, its exceptions for NTLM and its section for the
+server; the same three of the user's file; the command line. So what nobody else speaks of is what
+the policy says, and what it says of a server takes the place of what it says in general: an
+exception, in either direction. What somebody has written that protects less than the policy's word
+for this server is refused, and so is a contradiction with it.
+
+KDC proxies are merged by realm, and the administrator's win.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from smbfs.config.files import ConfigFile, Rules
-from smbfs.config.model import DIALECTS, MountOptions
-from smbfs.config.options import GivenOption, ParsedOptions, parse_options
+from smbfs.config.files import ConfigFile, KdcProxy
+from smbfs.config.kdc_proxy import Proxies, merge_proxies
+from smbfs.config.model import MountOptions
+from smbfs.config.options import (
+    Contradiction,
+    GivenOption,
+    ParsedOptions,
+    check_options,
+    merge_options,
+)
+from smbfs.config.rules import LAXER
 from smbfs.errors import ConfigError
+
+_ASK = "leave the option out, or ask the administrator."
+
+_TRUST = ("quic_ca", "quic_pin")
+"""They stand for each other: who sets one decides which certificates are believed."""
+
+_GUEST_NEEDS: Mapping[str, Callable[[MountOptions], bool]] = {
+    "allow_insecure_guest": lambda o: o.allow_insecure_guest,
+    "signing": lambda o: o.signing != "required",
+    "seal": lambda o: not o.seal,
+    "block_ntlm": lambda o: not o.block_ntlm,
+}
+"""What has to be so for there to be guests."""
 
 
 class PolicyRefused(ConfigError):
     """Somebody asked for less protection than the administrator's policy demands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One thing that somebody asked for and the policy does not allow."""
+
+    asked: GivenOption
+    bound: GivenOption
+
+    def error(self) -> PolicyRefused:
+        """Return it as what is shown."""
+        return PolicyRefused(
+            f"{self.asked.origin}: {self.asked.written} is refused by the administrator's policy",
+            f"{self.bound.origin}, says {self.bound.written}.",
+            _ASK,
+        )
 
 
 def configure(
@@ -25,90 +66,94 @@ def configure(
 ) -> ParsedOptions:
     """Merge everything that was said about mounts of ``server``.
 
-    Raises: PolicyRefused; ConfigError as :func:`parse_options`.
+    Raises: PolicyRefused; ConfigError as :func:`smbfs.config.options.parse_options`.
     """
-    name = server.lower()
-    parsed = parse_options(
-        [
-            *policy.servers.get(name, ()),
-            *_as_options(user),
-            *user.servers.get(name, ()),
-            *given,
-        ]
-    )
-    return replace(parsed, options=enforce(parsed, policy))
+    general = merge_options(policy.general)
+    bounds = merge_options([*policy.general, *policy.special(server)])
+    merged = merge_options([*policy.general, *policy.special(server), *user.general,
+                            *user.special(server), *given])  # fmt: skip
+    _refuse_other_address(merged, general, bounds)
+    for refusal in refusals(merged, bounds):
+        raise refusal.error()
+    merged, notes = _with_kdc_proxies(merged, bounds, user, policy)
+    decided = [g for name, g in merged.decided.items() if g is bounds.decided.get(name)]
+    notes = (*(f"decided by policy: {each}" for each in dict.fromkeys(decided)), *notes)
+    try:
+        return replace(check_options(merged), notes=notes)
+    except Contradiction as error:
+        if any(g in decided for g in error.between) and not all(
+            g in decided for g in error.between
+        ):
+            raise PolicyRefused(error.what, error.why, _ASK) from error
+        raise
 
 
-def enforce(parsed: ParsedOptions, policy: ConfigFile) -> MountOptions:
-    """Hold the options against the policy's rules.
-
-    Raises: PolicyRefused naming the rule and its file.
-    """
-    options = parsed.options
-    options = _enforce_signing(options, policy)
-    options = _enforce_dialect(options, policy)
-    return _enforce_transport(options, policy)
-
-
-def _enforce_signing(options: MountOptions, policy: ConfigFile) -> MountOptions:
-    rules = policy.rules
-    if rules.require_signing and options.signing != "required":
-        raise _refused("signing=if-offered", "require_signing = true", policy)
-    if rules.allow_insecure_guest is False and (options.guest or options.allow_insecure_guest):
-        raise _refused("guest access", "allow_insecure_guest = false", policy)
-    if rules.require_encryption and not options.seal:
-        if options.guest:
-            raise _refused("guest access", "require_encryption = true", policy)
-        return replace(options, seal=True)
-    return options
+def refusals(merged: ParsedOptions, bounds: ParsedOptions) -> Iterator[Refusal]:
+    """Yield what somebody asked for that protects less than ``bounds``, the policy's word."""
+    for name, is_laxer in LAXER.items():
+        asked, bound = merged.decided.get(name), _bound_of(name, bounds)
+        if asked is None or bound is None or asked is bounds.decided.get(name):
+            continue
+        if is_laxer(getattr(merged.options, name), getattr(bounds.options, name)):
+            yield Refusal(asked, bound)
+    guest = merged.decided.get("guest")
+    if merged.options.guest and guest is not None and guest is not bounds.decided.get("guest"):
+        for name, is_so in _GUEST_NEEDS.items():
+            if name in bounds.decided and not is_so(bounds.options):
+                yield Refusal(guest, bounds.decided[name])
 
 
-def _enforce_dialect(options: MountOptions, policy: ConfigFile) -> MountOptions:
-    minimum = policy.rules.minimum_dialect
-    if minimum is None:
-        return options
-    oldest, newest = (DIALECTS.index(label) for label in options.vers)
-    if newest < DIALECTS.index(minimum):
-        raise _refused(f"vers={options.vers[1]}", f'minimum_dialect = "{minimum}"', policy)
-    return replace(options, vers=(DIALECTS[max(oldest, DIALECTS.index(minimum))], options.vers[1]))
-
-
-def _enforce_transport(options: MountOptions, policy: ConfigFile) -> MountOptions:
-    allowed = policy.rules.allowed_transports
-    if allowed is None or options.transport in allowed:
-        return options
-    if options.transport == "auto" and allowed:
-        if len(allowed) > 1:
-            return options
-        if "quic" in allowed and options.vers[1] != DIALECTS[-1]:
-            raise _refused(f"vers={options.vers[1]}", "allowed_transports = ['quic']", policy)
-        return replace(options, transport="quic" if "quic" in allowed else "tcp")
-    rule = f"allowed_transports = [{', '.join(map(repr, allowed))}]"
-    raise _refused(f"transport={options.transport}", rule, policy)
-
-
-def _refused(what: str, rule: str, policy: ConfigFile) -> PolicyRefused:
-    return PolicyRefused(
-        f"{what} refused by the administrator's policy",
-        f"{policy.path} says {rule}.",
-        "leave the option out, or ask the administrator.",
+def lowered(parsed: ParsedOptions) -> list[GivenOption]:
+    """Return what was written, by whomever, that protects less than the defaults do."""
+    defaults = MountOptions()
+    return list(
+        dict.fromkeys(
+            parsed.decided[name]
+            for name, is_laxer in LAXER.items()
+            if name in parsed.decided
+            and name not in (*_TRUST, "guest")
+            and is_laxer(getattr(parsed.options, name), getattr(defaults, name))
+        )
     )
 
 
-def _as_options(user: ConfigFile) -> list[GivenOption]:
-    """The user's rules, as the options that they are defaults for."""
-    rules: Rules = user.rules
-    origin = str(user.path)
-    options: list[GivenOption] = []
-    if rules.require_signing is not None:
-        signing = "required" if rules.require_signing else "if-offered"
-        options.append(GivenOption("signing", signing, origin))
-    if rules.allow_insecure_guest is not None:
-        options.append(GivenOption("allow_insecure_guest", rules.allow_insecure_guest, origin))
-    if rules.require_encryption is not None:
-        options.append(GivenOption("seal", rules.require_encryption, origin))
-    if rules.minimum_dialect is not None:
-        options.append(GivenOption("vers", f"{rules.minimum_dialect}-{DIALECTS[-1]}", origin))
-    if rules.allowed_transports is not None and len(rules.allowed_transports) == 1:
-        options.append(GivenOption("transport", rules.allowed_transports[0], origin))
-    return options
+def _bound_of(name: str, bounds: ParsedOptions) -> GivenOption | None:
+    names = _TRUST if name in _TRUST else (name,)
+    return next((bounds.decided[each] for each in names if each in bounds.decided), None)
+
+
+def _refuse_other_address(
+    merged: ParsedOptions, general: ParsedOptions, bounds: ParsedOptions
+) -> None:
+    """An exception is for the machine that has the name, not for any that somebody calls so."""
+    address = merged.decided.get("address")
+    if address is None or address is bounds.decided.get("address"):
+        return
+    for name, is_laxer in LAXER.items():
+        if name in general.decided and is_laxer(
+            getattr(bounds.options, name), getattr(general.options, name)
+        ):
+            raise PolicyRefused(
+                f"{address.origin}: {address.written} is refused by the administrator's policy",
+                f"{bounds.decided[name].origin}, makes an exception for the server of this name, "
+                f"not for one that is called so here: {bounds.decided[name].written}.",
+                _ASK,
+            )
+
+
+def _with_kdc_proxies(
+    merged: ParsedOptions, bounds: ParsedOptions, user: ConfigFile, policy: ConfigFile
+) -> tuple[ParsedOptions, tuple[str, ...]]:
+    """Merge the proxies of both files and ``kdc_proxy=``; say what the policy has overridden."""
+    ours = merge_proxies(_urls(policy.kdc_proxies), bounds.options.kdc_proxies)
+    theirs: Proxies = _urls(user.kdc_proxies)
+    if merged.decided.get("kdc_proxies") is not bounds.decided.get("kdc_proxies"):
+        theirs = merged.options.kdc_proxies
+    both = merge_proxies(theirs, ours)
+    notes = tuple(f"KDC proxy for {key}: overridden by {policy.path}"
+                  for key in theirs if both.get(key) != theirs[key])  # fmt: skip
+    return replace(merged, options=replace(merged.options, kdc_proxies=both)), notes
+
+
+def _urls(proxies: Mapping[str, KdcProxy]) -> Proxies:
+    return {key: proxy.urls for key, proxy in proxies.items()}

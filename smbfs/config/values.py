@@ -12,9 +12,17 @@ import pwd
 import re
 from pathlib import Path
 from typing import Final, Literal
-from urllib.parse import urlsplit
 
-from smbfs.config.model import DEFAULT_DIALECTS, DIALECTS, MIB, AuthChoice, SigningRule
+from smbfs.config.model import (
+    CIPHERS,
+    DEFAULT_DIALECTS,
+    DIALECTS,
+    MIB,
+    SIGNING_ALGORITHMS,
+    AuthChoice,
+    SigningRule,
+    TransportChoice,
+)
 
 _SIZE_UNITS: Final = {"": 1, "K": 1024, "M": MIB, "G": 1024 * MIB, "T": 1024 * 1024 * MIB}
 _SIZE: Final = re.compile(r"([0-9]{1,15})([KMGT]?)(?:I?B)?", re.IGNORECASE | re.ASCII)
@@ -168,18 +176,6 @@ def parse_address(text: str) -> str:
         raise ValueError("it is not an IP address") from None
 
 
-def parse_url(text: str) -> str:
-    """Address that begins with https:// and names a host."""
-    try:
-        parts = urlsplit(parse_text(text))
-        valid = parts.scheme == "https" and bool(parts.hostname)
-    except ValueError:
-        valid = False
-    if not valid:
-        raise ValueError("it is not an https:// address")
-    return text
-
-
 def parse_pin(text: str) -> str:
     """SHA-256 in hex, with or without colons and ``sha256:``."""
     pin = text.lower().removeprefix("sha256:").replace(":", "")
@@ -209,6 +205,34 @@ def parse_dialects(text: str) -> tuple[str, str]:
     return _DIALECT_CHOICES[text]
 
 
+def parse_dialect(text: str) -> str:
+    """One dialect's label."""
+    if text not in DIALECTS:
+        raise ValueError(f"it is one of {', '.join(DIALECTS)}")
+    return text
+
+
+def parse_transports(text: str) -> TransportChoice:
+    """``tcp:quic`` in any order, or one of them."""
+    match _parse_list(text, ("tcp", "quic")):
+        case ("tcp",):
+            return "tcp"
+        case ("quic",):
+            return "quic"
+        case _:
+            return "auto"
+
+
+def parse_ciphers(text: str) -> tuple[str, ...]:
+    """``aes-256-gcm:aes-128-gcm``, the preferred one first."""
+    return _parse_list(text, CIPHERS)
+
+
+def parse_signing_algorithms(text: str) -> tuple[str, ...]:
+    """``aes-128-gmac:aes-128-cmac``, the preferred one first."""
+    return _parse_list(text, SIGNING_ALGORITHMS)
+
+
 def parse_security(text: str) -> tuple[AuthChoice, SigningRule | None]:
     """``sec=``: how to sign on, and whether that spelling also requires signing."""
     if text in _SEC_REFUSED:
@@ -236,6 +260,16 @@ def parse_cache(text: str) -> Literal["strict", "loose", "none"]:
     if text == "none":
         return "none"
     raise ValueError("it is one of strict, loose, none")
+
+
+def _parse_list(text: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return parts that are separated by colons, since commas separate options."""
+    parts = tuple(text.lower().split(":"))
+    if not set(parts) <= set(known):
+        raise ValueError(f"it is one or more of {', '.join(known)}, separated by colons")
+    if len(set(parts)) != len(parts):
+        raise ValueError("it names one of them twice")
+    return parts
 
 
 def _parse_integer(text: str, lowest: int, highest: int) -> int:

@@ -199,13 +199,17 @@ def conclude(offer: Offer, response: NegotiateResponse) -> Negotiated:
             "switch signing on in the server's settings.\n"
             "Only if you accept that anyone on the network can change this traffic: "
             "-o signing=if-offered",
+            rule="signing",
         )
     cipher = _choose_cipher(offer, dialect, response)
     if offer.encryption_required and cipher is None:
         raise NegotiationRefused(
             "the server does not offer encryption.",
-            "encryption is required (seal), and the server offers no cipher that we know.",
-            "use a server with SMB 3, or mount without seal.",
+            "encryption is required (seal), and the server offers none of "
+            f"{', '.join(each.label for each in offer.ciphers)}.",
+            "use a server with SMB 3, allow it one of its ciphers (ciphers=), or mount without "
+            "seal.",
+            rule="ciphers" if len(offer.ciphers) < len(Cipher) else "seal",
         )
     negotiated = Negotiated(
         dialect=dialect,
@@ -248,18 +252,33 @@ def _choose_cipher(offer: Offer, dialect: Dialect, response: NegotiateResponse) 
             raise SecurityViolation("the server chose a cipher that was not offered")
         return Cipher(chosen.ciphers[0])
     if dialect >= Dialect.SMB_3_0 and Capabilities.ENCRYPTION in response.capabilities:
-        return Cipher.AES_128_CCM
+        return Cipher.AES_128_CCM if Cipher.AES_128_CCM in offer.ciphers else None
     return None
 
 
 def _choose_signing_algorithm(
     offer: Offer, dialect: Dialect, response: NegotiateResponse
 ) -> SigningAlgorithm:
-    if dialect < Dialect.SMB_3_0:
-        return SigningAlgorithm.HMAC_SHA256
     chosen = response.context(SigningCapabilities)
     if dialect < Dialect.SMB_3_1_1 or chosen is None:
-        return SigningAlgorithm.AES_CMAC
+        return _only_signing_algorithm(offer, dialect)
     if len(chosen.algorithms) != 1 or chosen.algorithms[0] not in offer.signing_algorithms:
         raise SecurityViolation("the server chose a signing algorithm that was not offered")
     return SigningAlgorithm(chosen.algorithms[0])
+
+
+def _only_signing_algorithm(offer: Offer, dialect: Dialect) -> SigningAlgorithm:
+    """Return the one that there is where nothing is said of others (3.2.5.2)."""
+    if dialect < Dialect.SMB_3_0:
+        algorithm = SigningAlgorithm.HMAC_SHA256
+    else:
+        algorithm = SigningAlgorithm.AES_CMAC
+    if algorithm not in offer.signing_algorithms:
+        raise NegotiationRefused(
+            f"the server can sign with {algorithm.label} only.",
+            f"it speaks SMB {dialect.label}, and what may be used is "
+            f"{', '.join(each.label for each in offer.signing_algorithms)}.",
+            f"update the server, or allow {algorithm.label} (signing_algorithms=).",
+            rule="signing_algorithms",
+        )
+    return algorithm

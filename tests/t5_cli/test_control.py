@@ -265,7 +265,7 @@ def config(tmp_path: Path, text: str, *arguments: str) -> subprocess.CompletedPr
 
 def test_config(tmp_path: Path) -> None:
     listed = config(tmp_path, "require_encryption = true", "list").stdout.splitlines()
-    assert f"require_encryption = true  # {tmp_path}/smbfs/config.toml" in listed
+    assert f"require_encryption = true  # {tmp_path}/smbfs/config.toml, line 1" in listed
     assert "require_signing = true  # default" in listed
     assert config(tmp_path, 'minimum_dialect = "3.0"', "get", "minimum_dialect").stdout == '"3.0"\n'
     wrong = config(tmp_path, "\nrequire_singing = true", "list")

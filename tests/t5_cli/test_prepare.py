@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from smbfs.cli import config, prepare
+from smbfs.cli import prepare
 from smbfs.cli.errors import CommandError, ExitCode
 from smbfs.cli.guard import Guard
 from smbfs.cli.mount_table import MountEntry, absolute_path, find_mount, parse_mountinfo
-from smbfs.config.files import ConfigFile, Rules
 from smbfs.config.model import MountOptions
 
 TABLE = """\
@@ -112,29 +111,12 @@ def test_guard_ends_with_its_owner(tmp_path: Path) -> None:
     assert not Path(f"/proc/{guard.pid}").exists()
 
 
-def test_stricter_of_two_files_is_in_force() -> None:
-    def file(name: str, **rules: object) -> ConfigFile:
-        return ConfigFile(Path(name), Rules(**rules))  # type: ignore[arg-type]
-
-    def line(rule: str, user: ConfigFile, policy: ConfigFile) -> str:
-        return config._describe(rule, user, policy)
-
-    lax = file("/user", require_encryption=False, allow_insecure_guest=True, minimum_dialect="2.1")
-    policy = file(
-        "/policy", require_encryption=True, allow_insecure_guest=False, minimum_dialect="3.0"
-    )
-    for rule in ("require_encryption", "allow_insecure_guest", "minimum_dialect"):
-        assert "# /policy; overrides /user" in line(rule, lax, policy)
-        assert line(rule, policy, lax).endswith("# /policy")
-    assert line("allowed_transports", file("/u"), file("/p")).endswith("# default")
-
-
 @pytest.mark.usefixtures("fuse")
 def test_start_up_stays_light() -> None:
     """Asking for status must not load what only a daemon needs."""
     code = (
         "import sys; from smbfs.cli.main import main; main(['status'])\n"
-        "heavy = {'pyfuse3', 'smbprotocol', 'spnego', 'cryptography', 'keyring'}\n"
+        "heavy = {'pyfuse3', 'smbprotocol', 'spnego', 'cryptography', 'keyring', 'tomlkit'}\n"
         "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

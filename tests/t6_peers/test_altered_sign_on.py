@@ -100,7 +100,7 @@ class Case:
 
 
 def options(newest: str, **more: object) -> MountOptions:
-    return MountOptions(timeout_s=PATIENCE_S, vers=("2.1", newest), **more)  # type: ignore[arg-type]
+    return MountOptions(timeout_s=PATIENCE_S, maximum_dialect=newest, **more)  # type: ignore[arg-type]
 
 
 async def cases_of(

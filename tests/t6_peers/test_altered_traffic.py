@@ -20,8 +20,8 @@ from tests.t6_peers.altered import PATIENCE_S, Outcome, all_outcomes, outcome_of
 
 MESSAGE_ID = slice(24, 32)
 OPTIONS = MountOptions(timeout_s=PATIENCE_S, posix=False)
-OLDER = MountOptions(timeout_s=PATIENCE_S, posix=False, vers=("2.1", "3.0.2"))
-OLDEST = MountOptions(timeout_s=PATIENCE_S, posix=False, vers=("2.1", "2.1"))
+OLDER = MountOptions(timeout_s=PATIENCE_S, posix=False, maximum_dialect="3.0.2")
+OLDEST = MountOptions(timeout_s=PATIENCE_S, posix=False, maximum_dialect="2.1")
 
 
 async def recorded(

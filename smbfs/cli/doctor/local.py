@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Final
 
-from smbfs.audit.events import PolicyOverrideRefused
 from smbfs.audit.writer import open_audit
 from smbfs.auth.credentials import Credentials
 from smbfs.cli.cache_folder import prepare_cache_folder
 from smbfs.cli.doctor.steps import Facts, Report
+from smbfs.cli.policy_events import policy_refusal
 from smbfs.cli.prepare import (
     FUSE_DEVICE,
     GUEST_WARNING,
@@ -61,7 +61,7 @@ def examine_locally(
         report.unc = str(where)
         resolved = where, resolve_options(where, given, environment)
     except PolicyRefused as error:
-        open_audit().write(PolicyOverrideRefused(report.unc, error.what))
+        open_audit().write(policy_refusal(report.unc, error))
         refusal = error
     except UserError as error:
         refusal = error
@@ -72,6 +72,7 @@ def examine_locally(
         report.failed(OPTIONS, {}, refusal)
         return None
     where, parsed = resolved
+    report.decided = parsed.decided
     report.passed(OPTIONS, _options_found(where, parsed), *parsed.warnings)
     if parsed.options.cache_dir is not None:
         _examine_cache_folder(report, parsed.options)

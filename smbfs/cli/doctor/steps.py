@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from smbfs.cli.errors import ExitCode, Problem, explain, first_leaf
+from smbfs.config.options import GivenOption, say_who_decided
 
 Result = Literal["ok", "failed", "warning", "skipped"]
 
@@ -35,6 +36,8 @@ class Report:
     def __init__(self, show: Callable[[Step], None]) -> None:
         self.unc = "the share"
         """What messages are about. Not as it was written: a password may be in that."""
+        self.decided: Mapping[str, GivenOption] = {}
+        """Options that somebody set, and who did."""
         self.steps: list[Step] = []
         self._show = show
 
@@ -68,7 +71,9 @@ class Report:
 
     def failure(self, name: str, facts: Facts, error: BaseException) -> Step:
         """Return a step that failed."""
-        return Step(name, "failed", facts, explain(first_leaf(error), self.unc))
+        leaf = first_leaf(error)
+        say_who_decided(leaf, self.decided)
+        return Step(name, "failed", facts, explain(leaf, self.unc))
 
     def skipped(self, why: str, *names: str) -> None:
         """Report steps that were not tried."""
