@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from smbfs.cli.arguments import Parser
 
 _DESCRIPTION: Final = "Mount SMB shares without a kernel client, signed by default."
-_CONFIG_HELP: Final = "show the configuration"
+_CONFIG_HELP: Final = "show or change the configuration"
 _GATEWAY_HELP: Final = "make an SMB server reachable over QUIC"
 _UNC_HELP: Final = "//server[:port]/share[/path], \\\\server\\share or smb://[user@]server/share"
 
@@ -92,7 +92,18 @@ def _add_config(config: Parser) -> None:
     show.set_defaults(run=_config_list)
     get = actions.add_parser("get", help="what a key comes to", allow_abbrev=False)
     get.set_defaults(run=_config_get)
-    get.add_argument("key", metavar="KEY", help="a rule, kdc_proxy.REALM or server.NAME.OPTION")
+    change = actions.add_parser("set", help="set a key of your file", allow_abbrev=False)
+    remove = actions.add_parser("unset", help="take a key out of it", allow_abbrev=False)
+    for action in (get, change, remove):
+        action.add_argument(
+            "key", metavar="KEY", help="a rule, kdc_proxy.REALM or server.NAME.OPTION"
+        )
+    change.add_argument("value", metavar="VALUE", help="lists with commas")
+    for action in (change, remove):
+        action.add_argument(
+            "--system", action="store_true", help="of the policy for all users (root)"
+        )
+        action.set_defaults(run=_config_change, value=None)
 
 
 def _add_gateway(gateway: Parser) -> None:
@@ -175,6 +186,12 @@ def _config_get(namespace: argparse.Namespace) -> int:
     from smbfs.cli.config import get_config
 
     return get_config(namespace.key)
+
+
+def _config_change(namespace: argparse.Namespace) -> int:
+    from smbfs.cli.config_change import change_config
+
+    return change_config(namespace.key, namespace.value, system=namespace.system)
 
 
 def _gateway(namespace: argparse.Namespace) -> int:

@@ -22,7 +22,9 @@ from smbfs.cli.control import Peer, _receive_command
 from smbfs.cli.daemons import Daemon, parse_answer
 from smbfs.cli.mount_table import parse_mountinfo
 from smbfs.cli.status import format_json, format_people
-from smbfs.config.files import read_config_file
+from smbfs.config.editing import with_key
+from smbfs.config.files import parse_config, read_config_file, read_text
+from smbfs.config.kdc_proxy import parse_proxies, proxies_of
 from smbfs.config.options import parse_options, split_options
 from smbfs.config.policy import configure
 from smbfs.config.unc import parse_unc
@@ -39,17 +41,29 @@ from tests.beds.pki import Pki
 from tests.t1_fuzz.contract import Target
 
 _CONFIG: Final = b"""\
-require_signing = true
+require_signing = true  # "always"
 minimum_dialect = "3.0"
 allowed_transports = ["tcp", "quic"]
+ciphers = [
+    "aes-256-gcm",
+]
+block_ntlm = true
+block_ntlm_exceptions = ["old-nas"]
 [kdc_proxy]
 "EXAMPLE.ORG" = "https://proxy.example.org/KdcProxy"
+".corp" = '''
+<https a.example:443:kdcproxy b.example /> '''
 [server."nas.example.org"]
 seal = true
+signing_algorithms = ["aes-128-gmac"]
 cache_size = "256M"
 actimeo = 5.5
 port = 445
 """
+_PROXIES: Final = (
+    b"https://proxy.example.org/KdcProxy, https://[fe80::1]:443/x",
+    b"<https fsedge1.contoso.com:443:kdcproxy b.example /><https c.example:1:a/b />",
+)
 _CREDENTIALS: Final = b"# alice\nusername=BED\\alice\npassword= secret \r\ndomain=BED\n"
 _OPTIONS: Final = b'vers=3.0-3.1.1,seal,user="alice",uid=1000,gid=0,file_mode=0644,cache_size=64M'
 _UNCS: Final = (
@@ -113,6 +127,14 @@ def local_targets() -> Iterator[Target]:
         st.sampled_from((_CONFIG, _LONG_NUMBER)),
         memory_factor=2 * _TEXT_FACTOR,  # It is tomllib's, and the file is one's own.
     )
+    yield Target(
+        "changed_config",
+        _in_file(_changed_config),
+        st.just(_CONFIG),
+        memory_factor=8 * _TEXT_FACTOR,  # It is tomlkit's, which keeps blanks and comments.
+        is_slow=True,
+    )
+    yield Target("kdc_proxy", _kdc_proxy, st.sampled_from(_PROXIES), memory_factor=_TEXT_FACTOR)
     yield Target("credential_file", _in_file(_credentials), st.just(_CREDENTIALS))
     yield Target(
         "mount_options",
@@ -225,9 +247,28 @@ def _keyring(data: bytes) -> None:
 
 
 def _configure(path: Path) -> None:
+    """As both files at once: what a user's says is the administrator's word, too."""
     file = read_config_file(path)
-    for server in (*file.servers, "other"):
-        configure(server, [], user=file, policy=file)
+    for server in (*file.servers, *file.ntlm_exceptions, "other"):
+        options = configure(server, [], user=file, policy=file).options
+        assert proxies_of("EXAMPLE.ORG", options.kdc_proxies) is not None
+
+
+def _kdc_proxy(data: bytes) -> None:
+    text = data.decode(errors="surrogateescape")
+    try:
+        urls = parse_proxies(text)
+    except ValueError as error:
+        str(error)
+        return
+    # They go into a krb5.conf, a line each.
+    assert all(url.isascii() and url.isprintable() and "{" not in url for url in urls)
+
+
+def _changed_config(path: Path) -> None:
+    text = read_text(path) or ""
+    parse_config(text, path)
+    parse_config(with_key(text, ("server", "nas", "seal"), True), path)
 
 
 def _credentials(path: Path) -> None:
