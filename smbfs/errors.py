@@ -38,6 +38,18 @@ class SecurityViolation(RemoteProtocolError):
     """A signature, encryption or negotiation check failed: somebody may be tampering."""
 
 
+class DecryptionFailed(SecurityViolation):
+    """A sealed frame can't be opened."""
+
+
+class NotEncrypted(SecurityViolation):
+    """A message in clear, where everything has to be sealed."""
+
+
+class NegotiateAltered(SecurityViolation):
+    """The signed repetition of NEGOTIATE is another one than the first."""
+
+
 class ServerStatusError(SmbfsError):
     """The server answered "no". The connection is healthy.
 
@@ -123,5 +135,21 @@ class NegotiationRefused(UserError):
     """The server can't do what we require: dialect, signing, encryption."""
 
 
+class DialectRefused(NegotiationRefused):
+    """The server speaks no dialect that is new enough."""
+
+
+class SigningNotOffered(NegotiationRefused):
+    """The server can't sign."""
+
+
+class EncryptionNotOffered(NegotiationRefused):
+    """The server can't encrypt."""
+
+
 class CertificateRefused(UserError):
     """A certificate is not good enough: the server's for us, or ours for the server."""
+
+
+class ClientCertificateRefused(CertificateRefused):
+    """The server wants a certificate of ours, or another one."""

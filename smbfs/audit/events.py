@@ -83,6 +83,13 @@ class CertificateRefused(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ClientCertificateRefused(CertificateRefused):
+    """The server wants a certificate of ours, or does not like the one that it got."""
+
+    windows_event: ClassVar[int | None] = 30831
+
+
+@dataclass(frozen=True, slots=True)
 class CertificateExpires(Event):
     """The server's certificate ends soon: unless it is renewed, nobody will get in."""
 
@@ -95,7 +102,7 @@ class CertificateExpires(Event):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionFailed(Event):
-    """A share could not be mounted."""
+    """The server could not be reached, or did not speak SMB with us to the end."""
 
     event: ClassVar[str] = "connection-failed"
     windows_event: ClassVar[int | None] = 30803
@@ -103,6 +110,90 @@ class ConnectionFailed(Event):
     text: ClassVar[str] = "{unc} could not be connected: {reason}"
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerNameUnknown(ConnectionFailed):
+    """Nobody knows the server's address."""
+
+    windows_event: ClassVar[int | None] = 30800
+
+
+@dataclass(frozen=True, slots=True)
+class MountFailed(Event):
+    """A share could not be mounted for a reason on this machine."""
+
+    event: ClassVar[str] = "mount-failed"
+    priority: ClassVar[int] = 3
+    text: ClassVar[str] = "{unc} could not be mounted: {reason}"
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DialectRefused(Event):
+    """The server speaks no dialect that is new enough."""
+
+    event: ClassVar[str] = "dialect-refused"
+    windows_event: ClassVar[int | None] = 30816
+    priority: ClassVar[int] = 3
+    text: ClassVar[str] = "{unc} refused: {reason}"
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Smb1Refused(DialectRefused):
+    """The server answered in SMB 1, which nobody should speak any more."""
+
+    windows_event: ClassVar[int | None] = 32000
+
+
+@dataclass(frozen=True, slots=True)
+class SigningNotOffered(Event):
+    """The server can't sign, and signing is required."""
+
+    # Windows audits it as 31998 or 31999, and says nowhere which of them is signing.
+    event: ClassVar[str] = "signing-not-offered"
+    priority: ClassVar[int] = 3
+    text: ClassVar[str] = "{unc} refused: the server does not offer signing"
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptionNotOffered(Event):
+    """The server can't encrypt, and encryption is required."""
+
+    event: ClassVar[str] = "encryption-not-offered"
+    priority: ClassVar[int] = 3
+    text: ClassVar[str] = "{unc} refused: the server does not offer encryption"
+
+
+@dataclass(frozen=True, slots=True)
+class LogonFailed(Event):
+    """The server does not let a user sign on, or we could not prove who that is."""
+
+    event: ClassVar[str] = "logon-failed"
+    windows_event: ClassVar[int | None] = 31001
+    priority: ClassVar[int] = 3
+    text: ClassVar[str] = "{unc}: {user} could not sign on: {reason}"
+
+    user: str
+    reason: str
+    """The server's NTSTATUS, or our own words."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShareRefused(Event):
+    """The server does not let a user connect to the share."""
+
+    event: ClassVar[str] = "share-refused"
+    windows_event: ClassVar[int | None] = 31010
+    priority: ClassVar[int] = 3
+    text: ClassVar[str] = "{unc}: {user} could not connect to the share: {reason}"
+
+    user: str
+    reason: str
+    """The server's NTSTATUS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +277,27 @@ class SignatureFailed(Event):
     text: ClassVar[str] = "{unc}: connection dropped, {reason}"
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecryptionFailed(SignatureFailed):
+    """A sealed message could not be opened."""
+
+    windows_event: ClassVar[int | None] = 31015
+
+
+@dataclass(frozen=True, slots=True)
+class NotEncrypted(SignatureFailed):
+    """A message came in clear where it has to be sealed."""
+
+    windows_event: ClassVar[int | None] = 31014
+
+
+@dataclass(frozen=True, slots=True)
+class NegotiationAltered(SignatureFailed):
+    """The server says of NEGOTIATE, signed, something else than what we were told."""
+
+    windows_event: ClassVar[int | None] = 31012
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,8 +433,23 @@ class GatewayReloadFailed(Event):
     reason: str
 
 
+def event_kinds() -> list[type[Event]]:
+    """Every kind of event, those with a Windows id of their own as well."""
+    kinds: list[type[Event]] = []
+    pending: list[type[Event]] = [Event]
+    while pending:
+        # A slotted dataclass is made twice, and the first one has no slots.
+        subclasses = [kind for kind in pending.pop(0).__subclasses__() if "__slots__" in vars(kind)]
+        kinds += subclasses
+        pending += subclasses
+    return kinds
+
+
 class AuditSink(Protocol):
     """Takes events."""
 
     def write(self, event: Event) -> None:
         """Record one event. Never raises and never waits."""
+
+    def close(self) -> None:
+        """Take no more events; what was recorded is kept, unless that takes seconds."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from smbfs.audit.writer import open_audit
+from smbfs.audit.writer import record_once
 from smbfs.cli.config import InForce, Key, split_key
 from smbfs.cli.errors import CommandError, ExitCode
 from smbfs.cli.policy_events import policy_refusal, protection_lowered
@@ -158,7 +158,7 @@ def _refuse_what_is_laxer(
             error.what = f"{given.shown} is refused by the administrator's policy"
             error.args = (error.what,)
             error.do = "leave it as it is, or ask the administrator."
-            open_audit().write(policy_refusal(str(file.path), error))
+            record_once(policy_refusal(str(file.path), error))
             raise error
 
 
@@ -203,4 +203,4 @@ def _tell(
 def _audit(path: Path, given: GivenOption, command: str) -> None:
     """A setting that protects less than the default is worth a line of its own."""
     for each in lowered(merge_options([given])):
-        open_audit().write(protection_lowered(str(path), each, f", by {command}"))
+        record_once(protection_lowered(str(path), each, f", by {command}"))

@@ -183,9 +183,9 @@ def _silent(error: BaseException, unc: str) -> Problem:
 
 def _unreachable(error: BaseException, unc: str) -> Problem:
     """The network's refusal, by the most telling of its causes."""
-    causes = list(_causes(error))
+    chain = list(causes(error))
     for kind, what, why, do in _BY_CAUSE:
-        if any(isinstance(cause, kind) for cause in causes):
+        if any(isinstance(cause, kind) for cause in chain):
             return Problem(f"{unc}: {what}", why.format(error=error), do)
     return Problem(
         f"{unc}: the connection failed.",
@@ -194,8 +194,8 @@ def _unreachable(error: BaseException, unc: str) -> Problem:
     )
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Follow the chain of causes, into groups as well."""
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield the error and what it was caused by, into groups as well."""
     seen = 0
     pending = [error]
     while pending and seen < 64:

@@ -62,13 +62,16 @@ def run_gateway(request: GatewayRequest) -> int:
     logging.getLogger("quic").setLevel(logging.INFO if request.verbose else logging.ERROR)
     # The port is bound, and renewed keys are read, later.
     give_up_privileges(keep={Capability.NET_BIND_SERVICE, Capability.DAC_READ_SEARCH})
+    audit = open_audit()
     try:
-        trio.run(Gateway(settings, open_audit()).run, _say_listening, strict_exception_groups=True)
+        trio.run(Gateway(settings, audit).run, _say_listening, strict_exception_groups=True)
     except BaseExceptionGroup as group:
         failures, others = group.split(TransportError)
         if failures is None or others is not None:
             raise
         raise _cant_listen(request.listen, failures) from group
+    finally:
+        audit.close()
     return int(ExitCode.FINE)
 
 

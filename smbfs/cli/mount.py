@@ -9,12 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from smbfs.audit.events import AuditSink
-from smbfs.audit.writer import open_audit
+from smbfs.audit.writer import open_audit, record_once
 from smbfs.cli.daemon import Outcome, Report, start_daemon
 from smbfs.cli.daemons import SOCKET_SUFFIX
 from smbfs.cli.errors import ExitCode, Problem, explain, format_problem
-from smbfs.cli.policy_events import policy_refusal, protection_lowered
+from smbfs.cli.policy_events import policy_refusal
 from smbfs.cli.prepare import MountPlan, MountRequest, prepare_mount
 from smbfs.cli.privileges import forget_caller, keep_secrets
 from smbfs.cli.runtime import file_stem, make_runtime_directory
@@ -41,7 +40,7 @@ def mount(request: MountRequest) -> int:
     try:
         plan = prepare_mount(request, os.environ)
     except PolicyRefused as error:
-        open_audit().write(policy_refusal(request.unc, error))
+        record_once(policy_refusal(request.unc, error))
         raise
     for line in plan.warnings + (plan.notes if request.verbose else ()):
         _say(request, line)
@@ -67,14 +66,15 @@ def _live(
     """Be the mount's daemon until it is unmounted; ``report`` once how it began."""
     try:
         # Loaded here: the parent needs none of it.
-        from smbfs.cli.serve import DaemonPlace, failure_event, serve_mount
+        from smbfs.cli.failure_events import failure_event
+        from smbfs.cli.serve import DaemonPlace, serve_mount
     except ImportError as error:  # libfuse, above all, is not smbfs' to install.
         problem = explain(error, str(plan.unc))
         report(Outcome(problem))
         return problem.exit_code
 
     _set_up_logging(verbose=verbose)
-    audit = _begin_audit(plan)
+    audit = open_audit(plan.mountpoint)
     answered = False
 
     def on_ready(warnings: tuple[str, ...]) -> None:
@@ -86,7 +86,7 @@ def _live(
         serve_mount(plan, DaemonPlace(control=control, log=log), audit, on_ready)
     except Exception as error:  # noqa: BLE001 (whoever waits must be told, whatever it was)
         say_who_decided(error, plan.decided)
-        audit.write(failure_event(error, plan))
+        audit.write(failure_event(error, str(plan.unc), plan.credentials.qualified_name))
         problem = explain(error, str(plan.unc))
         if log is not None and isinstance(error, RuntimeError):
             problem = replace(problem, why=_own_words_of_fuse(log) or problem.why)
@@ -97,16 +97,11 @@ def _live(
         if answered:
             return int(ExitCode.FINE)
         problem = _INTERRUPTED
+    finally:
+        audit.close()
     if not answered:
         report(Outcome(problem))
     return problem.exit_code
-
-
-def _begin_audit(plan: MountPlan) -> AuditSink:
-    audit = open_audit()
-    for each in plan.lowered:
-        audit.write(protection_lowered(str(plan.unc), each))
-    return audit
 
 
 def _own_words_of_fuse(log: Path) -> str:

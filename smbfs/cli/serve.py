@@ -15,31 +15,26 @@ from typing import Final
 
 import trio
 
-from smbfs import errors
 from smbfs.audit.events import (
     AuditSink,
     CertificateExpires,
-    CertificateRefused,
     Connected,
     ConnectedByQuic,
-    ConnectionFailed,
     CredentialUsed,
     Disconnected,
-    Event,
-    GuestRefused,
     InsecureGuestUsed,
     Migrated,
     Reconnected,
-    SignatureFailed,
     WentOffline,
     WritesLost,
 )
-from smbfs.auth import guest
 from smbfs.auth.spnego import make_authenticator
 from smbfs.cli.control import Report, bind_control_socket, serve_control
 from smbfs.cli.errors import certificate_warning, first_leaf
+from smbfs.cli.failure_events import failure_event
 from smbfs.cli.guard import Guard
 from smbfs.cli.mount_table import find_mount
+from smbfs.cli.policy_events import protection_lowered
 from smbfs.cli.prepare import MountPlan
 from smbfs.cli.privileges import Capability, give_up_privileges
 from smbfs.cli.status_report import (
@@ -53,7 +48,7 @@ from smbfs.client.share_status import connection_status
 from smbfs.client.status import ConnectionStatus
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.engine.availability import State
-from smbfs.errors import SecurityViolation
+from smbfs.errors import SecurityViolation, SmbfsError
 from smbfs.fuse.mount import serve
 from smbfs.fuse.mounter import Mounter
 from smbfs.transport.server_memory import ServerMemory
@@ -99,18 +94,6 @@ def serve_mount(plan: MountPlan, place: DaemonPlace, audit: AuditSink, on_ready:
         raise error from error.__cause__
 
 
-def failure_event(error: BaseException, plan: MountPlan) -> Event:
-    """What the audit says about the error that kept a share from being mounted."""
-    unc = str(plan.unc)
-    if isinstance(error, guest.GuestRefused):
-        return GuestRefused(unc, plan.credentials.qualified_name)
-    if isinstance(error, SecurityViolation):
-        return SignatureFailed(unc, str(error))
-    if isinstance(error, errors.CertificateRefused):
-        return CertificateRefused(unc, " ".join(f"{error.what} {error.why}".split()))
-    return ConnectionFailed(unc, str(error))
-
-
 @dataclass(slots=True)
 class _Session:
     plan: MountPlan
@@ -131,6 +114,8 @@ class _Session:
 
     async def _serve(self, stop: Callable[[], None]) -> None:
         unc, options, credentials = self.plan.unc, self.plan.options, self.plan.credentials
+        for lowered in self.plan.lowered:
+            self.audit.write(protection_lowered(str(unc), lowered))
         self.audit.write(CredentialUsed(str(unc), credentials.qualified_name, credentials.source))
         async with (
             open_share(
@@ -210,10 +195,11 @@ class _Session:
     def _tell_of(self, tree: TreeConnect, filesystem: FileSystem) -> None:
         """Have the audit told when the connection moves, is lost or comes back."""
         unc, line, audit = str(self.plan.unc), tree.line, self.audit
+        user = self.plan.credentials.qualified_name
 
-        def ended(failure: errors.SmbfsError) -> None:
+        def ended(failure: SmbfsError) -> None:
             if isinstance(failure, SecurityViolation):
-                audit.write(SignatureFailed(unc, str(failure)))
+                audit.write(failure_event(failure, unc, user))
 
         def state_is(state: State) -> None:
             _log.info("%s: %s", unc, state.value)
@@ -228,6 +214,7 @@ class _Session:
         def writes_lost(path: str, offset: int, length: int, reason: str) -> None:
             audit.write(WritesLost(unc, path, offset, length, reason))
 
+        line.on_refused = lambda refusal: audit.write(failure_event(refusal, unc, user))
         line.on_moved = lambda before, now: audit.write(Migrated(unc, before, now))
         line.on_ended, line.on_state = ended, state_is
         filesystem.state.on_writes_lost = writes_lost

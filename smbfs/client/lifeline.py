@@ -83,6 +83,8 @@ class Lifeline:
     """Called when the state has become another one. It must not raise; nor must those below."""
     on_ended: Callable[[SmbfsError], None] = lambda _failure: None
     """Called when a connection has ended, with the reason."""
+    on_refused: Callable[[SmbfsError], None] = lambda _refusal: None
+    """Called when the server does not let us sign on again, each time that we have asked."""
     on_moved: OnMoved = lambda _before, _now: None
     """Called when a connection goes on from another address of ours."""
     _changed: trio.Event = field(default_factory=trio.Event)

@@ -188,6 +188,7 @@ class Reconnector:
             self._note(error)
             if _is_logon_refused(error):
                 self._refused = error
+                self.line.on_refused(error)
                 return
         if availability.state is not State.CONNECTED:
             await self._pause(refused=is_refused)

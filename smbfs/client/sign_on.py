@@ -14,7 +14,7 @@ from smbfs.engine.exchange import exchange_of
 from smbfs.engine.negotiate import Negotiated
 from smbfs.engine.session import Session
 from smbfs.errors import (
-    NegotiationRefused,
+    DialectRefused,
     RemoteProtocolError,
     SecurityViolation,
     ServerStatusError,
@@ -129,8 +129,8 @@ async def sign_on(
     raise RemoteProtocolError(f"sign-on did not end within {_ROUNDS_MAX} rounds")
 
 
-def _dialect_refused(oldest: str) -> NegotiationRefused:
-    return NegotiationRefused(
+def _dialect_refused(oldest: str) -> DialectRefused:
+    return DialectRefused(
         f"the server speaks none of the dialects from SMB {oldest} on.",
         "it closed the connection or answered NEGOTIATE with an error; servers that know only "
         "SMB1 do that (Windows reports 0x80070040 or error 384: it requires the obsolete SMB1 "

@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM
 
 from smbfs.engine.key_derivation import SessionKeys
-from smbfs.errors import SecurityViolation
+from smbfs.errors import DecryptionFailed
 from smbfs.wire.message import Buffer
 from smbfs.wire.negotiate import Cipher
 from smbfs.wire.transform import TRANSFORM_HEADER_SIZE, TransformHeader
@@ -60,10 +60,10 @@ class Sealer:
     def unseal(self, frame: bytearray, header: TransformHeader) -> memoryview:
         """Decrypt ``frame`` in place and return the plaintext: a view of the same buffer.
 
-        Raises: SecurityViolation when the frame was altered or is not of this session.
+        Raises: DecryptionFailed when the frame was altered or is not of this session.
         """
         if header.original_message_size != len(frame) - TRANSFORM_HEADER_SIZE:
-            raise SecurityViolation("a sealed frame states a wrong length")
+            raise DecryptionFailed("a sealed frame states a wrong length")
         # The primitive wants the tag behind the ciphertext; SMB2 sends it before.
         frame += header.signature
         ciphertext = memoryview(frame)[TRANSFORM_HEADER_SIZE:]
@@ -74,7 +74,7 @@ class Sealer:
         try:
             self._incoming.decrypt_into(nonce, ciphertext, associated_data, plaintext)
         except InvalidTag as error:
-            raise SecurityViolation("a sealed frame can't be decrypted") from error
+            raise DecryptionFailed("a sealed frame can't be decrypted") from error
         return plaintext
 
 

@@ -8,7 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from smbfs.errors import NegotiationRefused, RemoteProtocolError, SecurityViolation
+from smbfs.errors import (
+    EncryptionNotOffered,
+    NegotiateAltered,
+    RemoteProtocolError,
+    SecurityViolation,
+    SigningNotOffered,
+)
 from smbfs.wire.dialect import Dialect
 from smbfs.wire.ioctl import ValidateNegotiateInfoRequest, ValidateNegotiateInfoResponse
 from smbfs.wire.negotiate import (
@@ -172,13 +178,13 @@ class Negotiated:
     def check_validation(self, response: ValidateNegotiateInfoResponse) -> None:
         """Compare the signed repetition of the server's answer with the answer itself.
 
-        Raises: SecurityViolation when somebody changed NEGOTIATE on the way.
+        Raises: NegotiateAltered when somebody changed NEGOTIATE on the way.
         Spec: [MS-SMB2] 3.2.5.5.
         """
         told = (response.capabilities, response.server_guid, response.security_mode)
         seen = (self.capabilities, self.server_guid, self.security_mode)
         if told != seen or response.dialect != self.dialect:
-            raise SecurityViolation("NEGOTIATE was altered on its way (validation failed)")
+            raise NegotiateAltered("NEGOTIATE was altered on its way (validation failed)")
 
 
 def conclude(offer: Offer, response: NegotiateResponse) -> Negotiated:
@@ -192,7 +198,7 @@ def conclude(offer: Offer, response: NegotiateResponse) -> Negotiated:
         raise RemoteProtocolError(f"the server chose dialect {response.dialect!r}, not offered")
     dialect = Dialect(response.dialect)
     if offer.signing_required and SecurityMode.SIGNING_ENABLED not in response.security_mode:
-        raise NegotiationRefused(
+        raise SigningNotOffered(
             "the server does not offer signing.",
             "signing is required, and the server's NEGOTIATE answer does not offer it "
             "(Windows reports 0xC000A000, STATUS_INVALID_SIGNATURE).",
@@ -203,7 +209,7 @@ def conclude(offer: Offer, response: NegotiateResponse) -> Negotiated:
         )
     cipher = _choose_cipher(offer, dialect, response)
     if offer.encryption_required and cipher is None:
-        raise NegotiationRefused(
+        raise EncryptionNotOffered(
             "the server does not offer encryption.",
             "encryption is required (seal), and the server offers none of "
             f"{', '.join(each.label for each in offer.ciphers)}.",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from smbfs.engine.exchange import Exchange
 from smbfs.engine.session import Session
 from smbfs.engine.signing import SIGNATURE_SIZE, Signer
-from smbfs.errors import SecurityViolation
+from smbfs.errors import NotEncrypted, SecurityViolation
 from smbfs.wire.header import SIGNATURE_OFFSET, Command, Header, HeaderFlags
 from smbfs.wire.message import Buffer
 from smbfs.wire.ntstatus import NtStatus
@@ -78,7 +78,7 @@ def authenticate(
     if session is None:
         return
     if is_sealed(exchange):
-        raise SecurityViolation("a response in clear where sealing is required")
+        raise NotEncrypted("a response in clear where sealing is required")
     if session.signer is None:
         if exchange.must_be_protected:
             raise SecurityViolation(f"a {header.command.name} response of a session without keys")

@@ -9,7 +9,7 @@ from typing import Final
 
 from aioquic.quic.events import ConnectionTerminated
 
-from smbfs.errors import CertificateRefused, NegotiationRefused, SmbfsError, TransportError
+from smbfs.errors import ClientCertificateRefused, NegotiationRefused, SmbfsError, TransportError
 
 _ALERTS: Final = 0x100
 BAD_CERTIFICATE: Final = _ALERTS + 42
@@ -33,14 +33,14 @@ def ended(end: ConnectionTerminated, *, is_told: bool, is_open: bool) -> SmbfsEr
     is_alert = end.frame_type is not None and _ALERTS <= code < 2 * _ALERTS
     alert = code - _ALERTS if is_alert else None
     if alert == _CERTIFICATE_REQUIRED:
-        return CertificateRefused(
+        return ClientCertificateRefused(
             "the server wants a certificate of ours over QUIC.",
             f"none was given (TLS alert {alert}{said}; Windows audits this as event 30831).",
             "ask its administrator for a client certificate, and give it with quic_cert= and "
             "quic_key=.",
         )
     if alert in _CERTIFICATE_ALERTS:
-        return CertificateRefused(
+        return ClientCertificateRefused(
             "the server refuses our certificate.",
             f"it answers with TLS alert {alert}{said} (Windows audits this as event 30831).",
             "see that quic_cert= is the certificate that its administrator has allowed, and that "

@@ -256,6 +256,14 @@ def test_an_altered_sealed_answer_is_no_data(sealed_bed: Bed, offset: int) -> No
     assert sealed_bed.survived()
 
 
+def test_what_was_wrong_is_in_the_audit(sealed_bed: Bed) -> None:
+    alter = as_sent(lambda frame: flip(frame, -1))
+    sealed_bed.proxy.tamper(Tampering(alter, sealed_size=len(CONTENTS) // 4))
+    assert sealed_bed.read() in (None, CONTENTS)
+    log = Path(sealed_bed.mounted.status()["log"]).read_text("utf-8")
+    assert "a sealed frame can't be decrypted [signature-failed, Windows 31015]" in log
+
+
 def test_a_clear_answer_is_no_data_where_sealing_is_required(sealed_bed: Bed) -> None:
     """An answer that was never sealed, in place of one that was."""
     header = Header(

@@ -137,6 +137,14 @@ def test_a_password_that_was_changed(
     write_password(credentials, ANOTHER)
     assert_works_soon(refusing)
     assert refusals(server, "NT_STATUS_WRONG_PASSWORD") == 2
+    log = Path(refusing.status()["log"]).read_text()
+    events = [line.rpartition(" [")[2] for line in log.splitlines() if line.endswith("]")]
+    assert events[-5:] == [
+        "disconnected, Windows 30804]",
+        *("logon-failed, Windows 31001]", "offline, Windows 30809]"),
+        "logon-failed, Windows 31001]",
+        "reconnected, Windows 30808]",
+    ]
 
 
 def test_a_user_who_is_disabled(server: MortalSamba, refusing: Mounted, credentials: Path) -> None:

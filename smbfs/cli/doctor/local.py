@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Final
 
-from smbfs.audit.writer import open_audit
+from smbfs.audit.writer import record_once
 from smbfs.auth.credentials import Credentials
 from smbfs.cli.cache_folder import prepare_cache_folder
 from smbfs.cli.doctor.steps import Facts, Report
@@ -61,7 +61,7 @@ def examine_locally(
         report.unc = str(where)
         resolved = where, resolve_options(where, given, environment)
     except PolicyRefused as error:
-        open_audit().write(policy_refusal(report.unc, error))
+        record_once(policy_refusal(report.unc, error))
         refusal = error
     except UserError as error:
         refusal = error

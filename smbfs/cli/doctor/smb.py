@@ -13,6 +13,7 @@ from smbfs.auth.credentials import Credentials
 from smbfs.auth.spnego import make_authenticator
 from smbfs.cli.doctor.local import Subject
 from smbfs.cli.doctor.steps import Facts, Report
+from smbfs.cli.failure_events import failure_event
 from smbfs.client.connect import connect_share
 from smbfs.client.progress import Progress
 from smbfs.client.share_status import connection_status
@@ -33,7 +34,8 @@ async def examine_share(
 ) -> None:
     """Report each step from a stream to the folder that would be mounted. Signs on once."""
     unc, options = subject.unc, subject.options
-    open_audit().write(CredentialUsed(str(unc), credentials.qualified_name, credentials.source))
+    user, audit = credentials.qualified_name, open_audit()
+    audit.write(CredentialUsed(str(unc), user, credentials.source))
     progress = _Reporter(report)
     try:
         async with connect_share(
@@ -44,9 +46,12 @@ async def examine_share(
                 progress.passed({"folder": f"/{unc.path}", "posix": tree.posix})
         progress.passed({})
     except Exception as error:  # noqa: BLE001 - as a mount: whoever waits is told, whatever it was
+        audit.write(failure_event(error, str(unc), user))
         failed, *rest = progress.remaining
         report.failed(failed, {}, error)
         report.skipped(f"{failed.replace('-', ' ')} failed", *rest)
+    finally:
+        audit.close()
     if stream.tunnel is not None:
         report.passed(DATAGRAMS, {"size_bytes": stream.tunnel.datagram_size})
 
