@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.beds.machine import Machine, machine
 from tests.beds.mounted import Mounted, mount
 from tests.beds.pki import Pki
 from tests.beds.quic_gateway import quic_gateway
@@ -176,6 +178,32 @@ def require_fuse() -> None:
         pytest.fail("/dev/fuse is missing or closed to this user (in a container: --device)")
     if shutil.which("fusermount3") is None:
         pytest.fail("fusermount3 is not installed: run `./dev setup` as root (fuse3)")
+
+
+def require_root() -> None:
+    """Skip what only root can show."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can do this")
+
+
+@pytest.fixture
+def make_machine(beds_folder: Path) -> Iterator[Callable[..., Machine]]:
+    """Machines of this test's own, with a folder ``mnt``: ``make_machine(journal=, syslog=)``.
+
+    ``syslog`` is a socket that is to be /dev/log there.
+    """
+    require_root()
+    require_fuse()
+    with ExitStack() as machines:
+
+        def make(*, journal: bool = False, syslog: socket.socket | None = None) -> Machine:
+            folder = Path(tempfile.mkdtemp(prefix="machine-", dir=beds_folder))
+            (folder / "mnt").mkdir()
+            if syslog is not None:
+                syslog.bind(str(folder / "syslog"))
+            return machines.enter_context(machine(folder, journal=journal))
+
+        yield make
 
 
 @pytest.fixture(scope="session")

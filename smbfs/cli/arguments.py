@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
@@ -12,6 +13,7 @@ from smbfs.config.options import GivenOption, nearest, split_options
 
 _GIVEN: Final = "given"
 _HIDDEN: Final = {*NOT_YET, "kdc_proxy", "snapshot"}
+_NEGATIVE: Final = re.compile(r"-\d")
 _HELP: Final = "`smbfs COMMAND --help` lists the options."
 
 
@@ -27,7 +29,7 @@ class Parser(argparse.ArgumentParser):
 
         Raises: CommandError.
         """
-        namespace, unknown = self.parse_known_args(arguments)
+        namespace, unknown = self.parse_known_args(_joined(arguments))
         if unknown:
             raise self._unknown(unknown)
         return namespace
@@ -90,6 +92,17 @@ def add_mount_options(parser: argparse.ArgumentParser) -> None:
 def given_options(namespace: argparse.Namespace) -> list[GivenOption]:
     """Options of the command line, in its order."""
     return list(getattr(namespace, _GIVEN) or [])
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Write ``--since -2h`` as ``--since=-2h``: argparse takes the value for an option."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1].startswith("--") and _NEGATIVE.match(argument):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _named(name: str) -> Callable[[str], GivenOption]:

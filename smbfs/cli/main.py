@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _DESCRIPTION: Final = "Mount SMB shares without a kernel client, signed by default."
 _CONFIG_HELP: Final = "show or change the configuration"
 _GATEWAY_HELP: Final = "make an SMB server reachable over QUIC"
+_WHEN_HELP: Final = "2026-11-23, '2026-11-23 14:05', today, yesterday, '2 hours ago', -2h"
 _UNC_HELP: Final = "//server[:port]/share[/path], \\\\server\\share or smb://[user@]server/share"
 
 
@@ -80,6 +81,14 @@ def _make_parser() -> Parser:
     doctor.add_argument("--json", action="store_true", help="for programs")
     add_mount_options(doctor)
     doctor.set_defaults(run=_doctor)
+
+    audit = commands.add_parser("audit", help="what happened, read back", allow_abbrev=False)
+    audit.add_argument("unc", metavar="UNC", nargs="?", help="//server or //server/share")
+    audit.add_argument("--json", action="store_true", help="for programs")
+    audit.add_argument("--since", metavar="WHEN", help=_WHEN_HELP)
+    audit.add_argument("--until", metavar="WHEN", help="in the same ways")
+    audit.add_argument("--event", metavar="NAME", help="of one kind, as the list names it")
+    audit.set_defaults(run=_audit)
 
     _add_config(commands.add_parser("config", help=_CONFIG_HELP, allow_abbrev=False))
     _add_gateway(commands.add_parser("gateway", help=_GATEWAY_HELP, allow_abbrev=False))
@@ -173,6 +182,20 @@ def _doctor(namespace: argparse.Namespace) -> int:
 
     return examine(
         DoctorRequest(unc=namespace.unc, given=given_options(namespace), as_json=namespace.json)
+    )
+
+
+def _audit(namespace: argparse.Namespace) -> int:
+    from smbfs.cli.audit import AuditRequest, show_audit
+
+    return show_audit(
+        AuditRequest(
+            unc=namespace.unc,
+            since=namespace.since,
+            until=namespace.until,
+            event=namespace.event,
+            as_json=namespace.json,
+        )
     )
 
 

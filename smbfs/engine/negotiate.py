@@ -280,7 +280,7 @@ def _only_signing_algorithm(offer: Offer, dialect: Dialect) -> SigningAlgorithm:
     else:
         algorithm = SigningAlgorithm.AES_CMAC
     if algorithm not in offer.signing_algorithms:
-        raise NegotiationRefused(
+        raise SigningNotOffered(
             f"the server can sign with {algorithm.label} only.",
             f"it speaks SMB {dialect.label}, and what may be used is "
             f"{', '.join(each.label for each in offer.signing_algorithms)}.",

@@ -16,8 +16,12 @@ from aioquic.tls import CipherSuite, SessionTicket
 from cryptography import x509
 from hypothesis import strategies as st
 
+from smbfs.audit.reader import Wanted, journalctl, parse_entry
+from smbfs.audit.record import Record, format_line, parse_line
+from smbfs.audit.when import parse_when
 from smbfs.auth.credential_file import read_credential_file
 from smbfs.auth.keyring_reader import KeyringEntry, _parse_answer
+from smbfs.cli.audit import audit_line
 from smbfs.cli.control import Peer, _receive_command
 from smbfs.cli.daemons import Daemon, parse_answer
 from smbfs.cli.mount_table import parse_mountinfo
@@ -99,6 +103,33 @@ _STATUS: Final = {
     "errors": {"STATUS_ACCESS_DENIED": 2},
     "log": "/tmp/log",  # noqa: S108 - a text
 }
+_EVENT: Final = {
+    "time": "2026-11-23T02:57:12.099957+00:00",
+    "host": "desk",
+    "pid": 17,
+    "uid": 0,
+    "mountpoint": "/mnt",
+    "event": "disconnected",
+    "windows_event": 30804,
+    "priority": 6,
+    "message": "//nas/media disconnected: unmounted",
+    "lost": 0,
+    "unc": "//nas/media",
+}
+_ENTRY: Final = {
+    "_SOURCE_REALTIME_TIMESTAMP": "1795401432100000",
+    "_HOSTNAME": "desk",
+    "_PID": "17",
+    "_UID": "0",
+    "PRIORITY": "6",
+    "MESSAGE": "//nas/media disconnected: unmounted",
+    "WINDOWS_EVENT": "30804",
+    "SMBFS_EVENT": "disconnected",
+    "SMBFS_MOUNTPOINT": "/mnt",
+    "SMBFS_LOST": "0",
+    "SMBFS_UNC": "//nas/media",
+}
+_TIMES: Final = (b"2026-11-23T02:57:12+01:00", b"today", b"2 hours ago", b"-90min", b"2026-11-23")
 _ODD_VALUES: Final[tuple[object, ...]] = (
     *(None, True, -1, 10**400, float("inf"), float("nan"), 0.5, "", "\x1b[2J", "\ud800"),
     *([], [[]], {}, {"x": 1}, "2026-01-01", "9999-12-31T23:59:59-23:59"),
@@ -154,6 +185,9 @@ def local_targets() -> Iterator[Target]:
     yield Target(
         "route_file", _route, _retyped({"worked": "quic"}) | deep, memory_factor=_TEXT_FACTOR
     )
+    yield Target("audit_line", _audit_line, _retyped(_EVENT) | deep, memory_factor=_TEXT_FACTOR)
+    yield Target("journal_entry", _entry, _retyped(_ENTRY) | deep, memory_factor=_TEXT_FACTOR)
+    yield Target("point_in_time", _when, st.sampled_from(_TIMES))
     yield Target("gateway_certificate", _in_file(_gateway), st.builds(_pem))
     yield Target("authorities_file", _authorities, st.builds(_pem))
 
@@ -191,6 +225,33 @@ def _paths(document: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator
 @cache
 def _folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="smbfs-fuzz-"))
+
+
+def _audit_line(data: bytes) -> None:
+    _check_record(parse_line, data)
+
+
+def _entry(data: bytes) -> None:
+    _check_record(parse_entry, data)
+
+
+def _check_record(parse: Callable[[str], Record], data: bytes) -> None:
+    """Read a record, and use it as `smbfs audit` does."""
+    try:
+        record = parse(data.decode("utf-8", "replace"))
+    except ValueError:
+        return
+    assert audit_line(record).isprintable()
+    assert parse_line(format_line(record)) == record
+    Wanted(since=datetime(2026, 1, 1, tzinfo=UTC), unc="//nas").takes(record)
+
+
+def _when(data: bytes) -> None:
+    try:
+        when = parse_when(data.decode("utf-8", "replace"), datetime.now().astimezone())
+    except ValueError:
+        return
+    journalctl(Wanted(since=when, until=when))
 
 
 def _in_file(read: Callable[[Path], object]) -> Callable[[bytes], None]:

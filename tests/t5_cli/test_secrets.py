@@ -64,6 +64,11 @@ def shown_of(pid: int) -> dict[str, bytes]:
     }
 
 
+def audited() -> bytes:
+    """What has been recorded just now, where this machine lets us read it."""
+    return run_smbfs("audit", "--json", "--since", "-5m").stdout.encode()
+
+
 def mount_verbosely(
     folder: Path, unc: str, options: str
 ) -> tuple[dict[bytes, str], dict[str, bytes]]:
@@ -95,6 +100,7 @@ def mount_verbosely(
         finally:
             process.kill()
     texts["log"] = b"".join(log) + rest
+    texts["audit"] = audited()
     pairs = [line.decode().split(" ") for line in told.splitlines()]
     return {
         form: kind for kind, digits in pairs if digits for form in forms(bytes.fromhex(digits))
@@ -145,6 +151,7 @@ def test_sign_on_that_fails_shows_no_password(samba: SambaServer, tmp_path: Path
         texts[" ".join(command)] = (done.stdout + done.stderr).encode()
     log = next(line for line in texts["mount -v"].decode().splitlines() if "the log is" in line)
     texts["log"] = Path(log.rpartition("the log is ")[2]).read_bytes()
+    texts["audit"] = audited()
     assert b"Traceback" in texts["log"]
     assert_free_of(forms_of_password(wrong), texts)
 
