@@ -22,6 +22,7 @@ from smbfs.cli.mount_table import find_mount
 from smbfs.cli.refusals import explain_status
 from smbfs.errors import ServerStatusError, UserError, WireError
 from smbfs.wire.ntstatus import NtStatus
+from tests.beds.machine import Machine
 from tests.beds.mounted import run_smbfs
 from tests.beds.samba import SambaServer
 from tests.beds.samba_folder import ALICE, BOB, Share, program
@@ -117,6 +118,55 @@ def test_account_that_wrong_passwords_have_locked(
     assert "STATUS_ACCOUNT_LOCKED_OUT, 0xC0000234; Windows 1909" in message
 
 
+def alter_account(server: SambaServer, alter: Callable[[bytearray, int], None]) -> None:
+    """Change what no tool of Samba's can set: ``alter`` gets the database, and where alice's is.
+
+    It is called for the database's own copies of that, too.
+    Spec: Samba's source3/passdb/passdb.c, init_buffer_from_samu_v4.
+    """
+    path = server._folder.root / "private" / "passdb.tdb"
+    database, key = bytearray(path.read_bytes()), f"USER_{ALICE.name}\0".encode()
+    place = database.index(key)
+    while place >= 0:
+        alter(database, place + len(key))
+        place = database.find(key, place + 1)
+    with path.open("r+b") as file:
+        file.write(database)
+
+
+def no_hour_is_allowed(database: bytearray, record: int) -> None:
+    """168 hours are allowed by the bits of 21 bytes, which have room for 32."""
+    start = (168).to_bytes(2, "little") + b"".join(n.to_bytes(4, "little") for n in (21, 32))
+    hours = database.index(start + bytes([0xFF]) * 21, record) + len(start)
+    database[hours : hours + 21] = bytes(21)
+
+
+def password_is_of_1970(database: bytearray, record: int) -> None:
+    """The fifth time of the record is when it was set."""
+    database[record + 16 : record + 20] = (1000).to_bytes(4, "little")
+
+
+def test_account_that_may_not_sign_on_at_this_hour(
+    make_samba: Callable[..., SambaServer], refused: Callable[..., str]
+) -> None:
+    server = make_samba()
+    alter_account(server, no_hour_is_allowed)
+    message = refused(server.unc(), *alice(server))
+    assert "the account may not sign on at this time" in message
+    assert "STATUS_INVALID_LOGON_HOURS, 0xC000006F; Windows 1328" in message
+
+
+def test_account_whose_password_is_too_old(
+    make_samba: Callable[..., SambaServer], refused: Callable[..., str]
+) -> None:
+    server = make_samba()
+    administer(server, "pdbedit", "--account-policy=maximum password age", "--value=86400")
+    alter_account(server, password_is_of_1970)
+    message = refused(server.unc(), *alice(server))
+    assert "the password has expired" in message
+    assert "STATUS_PASSWORD_EXPIRED, 0xC0000071; Windows 1330" in message
+
+
 def test_share_that_this_user_may_not_use(
     make_samba: Callable[..., SambaServer], refused: Callable[..., str]
 ) -> None:
@@ -193,6 +243,25 @@ def test_mount_points_that_are_none(
     assert f"mkdir -p {place}" in refused(samba.unc(), *alice(samba))
     place.touch()
     assert "is not a directory" in refused(samba.unc(), *alice(samba))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "uid", "said"),
+    [
+        ("rm /dev/fuse", 0, "/dev/fuse is missing"),
+        ("chmod 600 /dev/fuse", 12345, "/dev/fuse is closed to you"),
+    ],
+)
+def test_a_machine_where_nobody_can_mount(
+    make_machine: Callable[..., Machine], samba: SambaServer, spoil: str, uid: int, said: str
+) -> None:
+    here = make_machine()
+    assert here.run("sh", "-c", spoil).returncode == 0
+    done = here.smbfs("mount", samba.unc(), str(here.folder / "mnt"), "-o", "user=ann", uid=uid)
+    assert done.returncode == ExitCode.SYSTEM
+    assert THREE_PARTS.fullmatch(done.stderr), done.stderr
+    assert said in done.stderr
+    assert "--device /dev/fuse" in done.stderr
 
 
 def test_every_status_of_an_account_is_explained() -> None:

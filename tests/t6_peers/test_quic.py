@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -96,6 +99,38 @@ def test_a_certificate_that_is_refused_learns_nothing_of_smb(
         assert words in caught.value.output
         front.wait_said(r"refused .*closed by the client \(code 0x12a")
         assert "to the server" not in front.log()
+
+
+WEB_SERVER = """
+import asyncio, sys
+from aioquic.asyncio import serve
+from aioquic.quic.configuration import QuicConfiguration
+async def main(port, certificate, key):
+    settings = QuicConfiguration(is_client=False, alpn_protocols=["h3"])
+    settings.load_cert_chain(certificate, key)
+    await serve("127.0.0.1", int(port), configuration=settings)
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_a_web_server_is_no_file_server(mount_by_quic: MountByQuic, pki: Pki) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = str(sock.getsockname()[1])
+    leaf = pki.leaf("server")
+    command = [sys.executable, "-c", WEB_SERVER, port, str(leaf.cert), str(leaf.key)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline() == "ready\n"
+            with pytest.raises(MountFailed) as caught:
+                mount_by_quic(f"quic_port={port}")
+        finally:
+            server.kill()
+    assert "does not offer SMB over QUIC" in caught.value.output
+    assert "TLS alert 120" in caught.value.output
 
 
 def test_a_pin_is_enough_and_is_all(
