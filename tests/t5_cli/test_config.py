@@ -40,9 +40,6 @@ class Config:
         self.events: list[Event] = []
         self._capsys = capsys
 
-    def write(self, event: Event) -> None:
-        self.events.append(event)
-
     def run(self, *arguments: str, code: int = 0) -> str:
         assert main(["config", *arguments]) == code, self._capsys.readouterr()
         out, err = self._capsys.readouterr()
@@ -61,7 +58,7 @@ def config(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr(files, "POLICY_PATH", made.policy)
     monkeypatch.setattr(files, "POLICY_OWNER", tmp_path.stat().st_uid)
-    monkeypatch.setattr(config_change, "open_audit", lambda: made)
+    monkeypatch.setattr(config_change, "record_once", made.events.append)
     return made
 
 

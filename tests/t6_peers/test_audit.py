@@ -96,6 +96,8 @@ def test_guests(
     audited.mount(unc, "guest,allow_insecure_guest,signing=if-offered")
     assert audited.events() == [
         (unc, "guest-refused", 31017),
+        (unc, "protection-lowered", None),
+        (unc, "insecure-guest-allowed", 31018),
         (unc, "connected", None),
         (unc, "insecure-guest-used", 31022),
     ]
