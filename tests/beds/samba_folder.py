@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.beds.guardian import BedError
+from tests.beds.limited_disks import mount_small, mount_with_quota
 
 HOST = "127.0.0.1"
 _ANY_PORT = 445
@@ -26,12 +27,14 @@ class Share:
     """One share.
 
     ``options`` are smb.conf parameters of the share. ``size`` in bytes puts the share on a
-    file system of its own that is no larger (root only).
+    file system of its own that is no larger, ``quota`` on one that is large enough and grants no
+    more than so many bytes (both root only).
     """
 
     name: str
     options: Mapping[str, str] = field(default_factory=dict)
     size: int | None = None
+    quota: int | None = None
 
 
 @dataclass(frozen=True)
@@ -152,24 +155,20 @@ class SambaFolder:
         return path
 
     def mount_limited_shares(self) -> tuple[Path, ...]:
-        """Give each share with a size its own small file system, once; return those."""
-        limited = [share for share in self._shares if share.size is not None]
-        paths = []
+        """Give each share with a size or a quota its own file system, once; return those.
+
+        Raises: BedError.
+        """
+        limited = [each for each in self._shares if each.size is not None or each.quota is not None]
         for share in limited:
             path = self.share_path(share.name)
-            paths.append(path)
             if path.is_mount():
                 continue
-            options = f"size={share.size},mode=0777"
-            done = subprocess.run(
-                ["mount", "-t", "tmpfs", "-o", options, "bed", str(path)],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                raise BedError(f"a share of limited size needs root: {done.stderr}")
-        return tuple(paths)
+            if share.size is not None:
+                mount_small(path, share.size)
+            if share.quota is not None:
+                mount_with_quota(path, self.root / f"{share.name}.disk", share.quota)
+        return tuple(self.share_path(share.name) for share in limited)
 
     def configure(self, share: str, options: Mapping[str, str] | None) -> None:
         """Give a share these options in the next configuration; None leaves it out of that."""

@@ -15,6 +15,9 @@ from tests.beds.samba_folder import Share
 FULL_SHARE_SIZE = 1 << 20
 """Bytes on the file system of the share ``full``."""
 
+QUOTA = 4 << 20
+"""Bytes that the share ``quota`` may have."""
+
 GUEST_SHARES = (
     Share("share"),
     Share("public", {"guest ok": "yes", "force user": "alice"}),
@@ -45,6 +48,10 @@ def _only_signing(name: str) -> Variant:
 VARIANTS: Mapping[str, Variant] = {
     "default": Variant(),
     "full": Variant(shares=(Share("full", size=FULL_SHARE_SIZE),)),
+    "quota": Variant(
+        {"map to guest": "Bad User", "server signing": "auto"},
+        (Share("quota", {"guest ok": "yes", "force user": "alice"}, quota=QUOTA),),
+    ),
     "sealed": Variant({"server smb encrypt": "required"}),
     "guest": Variant({"map to guest": "Bad User", "server signing": "auto"}, GUEST_SHARES),
     "signing-disabled": Variant({"server signing": "disabled"}),

@@ -15,7 +15,7 @@ import pytest
 from tests.beds.guardian import BedError, is_mounted
 from tests.beds.samba import SambaServer
 from tests.beds.samba_folder import ALICE, BOB, ROOT, Share
-from tests.beds.variants import FULL_SHARE_SIZE, VARIANTS
+from tests.beds.variants import FULL_SHARE_SIZE, QUOTA, VARIANTS
 from tests.conftest import require_fuse
 
 AVOID_SMB_1 = [name for name in VARIANTS if name != "smb-1"]
@@ -94,6 +94,16 @@ def test_a_full_share_is_full(samba_variant: Variants, tmp_path: Path) -> None:
     with pytest.raises(BedError, match=r"DISK_FULL"):
         server.smbclient("full", "-c", f"put {big} big")
     assert server.share_path("full").is_mount()
+
+
+def test_a_quota_is_one(samba_variant: Variants) -> None:
+    """There is room on the disk, and nobody may have it."""
+    served = samba_variant("quota").share_path("quota")
+    with pytest.raises(OSError, match="Disk quota exceeded"):
+        (served / "big").write_bytes(os.urandom(QUOTA + 1))
+    room = os.statvfs(served)
+    assert room.f_frsize * room.f_bavail > QUOTA
+    (served / "big").unlink()
 
 
 def test_users_own_what_they_make(samba: SambaServer, tmp_path: Path) -> None:
