@@ -1,8 +1,9 @@
 """A TCP proxy between a mount and its server that knows where frames begin, and tampers.
 
-What the client sends passes unchanged. Each frame of the server is offered to the armed
-:class:`Tampering`, which sends something else in its place. Frames can also be put in between,
-and connections cut. Threads, because the tests that use it wait for commands on the mount.
+What the client sends passes unchanged; its CREATEs are written down. Each frame of the server is
+offered to the armed :class:`Tampering`, which sends something else in its place. Frames can also be
+put in between, and connections cut. Threads, because the tests that use it wait for commands on the
+mount.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from smbfs.wire.create import CreateRequest
 from smbfs.wire.header import (
     HEADER_SIZE,
     NEXT_COMMAND_OFFSET,
     PROTOCOL_ID,
     Command,
 )
+from tests.beds.framing import elements_of
 from tests.beds.relay import accept_links
 
 _COMMAND_OFFSET = 12
 _LENGTH_PREFIX = 4
-_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         self.connections = 0
         """How many clients have connected so far."""
+        self.creates: list[CreateRequest] = []
+        """What clients have asked to open so far, as far as it was in clear."""
         self._links: list[_Link] = []
         self._tamperings: list[Tampering] = []
         self._threads: list[threading.Thread] = []
@@ -155,12 +159,20 @@ class Proxy:
         self._threads.append(thread)
         thread.start()
 
-    @staticmethod
-    def _to_server(link: _Link) -> None:
-        with contextlib.suppress(OSError):
-            while chunk := link.client.recv(_CHUNK):
-                link.server.sendall(chunk)
+    def _to_server(self, link: _Link) -> None:
+        with contextlib.suppress(OSError), link.client.makefile("rb") as frames:
+            while prefix := frames.read(_LENGTH_PREFIX):
+                frame = frames.read(int.from_bytes(prefix, "big"))
+                self._note(frame)
+                link.server.sendall(prefix + frame)
         link.close()
+
+    def _note(self, frame: bytes) -> None:
+        if Command.CREATE not in commands_of(frame):
+            return
+        for header, element in elements_of(frame):
+            if header.command == Command.CREATE:
+                self.creates.append(CreateRequest.decode(element[HEADER_SIZE:]))
 
     def _to_client(self, link: _Link) -> None:
         with contextlib.suppress(OSError), link.server.makefile("rb") as frames:
