@@ -20,7 +20,7 @@ from benchmarks.bench import drop_caches, seconds_of
 from benchmarks.plain_aioquic import measure_plain_aioquic
 from tests.beds.guardian import BedError
 from tests.beds.mounted import mount
-from tests.beds.newer_suite import newer_suite
+from tests.beds.newer_suite import QUIC, newer_suite
 from tests.beds.pki import Pki
 from tests.beds.quic_gateway import QuicGateway, quic_gateway
 from tests.beds.quic_smbclient import QuicSmbclient
@@ -50,7 +50,7 @@ class _Round:
         folder = self._folder / "smbclient"
         folder.mkdir()
         self._smbclient = QuicSmbclient(
-            newer_suite(),
+            newer_suite(QUIC),
             folder,
             self._front.port,
             ca=self._pki.ca,

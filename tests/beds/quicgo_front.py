@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.beds.guardian import BedError, Guardian
-from tests.beds.newer_suite import newer_suite
+from tests.beds.newer_suite import QUIC, newer_suite
 from tests.beds.pki import Leaf
 
 HOST = "127.0.0.1"
@@ -59,7 +59,7 @@ def build_quicgo_front(folder: Path) -> Path:
     Raises: BedError when there is nothing to compile it with; see :mod:`~tests.beds.newer_suite`.
     """
     program = folder / "quicgo"
-    newer_suite().build_go(_SOURCE, program)
+    newer_suite(QUIC).build_go(_SOURCE, program)
     return program
 
 

@@ -16,7 +16,7 @@ import pytest
 from tests.beds.mortal_samba import MortalSamba
 from tests.beds.mounted import Mounted, MountFailed, mount
 from tests.beds.namespaces import SERVER, cable
-from tests.beds.newer_suite import newer_suite
+from tests.beds.newer_suite import QUIC, newer_suite
 from tests.beds.pki import Pki
 from tests.beds.quic_across import FIRST_ADDRESS
 from tests.beds.quic_gateway import quic_gateway
@@ -264,7 +264,7 @@ def test_sambas_client_is_served_by_our_gateway(
     (folder / "up").write_bytes(content)
     with quic_gateway(tmp_path, samba.port, [pki.leaf("server")]) as gateway:
         client = QuicSmbclient(
-            newer_suite(),
+            newer_suite(QUIC),
             folder,
             gateway.port,
             ca=pki.ca,
