@@ -235,6 +235,7 @@ def _count(filesystem: FileSystem) -> FileSystemCounts:
         open_handles=len(state.handles),
         cached_handles=len(state.kept),
         durable_handles=state.handles.durable,
+        persistent_handles=state.handles.persistent,
         file_leases=len(state.share.tree.leases) - directories,
         directory_leases=directories,
         cache_bytes=state.blocks.size,

@@ -29,6 +29,9 @@ class FileSystemCounts:
     durable_handles: int = 0
     """Open files that the server keeps for us when the connection is lost."""
 
+    persistent_handles: int = 0
+    """Those of them that it keeps even if it ends itself."""
+
     file_leases: int = 0
     """Files whose contents we may believe without asking."""
 
@@ -98,6 +101,7 @@ def build_status(
             "open": counts.open_handles,
             "cached": counts.cached_handles,
             "durable": counts.durable_handles,
+            "persistent": counts.persistent_handles,
         },
         "cache": {
             "bytes": counts.cache_bytes,

@@ -75,6 +75,12 @@ def is_durable(request: CreateRequest, created: CreateResponse) -> DurableReques
     return None
 
 
+def is_persistent(durable: DurableRequest | None) -> bool:
+    """Whether what the server has granted survives the server, too. Spec: [MS-SMB2] 2.2.14.2.12."""
+    flags = durable.flags if isinstance(durable, DurableHandleRequestV2) else 0
+    return bool(flags & DurableHandleRequestV2.PERSISTENT)
+
+
 def reconnect_request(file: Open, path: str) -> CreateRequest | None:
     """Return the CREATE that takes a durable handle back; None if it is none."""
     context: CreateContext

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import trio
 
+from smbfs.client.durable import is_persistent
 from smbfs.client.open import Open
 from smbfs.vfs.attributes import Attributes
 from smbfs.vfs.direct_reader import DirectReader
@@ -203,6 +204,12 @@ class HandleTable:
         """How many handles the server keeps for us when the connection is lost."""
         files = [handle.file for handle in self._handles.values()]
         return sum(isinstance(each, Open) and each.durable is not None for each in files)
+
+    @property
+    def persistent(self) -> int:
+        """How many of those it keeps even if it ends itself."""
+        files = [handle.file for handle in self._handles.values()]
+        return sum(isinstance(each, Open) and is_persistent(each.durable) for each in files)
 
     def get(self, number: int) -> Handle:
         """Return a handle. Raises: Refused (BAD_HANDLE)."""
