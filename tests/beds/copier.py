@@ -67,10 +67,15 @@ class Copying:
         assert line == "half\n", line
 
     def go_on(self) -> None:
-        """Have it copy the rest."""
+        """Have it copy the rest; it does not wait at all if that is said first."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
 
     def report(self, within_s: float) -> Report:
         """Wait until it ends. Raises: subprocess.TimeoutExpired if it hangs."""

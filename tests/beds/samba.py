@@ -55,7 +55,6 @@ class SambaServer:
     ) -> None:
         self._inside = tuple(inside)
         self._env = dict(env or {})
-        self._smbd = program("smbd", "samba")
         self._folder = SambaFolder(root, globals or {}, shares)
         self._guardian: Guardian | None = None
         self.port = 0
@@ -89,7 +88,7 @@ class SambaServer:
             self._folder.write_config(port)
             self._guardian = Guardian.start(
                 [
-                    *(*self._inside, self._smbd, "--configfile", str(self._folder.config_path)),
+                    *(*self._smbd(), "--configfile", str(self._folder.config_path)),
                     *("--log-basename", str(self._folder.log_folder)),
                     *("--foreground", "--no-process-group"),
                 ],
@@ -155,6 +154,10 @@ class SambaServer:
         """What all processes of the server have logged so far."""
         logs = sorted(path for path in self._folder.log_folder.iterdir() if path.is_file())
         return "".join(path.read_text(errors="replace") for path in logs)
+
+    def _smbd(self) -> list[str]:
+        """Return the command that runs smbd, but for its arguments. Raises: BedError."""
+        return [*self._inside, program("smbd", "samba")]
 
     def _run_smbclient(self, *arguments: str, user: User | None) -> str:
         who = ["--no-pass"] if user is None else ["-A", str(self.credentials_file(user))]

@@ -96,10 +96,14 @@ class SambaFolder:
         """Where the files of a share are."""
         return self.root / "shares" / name
 
-    def nss_environment(self) -> dict[str, str]:
-        """What makes a program see the server's accounts instead of the machine's."""
+    def nss_environment(self, library: str = "") -> dict[str, str]:
+        """What makes a program see the server's accounts instead of the machine's.
+
+        ``library``: nss_wrapper's name where the program runs, if that is not here.
+        Raises: BedError.
+        """
         return {
-            "LD_PRELOAD": str(nss_wrapper()),
+            "LD_PRELOAD": library or str(nss_wrapper()),
             "NSS_WRAPPER_PASSWD": str(self.root / "passwd"),
             "NSS_WRAPPER_GROUP": str(self.root / "group"),
         }
