@@ -36,11 +36,14 @@ class Peer(NamedTuple):
 @contextmanager
 def bind_control_socket(path: Path) -> Iterator[socket.socket]:
     """Listen at ``path`` for the length of the block; a stale socket there is replaced."""
-    path.unlink(missing_ok=True)
+    # Not under its name before it listens: whoever is refused there takes it for a stale one.
+    unfinished = path.with_name(f".{os.getpid()}")
+    unfinished.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(str(path))
-        path.chmod(0o600)
+        listener.bind(str(unfinished))
+        unfinished.chmod(0o600)
         listener.listen(_BACKLOG)
+        unfinished.replace(path)
         ours = path.stat()
         try:
             yield listener

@@ -40,6 +40,24 @@ def refuse_to_stop() -> None:
     raise AssertionError("nobody said stop")
 
 
+def test_a_socket_has_its_name_only_once_somebody_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is refused there takes it away: so does every ``smbfs status`` with a stale one."""
+    path = tmp_path / "socket"
+
+    class Watched(socket.socket):
+        def listen(self, backlog: int = 1, /) -> None:
+            assert not path.exists()
+            super().listen(backlog)
+
+    monkeypatch.setattr(socket, "socket", Watched)
+    with bind_control_socket(path):
+        assert path.is_socket()
+        assert list(tmp_path.iterdir()) == [path]
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_status_and_stop(tmp_path: Path, nursery: trio.Nursery) -> None:
     path = tmp_path / "control.sock"
     stopped = trio.Event()
