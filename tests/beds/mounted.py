@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,21 +60,34 @@ class Mounted:
         return self._guardian.log()
 
 
-def run_smbfs(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run ``smbfs`` to its end."""
+def run_smbfs(
+    *arguments: str, env: Mapping[str, str] | None = None, said: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run ``smbfs`` to its end. ``env`` is added to the environment; ``said`` is its input."""
     return subprocess.run(
-        [str(SMBFS), *arguments], capture_output=True, text=True, timeout=120, check=False
+        [str(SMBFS), *arguments],
+        input=said,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 
 @contextmanager
 def mount(
-    unc: str, mountpoint: Path, *options: str, inside: Sequence[str] = ()
+    unc: str,
+    mountpoint: Path,
+    *options: str,
+    inside: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[Mounted]:
     """Mount ``unc`` on ``mountpoint`` (made if need be) with ``smbfs mount OPTIONS``.
 
     ``options`` are arguments, ``-o`` and its value being two; ``inside`` is a command that runs
-    another one, in a network namespace for example. On the way out it is
+    another one, in a network namespace for example; ``env`` is added to its environment. On the way
+    out it is
     unmounted by ``smbfs umount``; its daemon and what that left behind end in any case,
     also when this process is killed.
     Raises: MountFailed if it does not mount; BedError if it does not unmount.
@@ -82,7 +96,10 @@ def mount(
     log = mountpoint.with_name(f"{mountpoint.name}.output")
     log.unlink(missing_ok=True)
     guardian = Guardian.start(
-        [*inside, str(SMBFS), "mount", unc, str(mountpoint), *options], log, unmount=(mountpoint,)
+        [*inside, str(SMBFS), "mount", unc, str(mountpoint), *options],
+        log,
+        env=dict(env or {}),
+        unmount=(mountpoint,),
     )
     try:
         code = guardian.wait_exited(_ANSWERS_WITHIN_S)
