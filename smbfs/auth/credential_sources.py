@@ -13,11 +13,16 @@ from typing import Final
 
 from smbfs.auth.credential_file import CredentialFile, read_credential_file
 from smbfs.auth.credentials import Credentials
-from smbfs.auth.keyring_reader import KeyringEntry, read_keyring
-from smbfs.config.values import split_user
+from smbfs.auth.keyring_entries import STANDARD_PORT, KeyringQuery, SeveralUsers
+from smbfs.auth.keyring_process import KeyringProcess, KeyringUnusable
+from smbfs.auth.keyring_stores import Trouble
 from smbfs.errors import AuthenticationError, ConfigError
 
 _SYSTEMD_NAME: Final = "smbfs"
+_OTHER_REMEDIES: Final = (
+    "give credentials=FILE (username=, password= and domain= lines, mode 0600), or run this on a "
+    "terminal to be asked."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,12 @@ class CredentialRequest:
 
     environment: Mapping[str, str]
     """Environment variables."""
+
+    port: int = STANDARD_PORT
+    """TCP port, which tells servers of one name apart in the keyring."""
+
+    share: str | None = None
+    """Share, which may have a password of its own there."""
 
     user: str | None = None
     """User from options or URL, domain taken off."""
@@ -48,6 +59,9 @@ class CredentialRequest:
     ask: Callable[[str], str] | None = None
     """Show a prompt, return what was typed unseen; None: there is no terminal."""
 
+    may_unlock: bool = True
+    """The keyring may ask for what unlocks it."""
+
 
 @dataclass(slots=True)
 class _Search:
@@ -55,6 +69,14 @@ class _Search:
     user: str | None
     domain: str | None
     missed: list[str] = field(default_factory=list)
+    keyring_remedy: str = ""
+    """What would have the keyring help."""
+
+    before_prompt: str = ""
+    """What whoever is asked for a password would wonder about."""
+
+    def __post_init__(self) -> None:
+        self.keyring_remedy = f"run `smbfs login {self.request.server}`"
 
     def found(self, password: str, source: str, *, as_of_ns: int = 0) -> Credentials:
         user = self.user or self.request.login_name
@@ -79,8 +101,7 @@ def find_credentials(request: CredentialRequest) -> Credentials:
     raise AuthenticationError(
         f"there is no password for {user} at {request.server}",
         "; ".join(search.missed) + ".",
-        "give credentials=FILE (username=, password= and domain= lines, mode 0600), or run "
-        "this on a terminal to be asked.",
+        ", ".join(filter(None, (search.keyring_remedy, _OTHER_REMEDIES))),
     )
 
 
@@ -123,20 +144,34 @@ def _use_file(search: _Search, file: CredentialFile, source: str) -> Credentials
 
 def _from_keyring(search: _Search) -> Credentials | None:
     request = search.request
-    # As stored with a domain, then without; anybody when nobody is named.
-    names = []
-    if search.user is not None:
-        names = [search.user]
-        if search.domain:
-            names.insert(0, f"{search.domain}\\{search.user}")
-    entry = read_keyring(request.server, names, request.environment)
-    if not isinstance(entry, KeyringEntry):
-        search.missed.append(entry)
+    query = KeyringQuery(
+        server=request.server,
+        port=request.port,
+        share=request.share,
+        user=search.user,
+        domain=search.domain,
+    )
+    try:
+        with KeyringProcess(request.environment, may_ask=request.may_unlock) as keyring:
+            entry = keyring.find(query)
+    except KeyringUnusable as error:
+        search.missed.append(error.reason)
+        search.keyring_remedy = "unlock the keyring" if error.kind is Trouble.LOCKED else ""
+        if error.kind is not Trouble.ABSENT:
+            search.before_prompt = f"({error.reason})\n"
         return None
-    user, domain = split_user(entry.username)
-    search.user = search.user or user or None
-    search.domain = search.domain or domain
-    return search.found(entry.password, "keyring")
+    except SeveralUsers as error:
+        raise AuthenticationError(
+            f"whose password is meant for {request.server}?",
+            f"the keyring has several: {', '.join(error.users)}.",
+            f"name one: user={error.users[0]}",
+        ) from error
+    if entry is None:
+        search.missed.append("the keyring holds nothing for this server and user")
+        return None
+    search.user = search.user or entry.user
+    search.domain = search.domain or entry.domain
+    return search.found(entry.password, "keyring", as_of_ns=entry.changed_ns)
 
 
 def _from_prompt(search: _Search) -> Credentials | None:
@@ -145,4 +180,5 @@ def _from_prompt(search: _Search) -> Credentials | None:
         search.missed.append("there is no terminal to ask on")
         return None
     user = search.user or request.login_name
-    return search.found(request.ask(f"Password for {user} at {request.server}: "), "prompt")
+    prompt = f"{search.before_prompt}Password for {user} at {request.server}: "
+    return search.found(request.ask(prompt), "prompt")

@@ -44,8 +44,8 @@ def guest_refused(share: str, *, asked: bool) -> GuestRefused:
         "(Windows reports 0x80070035 or \"organization's security policies block "
         'unauthenticated guest access").',
         "check the user's name, since many devices make guests of users they don't know; or give "
-        "the device a user account with a password, and mount with user=NAME and credentials=FILE "
-        "or at the prompt. If the device has no accounts, replace it.\n"
+        "the device a user account with a password, and run `smbfs login SERVER --user NAME`. If "
+        "the device has no accounts, replace it.\n"
         "Only if you accept that anyone on the network can read and change this traffic: "
         f"{INSECURE_GUEST_OPTIONS}",
         rule="signing",

@@ -21,6 +21,7 @@ from typing import Final
 from smbfs.auth.credential_sources import CredentialRequest, find_credentials
 from smbfs.auth.credentials import Credentials
 from smbfs.auth.guest import guest_permitted, guest_refused
+from smbfs.auth.keyring_entries import STANDARD_PORT
 from smbfs.auth.ntlm_rule import ntlm_refused
 from smbfs.cli.cache_folder import prepare_cache_folder
 from smbfs.cli.errors import CommandError, ExitCode
@@ -125,7 +126,7 @@ def prepare_mount(request: MountRequest, environment: Mapping[str, str]) -> Moun
         decided=parsed.decided,
         lowered=lowered(parsed),
         credentials=credentials,
-        renew=partial(find_credentials, replace(request_for, ask=None)),
+        renew=partial(find_credentials, replace(request_for, ask=None, may_unlock=False)),
         notes=tuple(notes),
         warnings=parsed.warnings + ((GUEST_WARNING,) if options.guest else ()),
     )
@@ -273,15 +274,22 @@ def _users_may_allow_other() -> bool:
     return any(line.partition("#")[0].strip() == "user_allow_other" for line in lines)
 
 
+def named_user(unc: Unc, options: MountOptions) -> tuple[str | None, str | None]:
+    """Return the user and the domain that options or the URL name."""
+    if options.user is None and unc.user is not None:
+        user, url_domain = split_user(unc.user)
+        return user, options.domain or url_domain
+    return options.user, options.domain
+
+
 def _credential_request(
     unc: Unc, options: MountOptions, environment: Mapping[str, str]
 ) -> CredentialRequest:
-    user, domain = options.user, options.domain
-    if user is None and unc.user is not None:
-        user, url_domain = split_user(unc.user)
-        domain = domain or url_domain
+    user, domain = named_user(unc, options)
     return CredentialRequest(
         server=unc.server,
+        port=options.port or unc.port or STANDARD_PORT,
+        share=unc.share,
         login_name=login_name(environment),
         environment=environment,
         user=user,

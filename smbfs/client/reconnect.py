@@ -216,7 +216,7 @@ class Reconnector:
                 line.given_up(error)
             await trio.sleep(NEW_PASSWORD_S)
             try:
-                found = await trio.to_thread.run_sync(self.renew) if self.renew else None
+                found = await self._look_up()
             except SmbfsError as reason:
                 _log.info("no other credentials: %s", reason)
                 continue
@@ -224,6 +224,12 @@ class Reconnector:
                 self.to = replace(self.to, credentials=found)
                 self._refused = None
                 return
+
+    async def _look_up(self) -> Credentials | None:
+        if self.renew is None:
+            return None
+        # Nobody who unmounts waits for a keyring that does not answer.
+        return await trio.to_thread.run_sync(self.renew, abandon_on_cancel=True)
 
     async def _reach(self) -> None:
         """Dial, and bring the share back by the new connection; leave none behind that does not.

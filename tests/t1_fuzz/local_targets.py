@@ -20,10 +20,12 @@ from smbfs.audit.reader import Wanted, journalctl, parse_entry
 from smbfs.audit.record import Record, format_line, parse_line
 from smbfs.audit.when import parse_when
 from smbfs.auth.credential_file import read_credential_file
-from smbfs.auth.keyring_reader import KeyringEntry, _parse_answer
+from smbfs.auth.keyring_entries import KeyringEntry, SeveralUsers
+from smbfs.auth.keyring_process import KeyringUnusable, parse_answer, parse_entries
 from smbfs.cli.audit import audit_line
 from smbfs.cli.control import Peer, _receive_command
-from smbfs.cli.daemons import Daemon, parse_answer
+from smbfs.cli.daemons import Daemon
+from smbfs.cli.daemons import parse_answer as parse_status
 from smbfs.cli.mount_table import parse_mountinfo
 from smbfs.cli.status import format_json, format_people
 from smbfs.config.editing import with_key
@@ -134,6 +136,11 @@ _ODD_VALUES: Final[tuple[object, ...]] = (
     *(None, True, -1, 10**400, float("inf"), float("nan"), 0.5, "", "\x1b[2J", "\ud800"),
     *([], [[]], {}, {"x": 1}, "2026-01-01", "9999-12-31T23:59:59-23:59"),
 )
+_PASSWORD: Final = "hunter2"  # noqa: S105 - a text
+_KEYRING_ANSWER: Final = {
+    "entry": KeyringEntry(server="nas", user="ann", password=_PASSWORD).as_fields(),
+    "users": None,
+}
 _TEXT_FACTOR: Final = 128
 """Bytes of memory for one of text: a list in a list is two characters of JSON."""
 _LISTS: Final = (b"[" * 2000, b'{"command":' * 2000)
@@ -149,7 +156,7 @@ def local_targets() -> Iterator[Target]:
     yield Target(
         "keyring_answer",
         _keyring,
-        _retyped({"username": "a", "password": "b"}) | deep,
+        _retyped(_KEYRING_ANSWER) | deep,
         memory_factor=_TEXT_FACTOR,
     )
     yield Target(
@@ -291,7 +298,7 @@ def _request(data: bytes) -> None:
 def _answer(data: bytes) -> None:
     """What a daemon says that may be another user's."""
     try:
-        status = parse_answer(data, _folder())
+        status = parse_status(data, _folder())
     except OSError:
         return
     daemons = [Daemon(Peer(5, 0), status, _folder())]
@@ -300,11 +307,19 @@ def _answer(data: bytes) -> None:
 
 
 def _keyring(data: bytes) -> None:
-    entry = _parse_answer(data)
-    assert isinstance(entry, KeyringEntry | str)
-    if isinstance(entry, KeyringEntry):
-        assert isinstance(entry.username, str)
+    """What the process says that asks the keyring, and what a keyring's file holds."""
+    refusal: Exception | None = None
+    entries = []
+    try:
+        entries = parse_entries([parse_answer(data).get("entry")])
+    except (KeyringUnusable, SeveralUsers) as error:
+        refusal = error
+    assert _PASSWORD not in f"{refusal!r}"
+    assert refusal is None or refusal.__cause__ is None
+    for entry in entries:
+        assert isinstance(entry, KeyringEntry)
         assert isinstance(entry.password, str)
+        assert isinstance(entry.place + entry.qualified_name, str)
 
 
 def _configure(path: Path) -> None:

@@ -2,64 +2,26 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from smbfs.auth import keyring_reader
 from smbfs.auth.credential_sources import CredentialRequest, find_credentials
 from smbfs.auth.credentials import Credentials
-from smbfs.auth.keyring_reader import KeyringEntry, read_keyring
+from smbfs.auth.keyring_process import KeyringProcess
 from smbfs.errors import AuthenticationError, ConfigError
-
-# A keyring's backend of our own, since its faults can't be had on demand from a real one.
-BACKEND = """
-import os, time
-from keyring import backend, credentials, errors
-
-class Keyring(backend.KeyringBackend):
-    priority = 9
-
-    def get_credential(self, service, username):
-        match os.environ["KEYRING_DOES"]:
-            case "locked":
-                raise errors.KeyringLocked("secret")
-            case "hang":
-                time.sleep(600)
-            case "crash":
-                os._exit(3)
-            case "talk":
-                print("noise")
-            case "break":
-                raise RuntimeError("D-Bus is gone")
-        entries = {("smbfs:nas", "alice"): "from-keyring", ("smbfs:nas", "BED\\\\bob"): "bobs"}
-        for (where, who), password in entries.items():
-            if where == service and username in (None, who):
-                return credentials.SimpleCredential(who, password)
-        return None
-
-    def get_password(self, service, username):
-        raise NotImplementedError
-    set_password = delete_password = get_password
-"""
+from tests.t2_auth.conftest import KeyringThat, stored
 
 Environment = dict[str, str]
 
 
 @pytest.fixture
-def keyring(tmp_path: Path) -> Callable[[str], Environment]:
-    (tmp_path / "backend_of_test.py").write_text(textwrap.dedent(BACKEND))
-
-    def environment(does: str) -> Environment:
-        return {
-            "PYTHONPATH": str(tmp_path),
-            "PYTHON_KEYRING_BACKEND": "backend_of_test.Keyring",
-            "KEYRING_DOES": does,
-            "HOME": str(tmp_path),
-        }
-
+def keyring(keyring_that: KeyringThat) -> Environment:
+    environment = keyring_that("answers")
+    with KeyringProcess(environment) as process:
+        process.put(stored("alice", "from-keyring"))
+        process.put(stored("bob", "bobs", domain="BED"))
     return environment
 
 
@@ -84,9 +46,9 @@ def typed(_prompt: str) -> str:
     return "from-prompt"
 
 
-def test_order(tmp_path: Path, file: Path, keyring: Callable[[str], Environment]) -> None:
+def test_order(tmp_path: Path, file: Path, keyring: Environment) -> None:
     systemd = write(tmp_path / "creds" / "smbfs", "username=alice\npassword=from-systemd\n")
-    environment = keyring("answer") | {"CREDENTIALS_DIRECTORY": str(systemd.parent)}
+    environment = keyring | {"CREDENTIALS_DIRECTORY": str(systemd.parent)}
     everything = request(file=file, environment=environment, ask=typed)
     assert find_credentials(everything) == Credentials(
         "alice", "BED", "from-file", f"credentials file {file}", file.stat().st_mtime_ns
@@ -95,8 +57,10 @@ def test_order(tmp_path: Path, file: Path, keyring: Callable[[str], Environment]
     assert find_credentials(without_file) == Credentials(
         "alice", "", "from-systemd", f"systemd ({systemd})", systemd.stat().st_mtime_ns
     )
-    without_systemd = request(environment=keyring("answer"), ask=typed, user="alice")
-    assert find_credentials(without_systemd) == Credentials("alice", "", "from-keyring", "keyring")
+    without_systemd = find_credentials(request(environment=keyring, ask=typed, user="alice"))
+    assert replace(without_systemd, as_of_ns=0) == Credentials(
+        "alice", "", "from-keyring", "keyring"
+    )
     without_any = request(environment={}, ask=typed)
     assert find_credentials(without_any) == Credentials("me", "", "from-prompt", "prompt")
 
@@ -145,49 +109,56 @@ def test_nothing_found_names_every_source(tmp_path: Path) -> None:
     assert "credentials=FILE" in caught.value.do
 
 
+def test_keyring_finds_by_user_and_domain(keyring: Environment) -> None:
+    found = find_credentials(request(user="bob", domain="BED", environment=keyring))
+    assert (found.qualified_name, found.password) == ("BED\\bob", "bobs")
+    found = find_credentials(request(user="bob", environment=keyring))
+    assert (found.qualified_name, found.password) == ("BED\\bob", "bobs")
+    with pytest.raises(AuthenticationError, match="no password for carol at nas"):
+        find_credentials(request(user="carol", environment=keyring))
+
+
+def test_keyring_with_several_users_has_one_named(keyring: Environment) -> None:
+    """Also where somebody could type a password: who is meant is a question of its own."""
+    with pytest.raises(AuthenticationError, match="whose password is meant") as caught:
+        find_credentials(request(environment=keyring, ask=typed))
+    assert "alice, BED\\bob" in caught.value.why
+    assert "user=alice" in caught.value.do
+
+
+def test_keyring_tells_when_a_password_was_stored(keyring: Environment) -> None:
+    """Storing the same again is how people say that it is to be tried again."""
+    before = find_credentials(request(user="alice", environment=keyring))
+    assert before == find_credentials(request(user="alice", environment=keyring))
+    with KeyringProcess(keyring) as process:
+        process.put(stored("alice", "from-keyring"))
+    assert before.as_of_ns < find_credentials(request(user="alice", environment=keyring)).as_of_ns
+
+
+def test_who_is_asked_is_told_what_is_wrong_with_the_keyring(keyring_that: KeyringThat) -> None:
+    prompts: list[str] = []
+
+    def ask(prompt: str) -> str:
+        prompts.append(prompt)
+        return "x"
+
+    for does in ("locked", "answers"):
+        assert find_credentials(request(environment=keyring_that(does), ask=ask)).source == "prompt"
+    question = "Password for me at nas: "
+    assert prompts == [f"(the keyring is locked)\n{question}", question]
+
+
 @pytest.mark.parametrize(
-    ("does", "reason"),
-    [
-        ("locked", "the keyring is locked"),
-        ("crash", "could not be asked"),
-        ("break", "RuntimeError"),
-        ("talk", "could not be asked"),
-    ],
+    ("does", "remedy"), [("locked", "unlock the keyring"), ("answers", "run `smbfs login nas`")]
 )
-def test_keyring_that_fails_says_how(
-    keyring: Callable[[str], Environment], does: str, reason: str
+def test_who_has_no_password_is_told_what_the_keyring_needs(
+    keyring_that: KeyringThat, does: str, remedy: str
 ) -> None:
-    answer = read_keyring("nas", ["alice"], keyring(does))
-    assert isinstance(answer, str)
-    assert reason in answer
-
-
-def test_keyring_that_hangs_is_given_up(
-    keyring: Callable[[str], Environment], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(keyring_reader, "_HEADLESS_TIMEOUT_S", 0.3)
-    answer = read_keyring("nas", [], keyring("hang"))
-    assert isinstance(answer, str)
-    assert "locked?" in answer
-
-
-def test_keyring_finds_by_user_by_domain_and_anybody(
-    keyring: Callable[[str], Environment],
-) -> None:
-    environment = keyring("answer")
-    assert read_keyring("NAS", [], environment) == KeyringEntry("alice", "from-keyring")
-    assert read_keyring("nas", ["BED\\bob", "bob"], environment) == KeyringEntry("BED\\bob", "bobs")
-    assert read_keyring("nas", ["carol"], environment) == (
-        "the keyring holds nothing for this server"
-    )
-    found = find_credentials(request(user="bob", domain="BED", environment=environment))
-    assert found.qualified_name == "BED\\bob"
-
-
-def test_machine_without_a_session_is_not_even_asked() -> None:
-    assert read_keyring("nas", [], {}) == "there is no keyring in this session"
+    with pytest.raises(AuthenticationError) as caught:
+        find_credentials(request(environment=keyring_that(does)))
+    assert caught.value.do.startswith(f"{remedy}, give credentials=FILE")
 
 
 def test_secrets_stay_out_of_repr() -> None:
     assert "hunter2" not in repr(Credentials("alice", "BED", "hunter2"))
-    assert "hunter2" not in repr(KeyringEntry("alice", "hunter2"))
+    assert "hunter2" not in repr(stored("alice", "hunter2"))

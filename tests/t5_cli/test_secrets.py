@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from base64 import b64encode
@@ -14,15 +15,17 @@ import pytest
 
 from smbfs.auth.credential_file import CredentialFile
 from smbfs.auth.credentials import Credentials
-from smbfs.auth.keyring_reader import KeyringEntry
+from smbfs.auth.keyring_entries import KeyringEntry
 from smbfs.auth.spnego import NtlmAuthenticator
 from smbfs.engine.key_derivation import SessionKeys
 from smbfs.engine.signing import signer_for
 from smbfs.wire.negotiate import SigningAlgorithm
-from tests.beds.mounted import run_smbfs
+from tests.beds.mounted import SMBFS, run_smbfs
 from tests.beds.pki import Pki
 from tests.beds.quic_gateway import quic_gateway
 from tests.beds.samba import SambaServer
+from tests.beds.samba_folder import HOST
+from tests.beds.secret_service import SecretService
 from tests.t5_cli.waiting import children_of
 
 pytestmark = pytest.mark.usefixtures("fuse")
@@ -156,12 +159,47 @@ def test_sign_on_that_fails_shows_no_password(samba: SambaServer, tmp_path: Path
     assert_free_of(forms_of_password(wrong), texts)
 
 
+def test_a_login_shows_no_password(samba: SambaServer, tmp_path: Path) -> None:
+    """What others see of it and of the process that talks to the keyring, and all that it says."""
+    secret = samba.password
+    with SecretService(tmp_path / "desktop") as desktop, socket.create_server((HOST, 0)) as silent:
+        environment = {**os.environ, **desktop.environment()}
+        texts = {}
+        where = f"{HOST}:{samba.port}"
+        for word in (secret, f"not {secret}"):
+            command = ["login", where, "--user", samba.user, "--password-stdin"]
+            done = run_smbfs(*command, env=environment, said=f"{word}\n")
+            assert (done.returncode == 0) == (word == secret)
+            texts[f"login with {word}"] = (done.stdout + done.stderr).encode()
+        with subprocess.Popen(
+            [SMBFS, "login", f"{HOST}:{silent.getsockname()[1]}", "--password-stdin"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+        ) as process:
+            assert process.stdin is not None
+            process.stdin.write(f"{secret}\n".encode())
+            process.stdin.flush()
+            connection, _ = silent.accept()  # By now it has the password, and is going to send it.
+            children = children_of(process.pid)
+            assert children
+            for pid in (process.pid, *children):
+                texts |= shown_of(pid)
+            connection.close()
+            told, complained = process.communicate(timeout=30)
+        texts["login cut off"] = told + complained
+        texts["logout"] = run_smbfs("logout", where, env=environment).stdout.encode()
+        assert samba.user.encode() in texts["logout"]
+    assert_free_of(forms_of_password(secret), texts)
+
+
 def test_credentials_do_not_show_themselves(samba: SambaServer) -> None:
     secret = samba.password
     shown = [
         repr(Credentials("ann", password=secret)),
         repr(CredentialFile("ann", password=secret)),
-        repr(KeyringEntry("ann", secret)),
+        repr(KeyringEntry(server="nas", user="ann", password=secret)),
         repr(NtlmAuthenticator(Credentials("ann", password=secret), "server")),
         repr(SessionKeys(*[secret.encode()] * 3)),
         repr(signer_for(SigningAlgorithm.AES_GMAC, secret.encode().ljust(16))),
