@@ -18,6 +18,7 @@ _DESCRIPTION: Final = "Mount SMB shares without a kernel client, signed by defau
 _CONFIG_HELP: Final = "show or change the configuration"
 _GATEWAY_HELP: Final = "make an SMB server reachable over QUIC"
 _WHEN_HELP: Final = "2026-11-23, '2026-11-23 14:05', today, yesterday, '2 hours ago', -2h"
+_SERVER_HELP: Final = "a server's name, server:port or smb://[user@]server; or //server/share"
 _UNC_HELP: Final = "//server[:port]/share[/path], \\\\server\\share or smb://[user@]server/share"
 
 
@@ -76,6 +77,9 @@ def _make_parser() -> Parser:
     status.add_argument("--watch", action="store_true", help="every two seconds, until Ctrl-C")
     status.set_defaults(run=_status)
 
+    _add_login(commands.add_parser("login", help="keep a password", allow_abbrev=False))
+    _add_logout(commands.add_parser("logout", help="forget passwords", allow_abbrev=False))
+
     doctor = commands.add_parser("doctor", help="why a mount fails", allow_abbrev=False)
     doctor.add_argument("unc", metavar="UNC", help=_UNC_HELP)
     doctor.add_argument("--json", action="store_true", help="for programs")
@@ -113,6 +117,28 @@ def _add_config(config: Parser) -> None:
             "--system", action="store_true", help="of the policy for all users (root)"
         )
         action.set_defaults(run=_config_change, value=None)
+
+
+def _add_login(login: Parser) -> None:
+    from smbfs.cli.arguments import add_mount_options
+
+    login.description = (
+        "Check a password at a server, and keep it in the keyring, where mounts find it."
+    )
+    login.add_argument("server", metavar="SERVER", help=_SERVER_HELP)
+    login.add_argument(
+        "--password-stdin", action="store_true", help="read the password as a line, do not ask"
+    )
+    login.add_argument("--no-check", action="store_true", help="keep it without asking the server")
+    add_mount_options(login)
+    login.set_defaults(run=_login)
+
+
+def _add_logout(logout: Parser) -> None:
+    logout.description = "Remove passwords from the keyring."
+    logout.add_argument("server", metavar="SERVER", help=_SERVER_HELP)
+    logout.add_argument("--user", metavar="NAME", help="only this user's (DOMAIN\\NAME)")
+    logout.set_defaults(run=_logout)
 
 
 def _add_gateway(gateway: Parser) -> None:
@@ -174,6 +200,26 @@ def _status(namespace: argparse.Namespace) -> int:
     from smbfs.cli.status import show_status
 
     return show_status(namespace.mountpoint, as_json=namespace.json, watch=namespace.watch)
+
+
+def _login(namespace: argparse.Namespace) -> int:
+    from smbfs.cli.arguments import given_options
+    from smbfs.cli.login import LoginRequest, login
+
+    return login(
+        LoginRequest(
+            server=namespace.server,
+            given=given_options(namespace),
+            password_stdin=namespace.password_stdin,
+            check=not namespace.no_check,
+        )
+    )
+
+
+def _logout(namespace: argparse.Namespace) -> int:
+    from smbfs.cli.login import logout
+
+    return logout(namespace.server, namespace.user)
 
 
 def _doctor(namespace: argparse.Namespace) -> int:

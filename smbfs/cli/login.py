@@ -1,0 +1,189 @@
+"""``smbfs login`` and ``logout``: passwords in the user's keyring, checked before they are kept."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import trio
+
+from smbfs.audit.events import CredentialUsed
+from smbfs.audit.writer import open_audit
+from smbfs.auth.credentials import Credentials
+from smbfs.auth.keyring_entries import STANDARD_PORT, KeyringEntry, KeyringQuery
+from smbfs.auth.keyring_process import KeyringProcess
+from smbfs.auth.ntlm_rule import ntlm_refused
+from smbfs.auth.spnego import make_authenticator
+from smbfs.cli.errors import CommandError, ExitCode, explain, first_leaf
+from smbfs.cli.policy_events import policy_refusal
+from smbfs.cli.prepare import login_name, named_user, resolve_options
+from smbfs.cli.privileges import Capability, give_up_privileges, keep_secrets
+from smbfs.cli.server_argument import Server, parse_server
+from smbfs.client.connect import connect_share
+from smbfs.client.route import dial_route, route_to
+from smbfs.config.model import MountOptions
+from smbfs.config.options import GivenOption, ParsedOptions, say_who_decided
+from smbfs.config.policy import PolicyRefused
+from smbfs.config.values import split_user
+from smbfs.errors import ConfigError, SmbfsError
+
+_PASSWORD_MAX: Final = 4096
+"""Characters of a line that may be a password; Windows allows 127."""
+
+_NOT_FOR_LOGIN: Final = {
+    "credentials": "the password in that file is found without a keyring.",
+    "guest": "a guest has no password.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginRequest:
+    """What the command line asks for."""
+
+    server: str
+    """The server, or a share of it, in any spelling."""
+
+    given: Sequence[GivenOption] = ()
+    """Options of a mount, in order: the server is reached as by a mount."""
+
+    password_stdin: bool = False
+    """The password is a line of standard input."""
+
+    check: bool = True
+    """Try it at the server first."""
+
+
+def login(request: LoginRequest) -> int:
+    """Check a password at the server, once, and store it in the keyring; return the exit code.
+
+    Raises: UserError; then nothing was stored.
+    """
+    keep_secrets()
+    server = parse_server(request.server)
+    parsed = _resolve_options(server, request.given)
+    options = parsed.options
+    user, domain = named_user(server.unc, options)
+    entry = KeyringEntry(
+        server=server.unc.server.lower(),
+        port=options.port or server.unc.port or STANDARD_PORT,
+        share=server.share,
+        user=user or login_name(os.environ),
+        domain=domain or None,
+    )
+    with KeyringProcess(os.environ) as keyring:
+        # Before anything else: who has no keyring need not type, and the server need not be asked.
+        keyring.make_ready(entry.server)
+        password = _read_password(entry, from_stdin=request.password_stdin)
+        if request.check:
+            source = "standard input" if request.password_stdin else "prompt"
+            credentials = Credentials(entry.user, entry.domain or "", password, source)
+            _check_password(server, parsed, credentials)
+        keyring.put(replace(entry, password=password))
+    checked = "checked and " if request.check else ""
+    print(f"{entry.qualified_name}'s password for {entry.place}: {checked}stored in the keyring")
+    return ExitCode.FINE
+
+
+def logout(server: str, user: str | None) -> int:
+    """Remove the passwords of a server or share, or one user's, and say which.
+
+    Returns the exit code. Raises: UserError, also when there are none.
+    """
+    where = parse_server(server)
+    named = user or where.unc.user
+    name, domain = split_user(named) if named is not None else (None, None)
+    query = KeyringQuery(
+        server=where.unc.server,
+        port=where.unc.port,
+        share=where.share,
+        user=name,
+        domain=domain,
+    )
+    with KeyringProcess(os.environ) as keyring:
+        removed = keyring.remove(query)
+    if not removed:
+        whose = f" of {named}" if named is not None else ""
+        raise CommandError(
+            f"there is no password{whose} for {where.shown} in the keyring",
+            "nothing was removed.",
+            "check how server and user are spelt.",
+            exit_code=ExitCode.USAGE,
+        )
+    for entry in removed:
+        print(f"{entry.qualified_name}'s password for {entry.place}: removed from the keyring")
+    return ExitCode.FINE
+
+
+def _resolve_options(server: Server, given: Sequence[GivenOption]) -> ParsedOptions:
+    for option in given:
+        if option.name in _NOT_FOR_LOGIN:
+            raise ConfigError(
+                f"{option.name} has no meaning for a login",
+                _NOT_FOR_LOGIN[option.name],
+                "leave it out.",
+            )
+    try:
+        return resolve_options(server.unc, given, os.environ)
+    except PolicyRefused as error:
+        open_audit().write(policy_refusal(server.shown, error))
+        raise
+
+
+def _read_password(entry: KeyringEntry, *, from_stdin: bool) -> str:
+    if from_stdin:
+        line = sys.stdin.readline(_PASSWORD_MAX)
+        password = line.removesuffix("\n").removesuffix("\r")
+    elif sys.stdin is not None and sys.stdin.isatty():
+        password = getpass.getpass(f"Password for {entry.qualified_name} at {entry.place}: ")
+    else:
+        raise CommandError(
+            "there is no terminal to ask for the password on",
+            "standard input is a file or a pipe.",
+            "run this on a terminal, or give it the password as a line and --password-stdin.",
+            exit_code=ExitCode.USAGE,
+        )
+    if not password or "\0" in password:
+        raise CommandError(
+            "that is no password",
+            "it is empty, or contains a NUL character.",
+            "nothing was sent, nothing was stored. Try again.",
+            exit_code=ExitCode.USAGE,
+        )
+    return password
+
+
+def _check_password(server: Server, parsed: ParsedOptions, credentials: Credentials) -> None:
+    """Sign on with it, once, and off again. Raises: CommandError in the words of a mount."""
+    # A guest's password was not looked at, a ticket would stand in for ours; and what a share is
+    # like is of no interest here.
+    options = replace(
+        parsed.options, guest=False, allow_insecure_guest=False, auth="ntlm", posix=False
+    )
+    open_audit().write(CredentialUsed(server.shown, credentials.qualified_name, credentials.source))
+    give_up_privileges(keep={Capability.DAC_READ_SEARCH})
+    try:
+        if options.block_ntlm:
+            raise ntlm_refused(server.shown)
+        trio.run(_sign_on, server, options, credentials)
+    except (SmbfsError, BaseExceptionGroup) as error:
+        leaf = first_leaf(error)
+        if isinstance(leaf, KeyboardInterrupt):
+            raise leaf from None
+        say_who_decided(leaf, parsed.decided)
+        problem = explain(leaf, server.shown)
+        raise CommandError(
+            problem.what,
+            problem.why,
+            f"{problem.do}\nNothing was stored.".lstrip(),
+            exit_code=ExitCode(problem.exit_code),
+        ) from error
+
+
+async def _sign_on(server: Server, options: MountOptions, credentials: Credentials) -> None:
+    stream = await dial_route(route_to(server.unc, options), server.unc.server)
+    async with connect_share(stream, server.unc, options, credentials, make_authenticator):
+        pass
