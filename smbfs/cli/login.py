@@ -12,7 +12,7 @@ from typing import Final
 import trio
 
 from smbfs.audit.events import CredentialUsed
-from smbfs.audit.writer import open_audit
+from smbfs.audit.writer import record_once
 from smbfs.auth.credentials import Credentials
 from smbfs.auth.keyring_entries import STANDARD_PORT, KeyringEntry, KeyringQuery
 from smbfs.auth.keyring_process import KeyringProcess
@@ -129,7 +129,7 @@ def _resolve_options(server: Server, given: Sequence[GivenOption]) -> ParsedOpti
     try:
         return resolve_options(server.unc, given, os.environ)
     except PolicyRefused as error:
-        open_audit().write(policy_refusal(server.shown, error))
+        record_once(policy_refusal(server.shown, error))
         raise
 
 
@@ -163,7 +163,7 @@ def _check_password(server: Server, parsed: ParsedOptions, credentials: Credenti
     options = replace(
         parsed.options, guest=False, allow_insecure_guest=False, auth="ntlm", posix=False
     )
-    open_audit().write(CredentialUsed(server.shown, credentials.qualified_name, credentials.source))
+    record_once(CredentialUsed(server.shown, credentials.qualified_name, credentials.source))
     give_up_privileges(keep={Capability.DAC_READ_SEARCH})
     try:
         if options.block_ntlm:
