@@ -33,9 +33,11 @@ class Authenticator(Protocol):
         Raises: LocalProtocolError before the exchange is complete.
         """
 
-    def step(self, token: bytes | None) -> bytes | None:
+    async def step(self, token: bytes | None) -> bytes | None:
         """Take the server's token, return ours for the next SESSION_SETUP, or None.
 
-        ``token`` is None or b"" to begin, or the security buffer of NEGOTIATE's response.
-        Raises: AuthenticationError when the token is malformed or proves a false server.
+        ``token`` is None or b"" to begin, or the security buffer of NEGOTIATE's response. It may
+        have to wait for a third party, such as a KDC.
+        Raises: AuthenticationError when the token is malformed or proves a false server, or when
+        there is nothing to sign on with.
         """

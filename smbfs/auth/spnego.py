@@ -84,8 +84,8 @@ class NtlmAuthenticator:
             raise LocalProtocolError("session_key read before sign-on is complete")
         return key
 
-    def step(self, token: bytes | None) -> bytes | None:
-        """Take the server's token, return ours."""
+    async def step(self, token: bytes | None) -> bytes | None:
+        """Take the server's token, return ours. At once: it waits for nobody."""
         # NEGOTIATE's token is only a hint about mechanisms, and one that need not name NTLM
         # for NTLM to work (a domain controller that lists Kerberos first): begin on our own.
         if not self._started:
@@ -143,7 +143,7 @@ class AnonymousAuthenticator:
         """Empty: nothing can be signed with it."""
         return b""
 
-    def step(self, token: bytes | None) -> bytes | None:
+    async def step(self, token: bytes | None) -> bytes | None:
         """NEGOTIATE_MESSAGE first, then AUTHENTICATE_MESSAGE with every field empty."""
         if self._step == 0:
             self._step = 1

@@ -98,7 +98,7 @@ async def sign_on(
         )
     )
     flags = SessionSetupFlags(0) if bound is None else SessionSetupFlags.BINDING
-    token = authenticator.step(negotiated.security_buffer)
+    token = await authenticator.step(negotiated.security_buffer)
     for _ in range(_ROUNDS_MAX):
         request = SessionSetupRequest(
             security_mode=engine.offer.security_mode,
@@ -110,7 +110,7 @@ async def sign_on(
         exchange = await connection.perform(exchange_of([request], session=session))
         response = SessionSetupResponse.decode(answer(exchange, accept=_GOES_ON).body)
         if not authenticator.complete and response.security_buffer:
-            token = authenticator.step(response.security_buffer)
+            token = await authenticator.step(response.security_buffer)
         if exchange.response().header.status == NtStatus.STATUS_SUCCESS:
             given = response.session_flags
             unsigned = bool(given & (SessionFlags.IS_GUEST | SessionFlags.IS_NULL))

@@ -40,6 +40,7 @@ from smbfs.vfs.special_files import decode_mf_symlink, encode_mf_symlink, specia
 from smbfs.wire.file_stat import decode_file_all_information, decode_posix_information
 from smbfs.wire.layout import decode_text, encode_text
 from smbfs.wire.reparse import decode_reparse_point, encode_symbolic_link
+from tests.beds.at_once import at_once
 from tests.beds.pki import Pki
 from tests.t0_wire.values import names
 from tests.t1_fuzz.contract import Target
@@ -92,7 +93,7 @@ def _assemble(data: bytes) -> None:
 @cache
 def _ntlm_token(kind: str) -> bytes:
     """What a server says to our first token; or, as it might, that token itself."""
-    hello = make_authenticator(_ALICE, "nas").step(None)
+    hello = at_once(make_authenticator(_ALICE, "nas").step(None))
     assert hello is not None
     if kind == "hello":
         return hello
@@ -108,18 +109,18 @@ def _ntlm_token(kind: str) -> bytes:
 
 def _sign_on(data: bytes) -> None:
     client = make_authenticator(_ALICE, "nas")
-    client.step(None)
+    at_once(client.step(None))
     with suppress(AuthenticationError):
-        client.step(data)
+        at_once(client.step(data))
         if not client.complete:
-            client.step(data[-64:])
+            at_once(client.step(data[-64:]))
 
 
 def _sign_on_as_nobody(data: bytes) -> None:
     client = AnonymousAuthenticator()
-    client.step(data)
+    at_once(client.step(data))
     with suppress(AuthenticationError):
-        client.step(data)
+        at_once(client.step(data))
 
 
 @cache

@@ -14,6 +14,7 @@ from smbfs.auth.base import Authenticator
 from smbfs.auth.credentials import Credentials
 from smbfs.auth.spnego import AnonymousAuthenticator, NtlmAuthenticator, make_authenticator
 from smbfs.errors import AuthenticationError, LocalProtocolError
+from tests.beds.at_once import at_once
 
 ALICE = Credentials("alice", "BED", "Passw0rd!")
 
@@ -29,11 +30,11 @@ def acceptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> spnego.ContextP
 def converse(client: Authenticator, server: spnego.ContextProxy) -> list[bytes]:
     """Exchange tokens until both are done; returns the client's."""
     sent = []
-    token = client.step(None)
+    token = at_once(client.step(None))
     while token is not None:
         sent.append(token)
         answer = server.step(token)
-        token = client.step(answer) if answer is not None and not client.complete else None
+        token = at_once(client.step(answer)) if answer is not None and not client.complete else None
     return sent
 
 
@@ -80,7 +81,7 @@ def test_environment_can_not_ask_for_less(monkeypatch: pytest.MonkeyPatch, level
 
 def test_key_before_the_end_is_our_mistake() -> None:
     client = NtlmAuthenticator(ALICE, "nas")
-    client.step(None)
+    at_once(client.step(None))
     with pytest.raises(LocalProtocolError):
         _ = client.session_key
 
@@ -88,12 +89,12 @@ def test_key_before_the_end_is_our_mistake() -> None:
 def answer_to(answer: bytes) -> bytes | None:
     """What a client that has said hello replies to ``answer``."""
     client = make_authenticator(ALICE, "nas")
-    client.step(None)
-    return client.step(answer)
+    at_once(client.step(None))
+    return at_once(client.step(answer))
 
 
 def test_challenge_cut_off_at_any_length(acceptor: spnego.ContextProxy) -> None:
-    hello = make_authenticator(ALICE, "nas").step(None)
+    hello = at_once(make_authenticator(ALICE, "nas").step(None))
     challenge = acceptor.step(hello)
     assert challenge is not None
     assert answer_to(challenge) is not None
@@ -109,7 +110,7 @@ def test_challenge_cut_off_at_any_length(acceptor: spnego.ContextProxy) -> None:
 def test_altered_challenge_is_answered_or_an_authentication_error(
     acceptor: spnego.ContextProxy, patch: bytes, place: int
 ) -> None:
-    hello = make_authenticator(ALICE, "nas").step(None)
+    hello = at_once(make_authenticator(ALICE, "nas").step(None))
     challenge = acceptor.new_context().step(hello)
     assert challenge is not None
     try:
@@ -124,20 +125,20 @@ def test_altered_challenge_is_answered_or_an_authentication_error(
 )
 def test_garbage_is_an_authentication_error(answer: bytes) -> None:
     client = make_authenticator(ALICE, "nas")
-    client.step(None)
+    at_once(client.step(None))
     with pytest.raises(AuthenticationError):
-        client.step(answer)
+        at_once(client.step(answer))
 
 
 def test_nobody_signs_on_without_a_key() -> None:
     client = make_authenticator(Credentials.guest(), "nas")
     assert isinstance(client, AnonymousAuthenticator)
-    first = client.step(None)
+    first = at_once(client.step(None))
     assert first is not None
     assert first.startswith(b"NTLMSSP\0\x01\0\0\0")
     with pytest.raises(AuthenticationError):
-        client.step(b"garbage")
-    second = client.step(b"NTLMSSP\0\x02\0\0\0" + bytes(40))
+        at_once(client.step(b"garbage"))
+    second = at_once(client.step(b"NTLMSSP\0\x02\0\0\0" + bytes(40)))
     assert second is not None
     assert client.complete
     assert (client.is_anonymous, client.mechanism, client.session_key) == (True, "guest", b"")
@@ -164,7 +165,7 @@ def test_no_kdc_hears_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("KRB5_CONFIG", str(config))
         for user in ("alice", "alice@TEST.LOCAL"):
             client = NtlmAuthenticator(Credentials(user, "", "Passw0rd!"), "server")
-            token = client.step(None)
+            token = at_once(client.step(None))
             assert token is not None
             assert b"NTLMSSP\0" in token
         with pytest.raises(BlockingIOError):

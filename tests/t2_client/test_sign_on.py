@@ -60,7 +60,7 @@ class SharedKey:
         self.complete = False
         self._steps = 0
 
-    def step(self, _token: bytes | None) -> bytes | None:
+    async def step(self, _token: bytes | None) -> bytes | None:
         self._steps += 1
         self.complete = self._steps > 1
         return b"token"

@@ -62,7 +62,7 @@ class KeyOfToken:
         self._token = os.urandom(1)
         self.session_key = session_key_of(self._token)
 
-    def step(self, _token: bytes | None) -> bytes:
+    async def step(self, _token: bytes | None) -> bytes:
         """Return the token."""
         return self._token
 
