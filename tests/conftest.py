@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.beds.kdc import Kdc
 from tests.beds.machine import Machine, machine
 from tests.beds.mounted import Mounted, mount
 from tests.beds.pki import Pki
@@ -148,6 +149,13 @@ def samba_variant(
 def samba(samba_variant: Callable[[str], SambaServer]) -> SambaServer:
     """The default server: signing mandatory, POSIX extensions, leases. Shared by all tests."""
     return samba_variant("default")
+
+
+@pytest.fixture(scope="session")
+def kdc(beds_folder: Path) -> Iterator[Kdc]:
+    """The KDC of a realm of the tests' own. Who stops it, or changes keys, makes good for it."""
+    with Kdc(beds_folder / "kdc") as running:
+        yield running
 
 
 @pytest.fixture

@@ -309,7 +309,22 @@ class CredentialUsed(Event):
 
     user: str
     source: str
-    """Where they came from: ``credentials file /root/nas``, ``keyring``, ``prompt``, …"""
+    """Where they came from: ``credentials file /root/nas``, ``keyring``, ``prompt``,
+    ``ticket cache FILE:/tmp/krb5cc_0``, …"""
+
+
+@dataclass(frozen=True, slots=True)
+class TicketEnds(Event):
+    """A Kerberos ticket ends soon, and was not renewed: then the share has to wait for another."""
+
+    event: ClassVar[str] = "ticket-ends"
+    priority: ClassVar[int] = 4
+    text: ClassVar[str] = "{unc}: the Kerberos ticket of {user} ends at {ends}; {reason}"
+
+    user: str
+    ends: str
+    """When, as people write it."""
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

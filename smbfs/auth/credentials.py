@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from smbfs.auth.kerberos_tickets import Tickets
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,12 @@ class Credentials:
     as_of_ns: int = 0
     """When that was last changed: whoever writes the same again wants it to be tried again."""
 
+    tickets: Tickets | None = field(default=None, repr=False, compare=False)
+    """Kerberos tickets, in place of a password."""
+
+    remark: str = ""
+    """Why these and no better ones, if there is something to say: for ``--verbose``."""
+
     is_guest: bool = False
     """Guest access was asked for: no password, and nothing that could sign."""
 
@@ -45,3 +55,7 @@ class Credentials:
     def qualified_name(self) -> str:
         r"""``DOMAIN\user``, ``user`` or ``user@REALM``."""
         return f"{self.domain}\\{self.username}" if self.domain else self.username
+
+    def attended(self) -> AbstractContextManager[None]:
+        """Have everything run that signing on takes, from before privileges are given up."""
+        return nullcontext() if self.tickets is None else self.tickets.attended()

@@ -1,4 +1,4 @@
-"""Sign-on with NTLMv2 inside SPNEGO, by pyspnego, and without a user for guests.
+"""Sign-on with NTLMv2 inside SPNEGO, by pyspnego, and without a user for guests; or with Kerberos.
 
 NTLMv1 and LM responses are never produced: pyspnego would follow the variable
 ``LM_COMPAT_LEVEL`` there, so that variable asking for them is refused.
@@ -32,6 +32,11 @@ def make_authenticator(credentials: Credentials, server: str) -> Authenticator:
 
     Raises: AuthenticationError when the mechanism asked for is not available.
     """
+    if credentials.tickets is not None:
+        # Loaded here: it takes libkrb5, which need not be there.
+        from smbfs.auth.kerberos import KerberosAuthenticator
+
+        return KerberosAuthenticator(credentials.tickets, server)
     if credentials.is_anonymous:
         return AnonymousAuthenticator()
     return NtlmAuthenticator(credentials, server)

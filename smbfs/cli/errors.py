@@ -121,7 +121,7 @@ def _server_refused(error: BaseException, unc: str) -> Problem:
     from smbfs.cli.refusals import explain_status
 
     assert isinstance(error, ServerStatusError)
-    what, why, do = explain_status(error.status, error.command)
+    what, why, do = explain_status(error.status, error.command, error.context)
     return Problem(f"{unc}: {what}", why, do)
 
 

@@ -21,8 +21,8 @@ from typing import Final
 from smbfs.auth.credential_sources import CredentialRequest, find_credentials
 from smbfs.auth.credentials import Credentials
 from smbfs.auth.guest import guest_permitted, guest_refused
+from smbfs.auth.kerberos_choice import kerberos_tickets
 from smbfs.auth.keyring_entries import STANDARD_PORT
-from smbfs.auth.ntlm_rule import ntlm_refused
 from smbfs.cli.cache_folder import prepare_cache_folder
 from smbfs.cli.errors import CommandError, ExitCode
 from smbfs.cli.mount_table import FILE_SYSTEM_TYPE, absolute_path, find_mount
@@ -87,6 +87,7 @@ class MountPlan:
 
     credentials: Credentials
     """Who signs on."""
+
     renew: Callable[[], Credentials]
     """Looks for them again, without asking anybody. It may block, and raise UserError."""
 
@@ -114,11 +115,15 @@ def prepare_mount(request: MountRequest, environment: Mapping[str, str]) -> Moun
     except UserError as error:
         say_who_decided(error, parsed.decided)
         raise
-    request_for = _credential_request(unc, options, environment)
+    request_again = replace(
+        _credential_request(unc, options, environment), ask=None, may_unlock=False
+    )
     notes = [f"option {name} changes nothing here" for name in parsed.ignored]
     notes.extend(parsed.notes)
     notes.append(f"signing on as {credentials.qualified_name or 'nobody'}, credentials: "
                  f"{credentials.source}")  # fmt: skip
+    if credentials.remark:
+        notes.append(credentials.remark)
     return MountPlan(
         unc=unc,
         mountpoint=mountpoint,
@@ -126,7 +131,7 @@ def prepare_mount(request: MountRequest, environment: Mapping[str, str]) -> Moun
         decided=parsed.decided,
         lowered=lowered(parsed),
         credentials=credentials,
-        renew=partial(find_credentials, replace(request_for, ask=None, may_unlock=False)),
+        renew=partial(find_credentials, request_again),
         notes=tuple(notes),
         warnings=parsed.warnings + ((GUEST_WARNING,) if options.guest else ()),
     )
@@ -159,9 +164,10 @@ def resolve_credentials(
     """
     if options.guest and not guest_permitted(options):
         raise guest_refused(str(unc), asked=True)
-    if options.block_ntlm:  # There is nothing else yet.
-        raise ntlm_refused(str(unc))
-    return find_credentials(_credential_request(unc, options, environment))
+    request = _credential_request(unc, options, environment)
+    if options.auth != "ntlm" and not options.guest:
+        request = replace(request, tickets=kerberos_tickets(options))
+    return find_credentials(request)
 
 
 def check_mountpoint(path: str, *, nonempty: bool = False) -> str:
@@ -296,5 +302,7 @@ def _credential_request(
         domain=domain,
         file=options.credentials,
         guest=options.guest,
+        auth=options.auth,
+        block_ntlm=options.block_ntlm,
         ask=getpass.getpass if sys.stdin is not None and sys.stdin.isatty() else None,
     )

@@ -101,6 +101,22 @@ _SIGN_ON: Final[dict[int, Refusal]] = {
     ),
 }  # fmt: skip
 
+_KERBEROS_REFUSED: Final = Refusal(
+    "the server does not accept the Kerberos ticket.",
+    "the KDC has made it with a key that the server does not have (KRB_AP_ERR_MODIFIED), clocks "
+    "differ, no account of the server belongs to the user, or it does not know Kerberos",
+    "Windows 1396 or 1326, mount.cifs error 13",
+    "the server's log says which; its keytab, or its machine account's password, may be older than "
+    "the KDC's: have it join the domain again. A server without Kerberos: auth=ntlm",
+)
+_KERBEROS: Final[dict[int, Refusal]] = dict.fromkeys(
+    (
+        NtStatus.STATUS_LOGON_FAILURE,
+        NtStatus.STATUS_INVALID_PARAMETER,
+    ),
+    _KERBEROS_REFUSED,
+)
+
 _TREE_CONNECT: Final[dict[int, Refusal]] = {
     NtStatus.STATUS_BAD_NETWORK_NAME: Refusal(
         "there is no such share.", "the server has no share of this name",
@@ -160,9 +176,15 @@ _ANY: Final[dict[int, Refusal]] = {
 _BY_COMMAND: Final = {"SESSION_SETUP": _SIGN_ON, "TREE_CONNECT": _TREE_CONNECT}
 
 
-def explain_status(status: int, command: str) -> tuple[str, str, str]:
-    """What failed, why, what to do, when ``command`` was answered with ``status``."""
-    row = _BY_COMMAND.get(command.upper(), {}).get(status) or _ANY.get(status)
+def explain_status(status: int, command: str, context: str = "") -> tuple[str, str, str]:
+    """What failed, why, what to do, when ``command`` was answered with ``status``.
+
+    ``context`` is what that was about: the way to sign on, for one.
+    """
+    rows = _BY_COMMAND.get(command.upper(), {})
+    if rows is _SIGN_ON and context == "kerberos":
+        rows = _SIGN_ON | _KERBEROS
+    row = rows.get(status) or _ANY.get(status)
     code = f"{status_name(status)}, 0x{status:08X}"
     if row is None:
         return (

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -25,6 +25,7 @@ from smbfs.audit.events import (
     InsecureGuestUsed,
     Migrated,
     Reconnected,
+    TicketEnds,
     WentOffline,
     WritesLost,
 )
@@ -55,6 +56,10 @@ from smbfs.transport.server_memory import ServerMemory
 from smbfs.vfs.disk_cache import open_disk_cache
 from smbfs.vfs.filesystem import FileSystem, open_filesystem
 
+if TYPE_CHECKING:
+    from smbfs.auth.kerberos_cache import Ticket
+    from smbfs.auth.ticket_watch import TicketWatch
+
 _ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 OnReady = Callable[[tuple[str, ...]], None]
@@ -80,12 +85,13 @@ def serve_mount(plan: MountPlan, place: DaemonPlace, audit: AuditSink, on_ready:
     Raises: whatever kept it from being mounted, or ended it; groups are unwrapped.
     """
     try:
-        # The mounter comes first: the guard waits for the end of whoever has inherited its pipe.
+        # The guard comes last: it waits for the end of whoever has inherited its pipe.
         with (
+            plan.credentials.attended(),
             Mounter(plan.mountpoint, plan.options, str(plan.unc)) as mounter,
             Guard(plan.mountpoint) as guard,
         ):
-            # What takes privileges, these two do. Nothing of the network was read yet.
+            # What takes privileges, these do. Nothing of the network was read yet.
             give_up_privileges(keep={Capability.DAC_READ_SEARCH})
             trio.run(_Session(plan, place, audit, mounter, guard, on_ready).run)
     except BaseExceptionGroup as group:
@@ -103,6 +109,7 @@ class _Session:
     guard: Guard
     on_ready: OnReady
     answered: bool = False
+    ticket_watch: TicketWatch | None = None
 
     async def run(self) -> None:
         """Serve the mount; a signal or the control socket ends it in good order."""
@@ -153,6 +160,9 @@ class _Session:
                 report = self._reporter(tree, filesystem)
                 nursery.start_soon(serve_control, listener, report, stop)
                 self._tell_of(tree, filesystem)
+                self.ticket_watch = self._watch_tickets()
+                if self.ticket_watch is not None:
+                    nursery.start_soon(self.ticket_watch.run)
                 await serve(
                     filesystem,
                     self.mounter,
@@ -169,7 +179,26 @@ class _Session:
             cache_limit=self.plan.options.cache_size,
             log=str(self.place.log or ""),
         )
-        return lambda: build_status(facts, connection_status(tree), _count(filesystem))
+        return lambda: build_status(
+            facts,
+            connection_status(tree),
+            _count(filesystem),
+            self.ticket_watch.latest if self.ticket_watch is not None else None,
+        )
+
+    def _watch_tickets(self) -> TicketWatch | None:
+        if self.plan.credentials.tickets is None:
+            return None
+        # Loaded here: it takes libkrb5.
+        from smbfs.auth.ticket_watch import TicketWatch
+
+        unc = str(self.plan.unc)
+
+        def ends(ticket: Ticket, reason: str) -> None:
+            self.audit.write(TicketEnds(unc, ticket.principal, ticket.ends, reason))
+            _log.warning("the Kerberos ticket ends at %s: %s", ticket.ends, reason)
+
+        return TicketWatch(self.plan.credentials.tickets, ends)
 
     def _ready(self, tree: TreeConnect) -> None:
         status = connection_status(tree)

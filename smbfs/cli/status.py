@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from smbfs.cli.daemons import Daemon, find_daemons
@@ -15,6 +15,7 @@ from smbfs.cli.mount_table import absolute_path
 from smbfs.transport.tunnel import EXPIRY_WARNING
 
 _WATCH_S: Final = 2.0
+_TICKET_WARNING: Final = timedelta(minutes=15)
 _CLEAR_SCREEN: Final = "\033[H\033[2J"
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -82,6 +83,7 @@ def _describe(status: Mapping[str, Any]) -> str:
         "protection": _protection(status["encryption"], signing),
         "tunnel": _tunnel(status.get("quic")),
         "user": f"{status['user'] or 'nobody'} ({status['auth']})",
+        "ticket": _ticket(status.get("ticket")),
         "read": f"{_size(io['read_bytes'])}, written {_size(io['written_bytes'])}, "
         f"{io['requests']} requests",
         "open": f"{status['handles']['open']} files",
@@ -107,6 +109,15 @@ def _tunnel(quic: Mapping[str, Any] | None) -> str:
     not_after = datetime.fromisoformat(certificate["not_after"])
     soon = " (soon!)" if not_after - datetime.now(UTC) < EXPIRY_WARNING else ""
     return f"TLS {quic['tls']}, {certificate['subject']}, until {not_after:%Y-%m-%d}{soon}"
+
+
+def _ticket(ticket: Mapping[str, Any] | None) -> str:
+    if ticket is None:
+        return ""
+    ends = datetime.fromisoformat(ticket["ends"])
+    renewable = ", renewed by itself" if ticket["renewable_until"] else ""
+    soon = " (soon!)" if ends - datetime.now(UTC) < _TICKET_WARNING and not renewable else ""
+    return f"{ticket['source']}, until {ends.astimezone():%Y-%m-%d %H:%M:%S}{soon}{renewable}"
 
 
 def _protection(encryption: str | None, signing: Mapping[str, Any]) -> str:

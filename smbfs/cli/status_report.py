@@ -8,12 +8,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smbfs.cli.errors import explain
 from smbfs.client.status import ConnectionStatus
 from smbfs.transport.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from smbfs.auth.kerberos_cache import Ticket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +69,10 @@ class MountFacts:
 
 
 def build_status(
-    facts: MountFacts, connection: ConnectionStatus, counts: FileSystemCounts
+    facts: MountFacts,
+    connection: ConnectionStatus,
+    counts: FileSystemCounts,
+    ticket: Ticket | None = None,
 ) -> Mapping[str, Any]:
     """Put an entry together. Any: it is what becomes JSON."""
     return {
@@ -90,6 +97,7 @@ def build_status(
         "encryption": connection.encryption,
         "user": connection.user,
         "auth": connection.auth,
+        "ticket": _ticket(ticket),
         "channels": connection.channels,
         "credits": connection.credits,
         "leases": {
@@ -130,6 +138,21 @@ def _reason(unc: str, connection: ConnectionStatus) -> str:
         return ""
     problem = explain(connection.failure, unc)
     return " ".join(f"{problem.what} {problem.why}".split())
+
+
+def _ticket(ticket: Ticket | None) -> Mapping[str, Any] | None:
+    if ticket is None:
+        return None
+    return {
+        "principal": ticket.principal,
+        "source": ticket.source,
+        "ends": _iso(ticket.ends_s),
+        "renewable_until": _iso(ticket.renewable_until_s) if ticket.renewable_until_s else None,
+    }
+
+
+def _iso(unix_s: int) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="seconds")
 
 
 def _quic(tunnel: Tunnel | None) -> Mapping[str, Any] | None:

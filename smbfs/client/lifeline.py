@@ -177,10 +177,15 @@ class Lifeline:
         self.availability.answered()
         self._tell()
 
-    def given_up(self, failure: SmbfsError) -> None:
-        """Nobody shall wait any longer, because of ``failure``."""
+    def given_up(self, failure: SmbfsError, *, for_now: bool = False) -> None:
+        """Send nothing, because of ``failure``; ``for_now``: but have everybody wait.
+
+        The connections stay.
+        """
         self.failure = failure
-        if self.availability.state is not State.OFFLINE:
+        if for_now:
+            self.availability.lost(trio.current_time())
+        elif self.availability.state is not State.OFFLINE:
             self.availability.give_up()
         self._tell()
 

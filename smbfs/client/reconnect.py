@@ -6,7 +6,8 @@ session; ``on_restored`` gets open files back before anybody else may send somet
 connection, as long as it is only silent, may answer until then.
 
 A password that the server refuses is not sent again; whatever else it refuses is tried again after
-pauses.
+pauses. Where there is no Kerberos ticket any more the server is not asked: a session whose time is
+over waits on its connection, with all that the server keeps for it, until there is one.
 
 Spec: [MS-SMB2] 3.2.4.2.3.1 (binding), 3.2.4.2.3 (PreviousSessionId), 3.2.7.1 (lost connections).
 """
@@ -23,6 +24,7 @@ from typing import Final
 import trio
 
 from smbfs.auth.credentials import Credentials
+from smbfs.auth.kerberos_errors import TicketMissing
 from smbfs.client.attach import Candidate, Destination, bind, candidate, connect_tree, log_on
 from smbfs.client.connection import Connection
 from smbfs.client.lifeline import Channel, Lifeline
@@ -55,6 +57,9 @@ GRACE_S: Final = 1.0
 
 NEW_PASSWORD_S: Final = 3.0
 """Seconds between two looks whether there is another password than the one that was refused."""
+
+NEW_TICKET_S: Final = 2.0
+"""Seconds between two looks whether there is a Kerberos ticket."""
 
 LAST_ANSWERS_S: Final = 3.0
 """Seconds that requests have left to be answered when this machine is about to sleep."""
@@ -101,6 +106,8 @@ class Reconnector:
     _turn: trio.Lock = field(default_factory=trio.Lock)
     _refused: SmbfsError | None = None
     """Why the server does not like the credentials that we have."""
+    _ticket_missing: TicketMissing | None = None
+    """Why we have no Kerberos ticket for the server."""
 
     @property
     def line(self) -> Lifeline:
@@ -154,19 +161,33 @@ class Reconnector:
             if line.deadline_s <= trio.current_time():
                 silence = DeadlineExceeded("our requests", line.availability.patience_s)
                 line.given_up(line.failure or silence)
-                line.give_up_channels(silence)
+                line.give_up_channels(self._ticket_missing or silence)
 
     async def reauthenticate(self, channel: Channel) -> None:
         """Prove again who we are: the server says that the session's time is over.
 
-        Raises: AuthenticationError, ServerStatusError, TransportError.
+        Raises: AuthenticationError, ServerStatusError, TransportError; the latter also when there
+        is no ticket now, and everybody has to wait for one.
         Spec: [MS-SMB2] 3.2.5.1.6, 3.2.4.2.3.
         """
         before = channel.session.times_proved
         async with self._turn:
-            if channel.session.times_proved == before:  # Nobody else has done it meanwhile.
-                mechanism = self.to.authenticator(self.to.credentials, self.to.unc.server)
-                await sign_on(channel.connection, mechanism, expired=channel.session)
+            if channel.session.times_proved != before:
+                return  # Somebody else has done it meanwhile.
+            if self._ticket_missing is not None:
+                raise TransportError(f"the session's time is over: {self._ticket_missing}")
+            if self.to.credentials.tickets is not None:
+                self.to.credentials.tickets.session_is_over()
+            try:
+                await self._prove(channel)
+            except TicketMissing as error:
+                self._ticket_missing = error
+                self.line.given_up(error, for_now=True)
+                raise TransportError(f"the session's time is over: {error}") from error
+
+    async def _prove(self, channel: Channel) -> None:
+        mechanism = self.to.authenticator(self.to.credentials, self.to.unc.server)
+        await sign_on(channel.connection, mechanism, expired=channel.session)
 
     # ------------------------------------------------------------- attempts
 
@@ -179,14 +200,22 @@ class Reconnector:
         try:
             if self._refused is not None:
                 await self._without_credentials(self._refused)
+            elif self._ticket_missing is not None:
+                await self._without_ticket()
             else:
                 await self._reach()
         except (TransportError, DeadlineExceeded) as error:
             self._note(error)
+        except TicketMissing as error:
+            self._note(error)
+            self._ticket_missing = error
+            return
         except SmbfsError as error:
             is_refused = True
             self._note(error)
-            if _is_logon_refused(error):
+            if self.to.credentials.tickets is not None:
+                self.to.credentials.tickets.forget()  # The server may have another key by now.
+            elif _is_logon_refused(error):
                 self._refused = error
                 self.line.on_refused(error)
                 return
@@ -230,6 +259,32 @@ class Reconnector:
             return None
         # Nobody who unmounts waits for a keyring that does not answer.
         return await trio.to_thread.run_sync(self.renew, abandon_on_cancel=True)
+
+    async def _without_ticket(self) -> None:
+        """Return when there may be a ticket, or the connection was found to be good.
+
+        A session that waits for it on its connection goes on there.
+        """
+        tickets = self.to.credentials.tickets
+        assert tickets is not None
+        while self.line.availability.state is not State.CONNECTED:
+            await trio.sleep(NEW_TICKET_S)
+            try:
+                await tickets.in_thread(tickets.usable)
+                if not self.line.channels:
+                    break
+                async with self._turn:
+                    await self._prove(self.line.channels[0])
+            except TicketMissing as reason:
+                self.line.failure = reason
+                continue
+            except TransportError:
+                break  # The connection has gone meanwhile: another one is made.
+            except SmbfsError as refusal:
+                self.line.session_gone(self.line.epoch, refusal)
+                break
+            self.line.restored()
+        self._ticket_missing = None
 
     async def _reach(self) -> None:
         """Dial, and bring the share back by the new connection; leave none behind that does not.

@@ -108,7 +108,8 @@ async def sign_on(
             flags=flags,
         )
         exchange = await connection.perform(exchange_of([request], session=session))
-        response = SessionSetupResponse.decode(answer(exchange, accept=_GOES_ON).body)
+        answered = answer(exchange, accept=_GOES_ON, context=authenticator.mechanism)
+        response = SessionSetupResponse.decode(answered.body)
         if not authenticator.complete and response.security_buffer:
             token = await authenticator.step(response.security_buffer)
         if exchange.response().header.status == NtStatus.STATUS_SUCCESS:

@@ -106,6 +106,12 @@ class MountOptions:
     cruid: int | None = None
     """User id whose Kerberos tickets are used."""
 
+    keytab: Path | None = None
+    """Keytab that gets Kerberos tickets, in place of a ticket cache."""
+
+    trust_dns: bool = False
+    """Let DNS say what the server's name in Kerberos is."""
+
     block_ntlm: bool = False
     """Never sign on with NTLM, as Windows' ``/BLOCKNTLM``: Kerberos or nothing."""
 

@@ -147,6 +147,9 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "how to sign on"),
     Option(("sec",), _security, {}, "KIND", ""),
     _value("cruid", "cruid", values.parse_user_id, "USER", "whose Kerberos tickets to use"),
+    _value("keytab", "keytab", values.parse_path, "FILE",
+           "get Kerberos tickets with the key in this file"),
+    _flag("trust_dns", "let DNS say what the server's name in Kerberos is", trust_dns=True),
     _flag("block_ntlm", "never sign on with NTLM", block_ntlm=True),
     Option(("kdc_proxy",), _kdc_proxy, {}, "URL", "reach the KDC through this proxy"),
     _flag("guest", "sign on without a password", guest=True),
@@ -256,7 +259,6 @@ WITHOUT_EFFECT: Final = {
 """Accepted, and said to change nothing."""
 
 NOT_YET: Final = {
-    "cruid": "Kerberos is not used",
     "kdc_proxies": "Kerberos is not used",
     "compress": "nothing is compressed",
     "nocase": "names are compared as the server compares them (noposix lets Samba ignore case)",

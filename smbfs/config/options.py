@@ -363,6 +363,5 @@ def _check_available(options: MountOptions, given: frozenset[str]) -> tuple[str,
 
 
 _NOT_YET_REFUSED: Final[tuple[tuple[Callable[[MountOptions], bool], str], ...]] = (
-    (lambda o: o.auth == "kerberos", "Kerberos (auth=kerberos, sec=krb5)"),
     (lambda o: o.snapshot is not None, "snapshot="),
 )

@@ -34,6 +34,7 @@ ALL: list[tuple[Event, int | None]] = [
     (events.NotEncrypted(UNC, "a response in clear where sealing is required"), 31014),
     (events.NegotiationAltered(UNC, "NEGOTIATE was altered on its way"), 31012),
     (events.CredentialUsed(UNC, "alice", "keyring"), None),
+    (events.TicketEnds(UNC, "alice@TEST", "2026-12-01 12:00:00 CET", "it can't be renewed"), None),
     (events.PolicyOverrideRefused(UNC, "guest access refused by the policy"), None),
     (events.ProtectionLowered(UNC, "signing=if-offered", "-o"), None),
     (events.GuestAllowed(UNC, "allow_insecure_guest", "-o"), 31018),

@@ -1,25 +1,30 @@
-"""What a share that is being brought back does about a password that is refused."""
+"""What a share that is being brought back does about a refused password, and a missing ticket."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
+import pytest
 import trio
 import trio.testing
 
 from smbfs.auth.credentials import Credentials
+from smbfs.auth.kerberos_errors import TicketMissing, no_ticket
+from smbfs.auth.kerberos_tickets import Tickets
 from smbfs.auth.spnego import make_authenticator
 from smbfs.client.attach import Destination
+from smbfs.client.lifeline import Channel
 from smbfs.client.multichannel import RETRY_S, Multichannel
-from smbfs.client.reconnect import NEW_PASSWORD_S, Reconnector
+from smbfs.client.reconnect import NEW_PASSWORD_S, NEW_TICKET_S, Reconnector
 from smbfs.client.route import route_to
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.config.model import MountOptions
 from smbfs.config.unc import Unc
 from smbfs.engine.availability import State
-from smbfs.errors import ServerStatusError
+from smbfs.errors import ServerStatusError, TransportError
 from smbfs.wire.ntstatus import NtStatus
 from tests.t2_client.test_lifeline import channels, line_with_patience
 
@@ -89,4 +94,61 @@ async def test_a_refused_password_is_not_sent_again_for_another_channel(
         line.sleeps(now=False)  # Something has changed.
         await trio.sleep(RETRY_S)
         assert more.attempts == 2
+        nursery.cancel_scope.cancel()
+
+
+class FakeTickets:
+    """Tickets of a user who has none, and gets one."""
+
+    is_over = False
+    is_there = False
+
+    def session_is_over(self) -> None:
+        self.is_over = True
+
+    def usable(self) -> None:
+        if not self.is_there:
+            raise no_ticket("there is no cache")
+
+    async def in_thread(self, call: Callable[[], None]) -> None:
+        await trio.lowlevel.checkpoint()
+        call()
+
+
+class Ticketless(Reconnector):
+    """Proves who we are with those."""
+
+    proved = 0
+
+    async def _prove(self, channel: Channel) -> None:
+        await trio.lowlevel.checkpoint()
+        assert self.to.credentials.tickets is not None
+        self.to.credentials.tickets.usable()
+        self.proved += 1
+        channel.session.times_proved += 1
+
+
+async def test_a_session_without_a_ticket_waits_on_its_connection(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """All who were told that its time is over wait for the same, and for a later ticket."""
+    tickets = FakeTickets()
+    to = replace(TO, credentials=Credentials("alice@TEST", tickets=cast(Tickets, tickets)))
+    line = line_with_patience()
+    async with channels(line, 1) as [(channel, _)], trio.open_nursery() as nursery:
+        tree = TreeConnect(line, "share")
+        reconnector = Ticketless(tree, to, route_to(UNC, TO.options), nursery)
+        nursery.start_soon(reconnector.run)
+        for _ in range(2):
+            with pytest.raises(TransportError, match="no Kerberos ticket"):
+                await reconnector.reauthenticate(channel)
+        assert tickets.is_over
+        assert line.availability.state is State.RECONNECTING
+        assert isinstance(line.failure, TicketMissing)
+        await trio.sleep(2 * NEW_TICKET_S)
+        assert (line.channels, line.ready) == ([channel], None)
+        tickets.is_there = True
+        await trio.sleep(2 * NEW_TICKET_S)
+        assert (reconnector.proved, line.ready) == (1, channel)
+        assert str(line.failure) == "None"
         nursery.cancel_scope.cancel()

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import aioquic.quic.crypto
 import spnego._ntlm
 import spnego._ntlm_raw.crypto
 
+import smbfs.auth.kerberos_cache
 import smbfs.cli.main
 import smbfs.engine.session
+from smbfs.auth.kerberos import KerberosAuthenticator
+from smbfs.auth.kerberos_cache import Ticket
 from smbfs.auth.spnego import NtlmAuthenticator
 from smbfs.engine.key_derivation import SessionKeys
 
@@ -47,8 +51,21 @@ def hear_ntlm_hash(result: bytes, *_: object) -> None:
     tell("ntlm-hash", result)
 
 
-def hear_token(token: bytes | None, *_: object) -> None:
-    tell("token", token or b"")
+def hear_ticket(ticket: Ticket, *_: object) -> None:
+    for content in ticket.content:
+        tell("ticket", content[-64:])  # the end of the ticket itself, which is sealed
+
+
+def tell_tokens(kind: type[NtlmAuthenticator | KerberosAuthenticator]) -> None:
+    step = kind.step
+
+    # Any: it is one of two classes, and which one mypy can't know.
+    async def told(self: Any, token: bytes | None) -> bytes | None:  # noqa: ANN401
+        result = await step(self, token)
+        tell("token", result or b"")
+        return result
+
+    kind.step = told  # type: ignore[method-assign]
 
 
 def hear_traffic_secret(_: None, __: object, *, secret: bytes, **___: object) -> None:
@@ -61,7 +78,9 @@ def main() -> int:
         for name in ("ntowfv1", "ntowfv2"):
             if hasattr(module, name):
                 listen(module, name, hear_ntlm_hash)
-    listen(NtlmAuthenticator, "step", hear_token)
+    listen(smbfs.auth.kerberos_cache, "_ticket", hear_ticket)
+    for kind in (NtlmAuthenticator, KerberosAuthenticator):
+        tell_tokens(kind)
     listen(aioquic.quic.crypto.CryptoContext, "setup", hear_traffic_secret)
     return smbfs.cli.main.main()
 

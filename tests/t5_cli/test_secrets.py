@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from smbfs.auth.spnego import NtlmAuthenticator
 from smbfs.engine.key_derivation import SessionKeys
 from smbfs.engine.signing import signer_for
 from smbfs.wire.negotiate import SigningAlgorithm
+from tests.beds.kdc import SERVER_NAME, Kdc
 from tests.beds.mounted import SMBFS, run_smbfs
 from tests.beds.pki import Pki
 from tests.beds.quic_gateway import quic_gateway
@@ -73,7 +74,7 @@ def audited() -> bytes:
 
 
 def mount_verbosely(
-    folder: Path, unc: str, options: str
+    folder: Path, unc: str, options: str, env: Mapping[str, str] | None = None
 ) -> tuple[dict[bytes, str], dict[str, bytes]]:
     """Mount with ``--verbose``, and unmount; return the secrets in all forms, and all texts."""
     mountpoint = folder / "mnt"
@@ -84,7 +85,7 @@ def mount_verbosely(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=REPOSITORY,
-        env={**os.environ, "SSLKEYLOGFILE": str(folder / "tls-keys")},
+        env={**os.environ, **(env or {}), "SSLKEYLOGFILE": str(folder / "tls-keys")},
     ) as process:
         try:
             assert process.stderr is not None
@@ -132,6 +133,23 @@ def test_the_most_verbose_mount_shows_no_secret(
     assert b"DEBUG" in texts["log"]
     assert_free_of(secrets | forms_of_password(samba.password), texts)
     assert not (tmp_path / "tls-keys").exists()
+
+
+def test_a_mount_by_kerberos_shows_no_ticket(
+    kdc: Kdc, make_samba: Callable[..., SambaServer], tmp_path: Path
+) -> None:
+    server = make_samba(globals=kdc.samba_globals(), env=kdc.environment())
+    ccache = tmp_path / "ccache"
+    kdc.sign_on(ccache=ccache)
+    unc = f"//{SERVER_NAME}:{server.port}/sealed"
+    secrets, texts = mount_verbosely(
+        tmp_path, unc, f"ip={HOST},auth=kerberos", kdc.environment(ccache)
+    )
+    assert set(secrets.values()) == {
+        "ticket", "token", "session-key", "signing-key", "encryption-key", "decryption-key"
+    }  # fmt: skip
+    assert b"DEBUG" in texts["log"]
+    assert_free_of(secrets, texts)
 
 
 def test_sign_on_that_fails_shows_no_password(samba: SambaServer, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import trio
@@ -42,8 +43,9 @@ def examine(request: DoctorRequest) -> int:
     if subject is None:
         report.skipped(f"{OPTIONS} failed", CREDENTIALS, *NETWORK_STEPS, *SMB_STEPS)
     else:
-        give_up_privileges(keep={Capability.DAC_READ_SEARCH})
-        trio.run(_examine_server, report, subject)
+        with subject.credentials.attended() if subject.credentials else nullcontext():
+            give_up_privileges(keep={Capability.DAC_READ_SEARCH})
+            trio.run(_examine_server, report, subject)
     if request.as_json:
         print(json.dumps([as_json(step) for step in report.steps], indent=2))
     else:

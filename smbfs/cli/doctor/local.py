@@ -142,5 +142,8 @@ def _examine_credentials(
         report.failed(CREDENTIALS, {}, error)
         return None
     facts: Facts = {"user": credentials.qualified_name or None, "source": credentials.source}
-    report.passed(CREDENTIALS, facts, *([GUEST_WARNING] if parsed.options.guest else ()))
+    remarks = [credentials.remark] if credentials.remark else []
+    if parsed.options.guest:
+        remarks.append(GUEST_WARNING)
+    report.passed(CREDENTIALS, facts, *remarks)
     return credentials

@@ -1,0 +1,113 @@
+"""Reading another user's tickets, by a process that is that user.
+
+Root mounts with the tickets of ``cruid=``. Only that user may open each kind of cache (a kernel
+keyring is nothing that one could pass by), and the daemon gives its own rights up early. So a child
+becomes that user while it still may, and answers, for as long as the mount lives: what is in the
+cache now, or what it is once it was renewed. Nobody else can ask it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, Final, NoReturn
+
+from smbfs.auth.kerberos_cache import Ticket, Wanted, read_ticket, renew_ticket
+from smbfs.auth.kerberos_errors import TicketMissing, no_ticket
+
+_PATIENCE_S: Final = 60.0
+_CACHE_NAME: Final = "KRB5CCNAME"
+
+
+class UsersTickets:
+    """The tickets of the user ``uid``, asked for as :func:`read_ticket` and others do."""
+
+    def __init__(self, uid: int, gid: int, wanted: Wanted) -> None:
+        self._uid, self._gid, self._wanted = uid, gid, wanted
+        self._channel: socket.socket | None = None
+        self._lines: Iterator[bytes] = iter(())
+
+    @contextmanager
+    def attended(self) -> Iterator[None]:
+        """Have the process run. It takes root; fork before there are threads."""
+        ours, theirs = socket.socketpair()
+        child = os.fork()
+        if child == 0:
+            _serve(theirs.detach(), self._uid, self._gid, self._wanted)
+        theirs.close()
+        ours.settimeout(_PATIENCE_S)
+        self._channel, self._lines = ours, iter(ours.makefile("rb"))
+        try:
+            yield
+        finally:
+            ours.close()
+            self._channel = None
+            self._lines.close() if hasattr(self._lines, "close") else None
+            os.kill(child, signal.SIGKILL)  # It may be waiting for a KDC.
+            os.waitpid(child, 0)
+
+    def read(self) -> Ticket:
+        """Return the ticket. Raises: TicketMissing."""
+        return self._ask(b"read\n")
+
+    def renew(self) -> Ticket:
+        """Renew it and return it. Raises: TicketMissing."""
+        return self._ask(b"renew\n")
+
+    def _ask(self, question: bytes) -> Ticket:
+        if self._channel is None:
+            with self.attended():
+                return self._ask(question)
+        try:
+            self._channel.sendall(question)
+            answer = json.loads(next(self._lines))
+        except (OSError, StopIteration, ValueError) as error:
+            raise no_ticket(
+                f"the process that reads the tickets of user {self._uid} does not answer"
+            ) from error
+        return ticket_from(answer)
+
+
+def ticket_from(answer: dict[str, Any]) -> Ticket:
+    """Return what :func:`as_answer` has written down. Raises: the TicketMissing in it."""
+    if "missing" in answer:
+        raise TicketMissing(*answer["missing"])
+    content = tuple(b64decode(each) for each in answer["content"])
+    return Ticket(**{**answer, "content": content})
+
+
+def as_answer(outcome: Ticket | TicketMissing) -> dict[str, Any]:
+    """Return what becomes JSON of a ticket, or of why there is none."""
+    if isinstance(outcome, TicketMissing):
+        return {"missing": [outcome.what, outcome.why, outcome.do]}
+    return asdict(outcome) | {"content": [b64encode(each).decode() for each in outcome.content]}
+
+
+def _serve(descriptor: int, uid: int, gid: int, wanted: Wanted) -> NoReturn:
+    """The child's life. Never returns into the parent's code."""
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # It ends when the parent does.
+        # What else the parent has open, somebody waits to see closed.
+        os.closerange(3, descriptor)
+        os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
+        os.setgroups([])
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+        os.environ.pop(_CACHE_NAME, None)  # That is the cache of whoever mounts.
+        with socket.socket(fileno=descriptor) as channel:
+            for line in channel.makefile("rb"):
+                outcome: Ticket | TicketMissing
+                try:
+                    outcome = renew_ticket(wanted) if line == b"renew\n" else read_ticket(wanted)
+                except TicketMissing as missing:
+                    outcome = missing
+                channel.sendall(json.dumps(as_answer(outcome)).encode() + b"\n")
+    finally:
+        os._exit(0)
