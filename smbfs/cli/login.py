@@ -167,7 +167,7 @@ def _check_password(server: Server, parsed: ParsedOptions, credentials: Credenti
     give_up_privileges(keep={Capability.DAC_READ_SEARCH})
     try:
         if options.block_ntlm:
-            raise ntlm_refused(server.shown)
+            raise ntlm_refused(server.shown, "A password is checked with it")
         trio.run(_sign_on, server, options, credentials)
     except (SmbfsError, BaseExceptionGroup) as error:
         leaf = first_leaf(error)
