@@ -12,7 +12,7 @@ from smbfs.config.option_table import NOT_YET, OPTIONS
 from smbfs.config.options import GivenOption, nearest, split_options
 
 _GIVEN: Final = "given"
-_HIDDEN: Final = {*NOT_YET, "kdc_proxy", "snapshot"}
+_HIDDEN: Final = {*NOT_YET, "snapshot"}
 _NEGATIVE: Final = re.compile(r"-\d")
 _HELP: Final = "`smbfs COMMAND --help` lists the options."
 

@@ -13,6 +13,7 @@ from smbfs.audit.writer import open_audit, record_once
 from smbfs.cli.daemon import Outcome, Report, start_daemon
 from smbfs.cli.daemons import SOCKET_SUFFIX
 from smbfs.cli.errors import ExitCode, Problem, explain, format_problem
+from smbfs.cli.kerberos_realms import kerberos_realms
 from smbfs.cli.policy_events import policy_refusal
 from smbfs.cli.prepare import MountPlan, MountRequest, prepare_mount
 from smbfs.cli.privileges import forget_caller, keep_secrets
@@ -83,7 +84,8 @@ def _live(
         report(Outcome(warnings=warnings))
 
     try:
-        serve_mount(plan, DaemonPlace(control=control, log=log), audit, on_ready)
+        with kerberos_realms(plan.kdc_proxies, plan.options.kdc_proxy_ca, control.stem):
+            serve_mount(plan, DaemonPlace(control=control, log=log), audit, on_ready)
     except Exception as error:  # noqa: BLE001 (whoever waits must be told, whatever it was)
         say_who_decided(error, plan.decided)
         audit.write(failure_event(error, str(plan.unc), plan.credentials.qualified_name))

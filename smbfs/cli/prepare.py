@@ -13,7 +13,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -25,8 +25,11 @@ from smbfs.auth.kerberos_choice import kerberos_tickets
 from smbfs.auth.keyring_entries import STANDARD_PORT
 from smbfs.cli.cache_folder import prepare_cache_folder
 from smbfs.cli.errors import CommandError, ExitCode
+from smbfs.cli.kerberos_realms import kdc_proxies, kerberos_realms, realm_of
 from smbfs.cli.mount_table import FILE_SYSTEM_TYPE, absolute_path, find_mount
+from smbfs.cli.runtime import file_stem
 from smbfs.config.files import read_policy, read_user_config
+from smbfs.config.kdc_proxy import Proxies
 from smbfs.config.model import MountOptions
 from smbfs.config.options import GivenOption, ParsedOptions, say_who_decided
 from smbfs.config.policy import configure, lowered
@@ -91,6 +94,9 @@ class MountPlan:
     renew: Callable[[], Credentials]
     """Looks for them again, without asking anybody. It may block, and raise UserError."""
 
+    kdc_proxies: Proxies = field(default_factory=dict)
+    """Realms that are reached by KDC proxies."""
+
     notes: tuple[str, ...] = ()
     """What ``--verbose`` shows: ignored options, the source of the credentials."""
 
@@ -110,8 +116,10 @@ def prepare_mount(request: MountRequest, environment: Mapping[str, str]) -> Moun
     mountpoint = check_mountpoint(request.mountpoint, nonempty=options.nonempty)
     if options.cache_dir is not None:
         prepare_cache_folder(options.cache_dir, mountpoint)
+    proxies = resolve_kdc_proxies(unc, options, environment)
     try:
-        credentials = resolve_credentials(unc, options, environment)
+        with kerberos_realms(proxies, options.kdc_proxy_ca, file_stem(mountpoint)):
+            credentials = resolve_credentials(unc, options, environment)
     except UserError as error:
         say_who_decided(error, parsed.decided)
         raise
@@ -132,6 +140,7 @@ def prepare_mount(request: MountRequest, environment: Mapping[str, str]) -> Moun
         lowered=lowered(parsed),
         credentials=credentials,
         renew=partial(find_credentials, request_again),
+        kdc_proxies=proxies,
         notes=tuple(notes),
         warnings=parsed.warnings + ((GUEST_WARNING,) if options.guest else ()),
     )
@@ -153,6 +162,12 @@ def resolve_options(
             "leave one of them out.",
         )
     return parsed
+
+
+def resolve_kdc_proxies(unc: Unc, options: MountOptions, environment: Mapping[str, str]) -> Proxies:
+    """Return which realms Kerberos reaches by KDC proxies. Raises: ConfigError."""
+    realm = realm_of(_credential_request(unc, options, environment).user)
+    return kdc_proxies(options, realm)
 
 
 def resolve_credentials(

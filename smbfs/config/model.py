@@ -119,6 +119,9 @@ class MountOptions:
     """https URLs through which Kerberos reaches the KDCs of realms, by realm, ``.domain`` or ``*``;
     :mod:`smbfs.config.kdc_proxy` has what reads that. The administrator's have won already."""
 
+    kdc_proxy_ca: Path | None = None
+    """PEM file of authorities that may sign the KDC proxy's certificate; None: the system's."""
+
     guest: bool = False
     """Sign on without a password."""
 

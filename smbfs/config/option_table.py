@@ -152,6 +152,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
     _flag("trust_dns", "let DNS say what the server's name in Kerberos is", trust_dns=True),
     _flag("block_ntlm", "never sign on with NTLM", block_ntlm=True),
     Option(("kdc_proxy",), _kdc_proxy, {}, "URL", "reach the KDC through this proxy"),
+    _value("kdc_proxy_ca", "kdc_proxy_ca", values.parse_path, "FILE",
+           "authorities trusted for the KDC proxy"),
     _flag("guest", "sign on without a password", guest=True),
     _flag("allow_insecure_guest", "accept a guest session, which nobody can sign",
           allow_insecure_guest=True),
@@ -259,7 +261,6 @@ WITHOUT_EFFECT: Final = {
 """Accepted, and said to change nothing."""
 
 NOT_YET: Final = {
-    "kdc_proxies": "Kerberos is not used",
     "compress": "nothing is compressed",
     "nocase": "names are compared as the server compares them (noposix lets Samba ignore case)",
 }

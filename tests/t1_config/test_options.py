@@ -139,6 +139,8 @@ SETTING: dict[str, dict[str, object]] = {
     "symlink=default": {},
     "reparse=nfs": {},
     "iocharset=utf8": {},
+    "kdc_proxy=https://kdc.example/KdcProxy": {"kdc_proxy": "https://kdc.example/KdcProxy"},
+    "kdc_proxy_ca=/etc/ca.pem": {"kdc_proxy_ca": Path("/etc/ca.pem")},
     "noperm": {"noperm": True},
     "perm": {},
     "nouser_xattr": {"user_xattr": False},
@@ -161,7 +163,6 @@ x-systemd.automount x-systemd.requires=network-online.target X-mount.mkdir comme
 WARNED = [
     "nocase", "ignorecase", "compress", "fsc",
     "mapchars", "nomapchars",
-    "kdc_proxy=https://kdc.example/KdcProxy",
     "noforceuid", "srcaddr=10.0.0.1",
 ]  # fmt: skip
 

@@ -14,6 +14,7 @@ from smbfs.cli.doctor.local import CREDENTIALS, OPTIONS, Subject, examine_locall
 from smbfs.cli.doctor.network import NETWORK_STEPS, reach
 from smbfs.cli.doctor.smb import SMB_STEPS, examine_share
 from smbfs.cli.doctor.steps import Report, Step, as_json, as_text
+from smbfs.cli.kerberos_realms import kerberos_realms
 from smbfs.cli.privileges import Capability, give_up_privileges, keep_secrets
 from smbfs.config.options import GivenOption
 
@@ -43,9 +44,11 @@ def examine(request: DoctorRequest) -> int:
     if subject is None:
         report.skipped(f"{OPTIONS} failed", CREDENTIALS, *NETWORK_STEPS, *SMB_STEPS)
     else:
+        ca, name = subject.options.kdc_proxy_ca, f"doctor-{os.getpid()}"
         with subject.credentials.attended() if subject.credentials else nullcontext():
             give_up_privileges(keep={Capability.DAC_READ_SEARCH})
-            trio.run(_examine_server, report, subject)
+            with kerberos_realms(subject.kdc_proxies, ca, name):
+                trio.run(_examine_server, report, subject)
     if request.as_json:
         print(json.dumps([as_json(step) for step in report.steps], indent=2))
     else:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Final
 
@@ -13,14 +14,18 @@ from smbfs.audit.writer import record_once
 from smbfs.auth.credentials import Credentials
 from smbfs.cli.cache_folder import prepare_cache_folder
 from smbfs.cli.doctor.steps import Facts, Report
+from smbfs.cli.kdc_proxy_check import check_kdc_proxy
+from smbfs.cli.kerberos_realms import kerberos_realms
 from smbfs.cli.policy_events import policy_refusal
 from smbfs.cli.prepare import (
     FUSE_DEVICE,
     GUEST_WARNING,
     check_fuse,
     resolve_credentials,
+    resolve_kdc_proxies,
     resolve_options,
 )
+from smbfs.config.kdc_proxy import Proxies
 from smbfs.config.model import MountOptions
 from smbfs.config.options import GivenOption, ParsedOptions
 from smbfs.config.policy import PolicyRefused
@@ -30,6 +35,7 @@ from smbfs.errors import UserError
 MACHINE: Final = "machine"
 OPTIONS: Final = "options"
 CACHE_FOLDER: Final = "cache-folder"
+KDC_PROXY: Final = "kdc-proxy"
 CREDENTIALS: Final = "credentials"
 
 _PATIENCE_S: Final = 5.0
@@ -46,6 +52,9 @@ class Subject:
     credentials: Credentials | None
     """None if none were found."""
 
+    kdc_proxies: Proxies = field(default_factory=dict)
+    """Realms that are reached by KDC proxies."""
+
 
 def examine_locally(
     report: Report, unc: str, given: Sequence[GivenOption], environment: Mapping[str, str]
@@ -55,11 +64,12 @@ def examine_locally(
     Return what is left to examine; None if nobody can tell where to. May ask on the terminal.
     """
     refusal: UserError | None = None
-    resolved: tuple[Unc, ParsedOptions] | None = None
+    resolved: tuple[Unc, ParsedOptions, Proxies] | None = None
     try:
         where = parse_unc(unc)
         report.unc = str(where)
-        resolved = where, resolve_options(where, given, environment)
+        parsed = resolve_options(where, given, environment)
+        resolved = where, parsed, resolve_kdc_proxies(where, parsed.options, environment)
     except PolicyRefused as error:
         record_once(policy_refusal(report.unc, error))
         refusal = error
@@ -71,12 +81,14 @@ def examine_locally(
         assert refusal is not None
         report.failed(OPTIONS, {}, refusal)
         return None
-    where, parsed = resolved
+    where, parsed, proxies = resolved
     report.decided = parsed.decided
     report.passed(OPTIONS, _options_found(where, parsed), *parsed.warnings)
     if parsed.options.cache_dir is not None:
         _examine_cache_folder(report, parsed.options)
-    return Subject(where, parsed.options, _examine_credentials(report, where, parsed, environment))
+    _examine_kdc_proxies(report, parsed.options, proxies)
+    credentials = _examine_credentials(report, where, parsed, proxies, environment)
+    return Subject(where, parsed.options, credentials, proxies)
 
 
 def _examine_machine(report: Report, options: MountOptions) -> None:
@@ -133,17 +145,35 @@ def _examine_cache_folder(report: Report, options: MountOptions) -> None:
         report.passed(CACHE_FOLDER, facts)
 
 
+def _examine_kdc_proxies(report: Report, options: MountOptions, proxies: Proxies) -> None:
+    for realm, urls in proxies.items():
+        for url in urls:
+            facts: Facts = {"realm": realm, "url": url}
+            try:
+                check_kdc_proxy(realm, url, options.kdc_proxy_ca)
+            except UserError as error:
+                report.failed(KDC_PROXY, facts, error)
+            else:
+                report.passed(KDC_PROXY, facts)
+
+
 def _examine_credentials(
-    report: Report, unc: Unc, parsed: ParsedOptions, environment: Mapping[str, str]
+    report: Report,
+    unc: Unc,
+    parsed: ParsedOptions,
+    proxies: Proxies,
+    environment: Mapping[str, str],
 ) -> Credentials | None:
+    options = parsed.options
     try:
-        credentials = resolve_credentials(unc, parsed.options, environment)
+        with kerberos_realms(proxies, options.kdc_proxy_ca, f"doctor-{os.getpid()}"):
+            credentials = resolve_credentials(unc, options, environment)
     except UserError as error:
         report.failed(CREDENTIALS, {}, error)
         return None
     facts: Facts = {"user": credentials.qualified_name or None, "source": credentials.source}
     remarks = [credentials.remark] if credentials.remark else []
-    if parsed.options.guest:
+    if options.guest:
         remarks.append(GUEST_WARNING)
     report.passed(CREDENTIALS, facts, *remarks)
     return credentials

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from typing import Final
 
+import trio
+
 from smbfs.audit.events import CredentialUsed
 from smbfs.audit.writer import open_audit
 from smbfs.auth.credentials import Credentials
 from smbfs.auth.spnego import make_authenticator
 from smbfs.cli.doctor.local import Subject
 from smbfs.cli.doctor.steps import Facts, Report
+from smbfs.cli.errors import first_leaf
 from smbfs.cli.failure_events import failure_event
+from smbfs.cli.kerberos_realms import told_why
 from smbfs.client.connect import connect_share
 from smbfs.client.progress import Progress
 from smbfs.client.share_status import connection_status
@@ -48,7 +52,9 @@ async def examine_share(
     except Exception as error:  # noqa: BLE001 - as a mount: whoever waits is told, whatever it was
         audit.write(failure_event(error, str(unc), user))
         failed, *rest = progress.remaining
-        report.failed(failed, {}, error)
+        ca = options.kdc_proxy_ca
+        told = await trio.to_thread.run_sync(told_why, first_leaf(error), subject.kdc_proxies, ca)
+        report.failed(failed, {}, told)
         report.skipped(f"{failed.replace('-', ' ')} failed", *rest)
     finally:
         audit.close()
