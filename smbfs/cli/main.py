@@ -77,7 +77,9 @@ def _make_parser() -> Parser:
     status.add_argument("--watch", action="store_true", help="every two seconds, until Ctrl-C")
     status.set_defaults(run=_status)
 
-    _add_login(commands.add_parser("login", help="keep a password", allow_abbrev=False))
+    _add_login(
+        commands.add_parser("login", help="keep a password, or get a ticket", allow_abbrev=False)
+    )
     _add_logout(commands.add_parser("logout", help="forget passwords", allow_abbrev=False))
 
     doctor = commands.add_parser("doctor", help="why a mount fails", allow_abbrev=False)
@@ -123,13 +125,16 @@ def _add_login(login: Parser) -> None:
     from smbfs.cli.arguments import add_mount_options
 
     login.description = (
-        "Check a password at a server, and keep it in the keyring, where mounts find it."
+        "Check a password at a server, and keep it in the keyring, where mounts find it. With "
+        "--kerberos, get a ticket as kinit does, by the KDC proxy if there is one."
     )
-    login.add_argument("server", metavar="SERVER", help=_SERVER_HELP)
+    login.add_argument("server", metavar="SERVER|USER@REALM", help=_SERVER_HELP)
     login.add_argument(
         "--password-stdin", action="store_true", help="read the password as a line, do not ask"
     )
-    login.add_argument("--no-check", action="store_true", help="keep it without asking the server")
+    ways = login.add_mutually_exclusive_group()
+    ways.add_argument("--kerberos", action="store_true", help="get a ticket for USER@REALM")
+    ways.add_argument("--no-check", action="store_true", help="keep it without asking the server")
     add_mount_options(login)
     login.set_defaults(run=_login)
 
@@ -204,12 +209,22 @@ def _status(namespace: argparse.Namespace) -> int:
 
 def _login(namespace: argparse.Namespace) -> int:
     from smbfs.cli.arguments import given_options
+
+    given = given_options(namespace)
+    if namespace.kerberos:
+        from smbfs.cli.ticket import TicketRequest, get_ticket
+
+        return get_ticket(
+            TicketRequest(
+                principal=namespace.server, given=given, password_stdin=namespace.password_stdin
+            )
+        )
     from smbfs.cli.login import LoginRequest, login
 
     return login(
         LoginRequest(
             server=namespace.server,
-            given=given_options(namespace),
+            given=given,
             password_stdin=namespace.password_stdin,
             check=not namespace.no_check,
         )
