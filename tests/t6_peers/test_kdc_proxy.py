@@ -12,7 +12,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ import pytest
 from smbfs.cli.runtime import file_stem, runtime_directory
 from tests.beds.kdc import REALM, SERVER_NAME, Kdc
 from tests.beds.kdc_proxy import KdcProxy, hidden_network, inside, kdc_proxy
-from tests.beds.mounted import SMBFS, MountFailed, mount
+from tests.beds.mounted import SMBFS, Mounted, MountFailed, mount
 from tests.beds.pki import Pki
 from tests.beds.samba import SambaServer
 from tests.beds.samba_folder import ALICE, BOB
@@ -459,6 +460,49 @@ def test_a_mount_has_its_configuration_while_it_lasts(
     ):
         pass
     assert not ours.exists()
+
+
+def by_kerberos(place: Place, server: SambaServer, url: str) -> AbstractContextManager[Mounted]:
+    """Mount a server with a ticket that came by the proxy, and ``url`` for all further ones."""
+    require_fuse()
+    ccache = place.folder / "outside"
+    assert place.login(*place.by(), ccache=ccache).returncode == 0
+    options = f"auth=kerberos,ip=127.0.0.1,user={ALICE.name}@{REALM}"
+    options += f",kdc_proxy={url},kdc_proxy_ca={place.pki.ca}"
+    environment = (f"{key}={value}" for key, value in place.kdc.environment(ccache).items())
+    unc = f"//{SERVER_NAME}:{server.port}/share"
+    return mount(unc, place.folder / "mnt", "-o", options, inside=("env", *environment))
+
+
+def test_a_mount_by_kerberos_from_outside(
+    place: Place, make_samba: Callable[..., SambaServer]
+) -> None:
+    """Sign on, mount, work: nobody here reaches the KDC but by its proxy."""
+    server = make_samba(globals=place.kdc.samba_globals(), env=place.kdc.environment())
+    asked = place.proxy.log().count("POST")
+    with by_kerberos(place, server, place.proxy.url()) as mounted:
+        assert mounted.status()["auth"] == "kerberos"
+        (mounted.path / "file").write_text("by Kerberos")
+        assert (server.share_path() / "file").read_text() == "by Kerberos"
+    # Two for the login, and at least one for the server's ticket.
+    assert place.proxy.log().count("POST") >= asked + 3
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/status/403", "the KDC proxy refuses us"),
+        ("/status/404", "there is no KDC proxy at this address"),
+    ],
+)
+def test_a_mount_says_what_is_wrong_with_the_proxy(
+    place: Place, samba: SambaServer, path: str, says: str
+) -> None:
+    with (
+        pytest.raises(MountFailed, match=says),
+        by_kerberos(place, samba, place.proxy.url(path)),
+    ):
+        pytest.fail("mounted")
 
 
 @pytest.mark.long
