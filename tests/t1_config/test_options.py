@@ -139,7 +139,9 @@ SETTING: dict[str, dict[str, object]] = {
     "symlink=default": {},
     "reparse=nfs": {},
     "iocharset=utf8": {},
-    "kdc_proxy=https://kdc.example/KdcProxy": {"kdc_proxy": "https://kdc.example/KdcProxy"},
+    "kdc_proxy=https://kdc.example/KdcProxy": {
+        "kdc_proxies": {"*": ("https://kdc.example/KdcProxy",)}
+    },
     "kdc_proxy_ca=/etc/ca.pem": {"kdc_proxy_ca": Path("/etc/ca.pem")},
     "noperm": {"noperm": True},
     "perm": {},
