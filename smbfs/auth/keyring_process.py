@@ -16,7 +16,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from smbfs.auth.keyring_entries import KeyringEntry, KeyringQuery, SeveralUsers
@@ -86,16 +85,11 @@ class KeyringProcess:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         child, self._child = self._child, None
         if child is not None:
             child.kill()
-            child.__exit__(kind, error, trace)
+            child.__exit__(None, None, None)
 
     def make_ready(self, server: str) -> None:
         """Have the keyring unlocked, so that a password for ``server`` can be stored."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -19,6 +17,7 @@ from smbfs.auth.keyring_process import KeyringProcess
 from smbfs.auth.ntlm_rule import ntlm_refused
 from smbfs.auth.spnego import make_authenticator
 from smbfs.cli.errors import CommandError, ExitCode, explain, first_leaf
+from smbfs.cli.passwords import read_password
 from smbfs.cli.policy_events import policy_refusal
 from smbfs.cli.prepare import login_name, named_user, resolve_options
 from smbfs.cli.privileges import Capability, give_up_privileges, keep_secrets
@@ -30,9 +29,6 @@ from smbfs.config.options import GivenOption, ParsedOptions, say_who_decided
 from smbfs.config.policy import PolicyRefused
 from smbfs.config.values import split_user
 from smbfs.errors import ConfigError, SmbfsError
-
-_PASSWORD_MAX: Final = 4096
-"""Characters of a line that may be a password; Windows allows 127."""
 
 _NOT_FOR_LOGIN: Final = {
     "credentials": "the password in that file is found without a keyring.",
@@ -77,7 +73,8 @@ def login(request: LoginRequest) -> int:
     with KeyringProcess(os.environ) as keyring:
         # Before anything else: who has no keyring need not type, and the server need not be asked.
         keyring.make_ready(entry.server)
-        password = _read_password(entry, from_stdin=request.password_stdin)
+        prompt = f"Password for {entry.qualified_name} at {entry.place}: "
+        password = read_password(prompt, from_stdin=request.password_stdin)
         if request.check:
             source = "standard input" if request.password_stdin else "prompt"
             credentials = Credentials(entry.user, entry.domain or "", password, source)
@@ -131,29 +128,6 @@ def _resolve_options(server: Server, given: Sequence[GivenOption]) -> ParsedOpti
     except PolicyRefused as error:
         record_once(policy_refusal(server.shown, error))
         raise
-
-
-def _read_password(entry: KeyringEntry, *, from_stdin: bool) -> str:
-    if from_stdin:
-        line = sys.stdin.readline(_PASSWORD_MAX)
-        password = line.removesuffix("\n").removesuffix("\r")
-    elif sys.stdin is not None and sys.stdin.isatty():
-        password = getpass.getpass(f"Password for {entry.qualified_name} at {entry.place}: ")
-    else:
-        raise CommandError(
-            "there is no terminal to ask for the password on",
-            "standard input is a file or a pipe.",
-            "run this on a terminal, or give it the password as a line and --password-stdin.",
-            exit_code=ExitCode.USAGE,
-        )
-    if not password or "\0" in password:
-        raise CommandError(
-            "that is no password",
-            "it is empty, or contains a NUL character.",
-            "nothing was sent, nothing was stored. Try again.",
-            exit_code=ExitCode.USAGE,
-        )
-    return password
 
 
 def _check_password(server: Server, parsed: ParsedOptions, credentials: Credentials) -> None:

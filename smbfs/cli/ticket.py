@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from smbfs.auth.krb5_refusals import krb5_refusal
 from smbfs.cli.errors import CommandError, ExitCode
 from smbfs.cli.kerberos_realms import kdc_proxies, kerberos_realms, realm_of
+from smbfs.cli.passwords import read_password
 from smbfs.cli.privileges import keep_secrets
 from smbfs.config.files import read_policy, read_user_config
 from smbfs.config.options import GivenOption
@@ -69,7 +68,8 @@ def get_ticket(request: TicketRequest) -> int:
     options = configure("", request.given, user=user, policy=policy).options
     options = replace(options, auth="kerberos", guest=False)
     proxies = kdc_proxies(options, realm_of(request.principal))
-    password = read_password(request)
+    prompt = f"Password for {request.principal}: "
+    password = read_password(prompt, from_stdin=request.password_stdin)
     with kerberos_realms(proxies, options.kdc_proxy_ca, f"login-{os.getpid()}"):
         ticket = obtain_ticket(request.principal, password)
     told = f"{request.principal} is signed on until {_told(ticket.ends)}"
@@ -77,26 +77,6 @@ def get_ticket(request: TicketRequest) -> int:
         told += f", renewable until {_told(ticket.renewable_until)}"
     print(f"{told} ({ticket.cache})")
     return int(ExitCode.FINE)
-
-
-def read_password(request: TicketRequest) -> str:
-    """Read it from standard input, or from the terminal unseen. Raises: CommandError."""
-    if request.password_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-    elif sys.stdin is not None and sys.stdin.isatty():
-        password = getpass.getpass(f"Password for {request.principal}: ")
-    else:
-        raise CommandError(
-            "there is no terminal to ask for the password on",
-            "",
-            "run this on a terminal, or give the password with --password-stdin.",
-            exit_code=ExitCode.USAGE,
-        )
-    if not password:
-        raise CommandError(
-            "no password was given", "Kerberos has no empty ones.", exit_code=ExitCode.USAGE
-        )
-    return password
 
 
 def obtain_ticket(principal: str, password: str) -> Ticket:

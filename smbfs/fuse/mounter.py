@@ -16,7 +16,6 @@ import socket
 import stat
 import sys
 from contextlib import suppress
-from types import TracebackType
 from typing import Final, NoReturn, Self
 
 import pyfuse3
@@ -72,12 +71,7 @@ class Mounter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         self._end()
 
 

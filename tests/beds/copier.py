@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from errno import errorcode
 from pathlib import Path
-from types import TracebackType
 from typing import Self, TypeVar
 
 _PIECE = 256 * 1024
@@ -51,12 +50,7 @@ class Copying:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         self._process.kill()
         self._process.communicate()
 

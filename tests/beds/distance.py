@@ -11,7 +11,6 @@ import queue
 import socket
 import threading
 import time
-from types import TracebackType
 from typing import Self
 
 from tests.beds.relay import accept_links
@@ -33,12 +32,7 @@ class Distance:
         self._start(self._accept)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         for end in (self._listener, *self._ends):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

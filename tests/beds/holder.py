@@ -15,7 +15,6 @@ import subprocess
 import sys
 from errno import errorcode
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 _REPOSITORY = Path(__file__).parents[2]
@@ -39,12 +38,7 @@ class Holding:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         self._process.kill()
         self._process.communicate()
 

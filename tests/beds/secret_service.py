@@ -13,7 +13,6 @@ import subprocess
 import time
 from contextlib import closing
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from jeepney.io.blocking import DBusConnection, open_dbus_connection
@@ -65,12 +64,7 @@ class SecretService:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         self.stop()
 
     def environment(self, **more: str) -> dict[str, str]:

@@ -343,7 +343,7 @@ def test_clocks_that_differ(place: Place, tmp_path: Path, empty: Path) -> None:
         (("alice@CORP.TEST", "--kdc-proxy", "http://proxy.test"), "https"),
         (("alice@CORP.TEST", "-o", "kdc_prox=https://proxy.test"), "did you mean kdc_proxy?"),
         (("alice@CORP.TEST",), "no terminal"),
-        (("alice@CORP.TEST", "--password-stdin"), "no password was given"),
+        (("alice@CORP.TEST", "--password-stdin"), "that is no password"),
     ],
 )
 def test_commands_that_are_wrong(place: Place, arguments: tuple[str, ...], says: str) -> None:
