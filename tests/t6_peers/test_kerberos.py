@@ -444,10 +444,25 @@ def test_a_keytab_gets_another_ticket(bed: Bed) -> None:
         (mounted.path / "first").unlink()
 
 
-@pytest.mark.long
-def test_a_restarted_server_is_signed_on_to_again(bed: Bed) -> None:
-    bed.sign_on()
-    with bed.mount() as mounted:
+def test_a_file_that_is_read_outlives_its_session_and_its_server(bed: Bed) -> None:
+    """The ticket is renewed, the session ends with the first one, and the server is restarted."""
+    bed.sign_on("6s", renewable="1h")
+    (bed.samba.share_path() / "read").write_bytes(CONTENT)
+    half = len(CONTENT) // 2
+    with (
+        bed.mount("cache=none") as mounted,
+        (mounted.path / "read").open("rb", buffering=0) as file,
+    ):
+        before = file.read(half)
+
+        def has_expired() -> bool:
+            os.pread(file.fileno(), 1, 0)
+            return "STATUS_NETWORK_SESSION_EXPIRED" in mounted.status()["errors"]
+
+        wait(has_expired)
         bed.samba.restart()
-        assert_works_soon(mounted)
+        assert before + file.read() == CONTENT
+        assert mounted.status()["reconnects"] >= 1
         assert_kerberos(mounted)
+        assert_writes(bed, mounted)
+    (bed.samba.share_path() / "read").unlink()
