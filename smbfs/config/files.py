@@ -21,6 +21,7 @@ A key that is not known is an error: a misspelt rule must not be a rule that is 
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import pwd
@@ -33,9 +34,10 @@ from typing import Final
 
 from smbfs.config.kdc_proxy import parse_key, parse_proxies
 from smbfs.config.option_table import REFUSED, REFUSED_ALIASES
-from smbfs.config.options import GivenOption, nearest, option_names
+from smbfs.config.options import GivenOption, nearest, option_names, takes_path
 from smbfs.config.rules import NTLM_EXCEPTIONS, RULES, Rule
 from smbfs.config.toml_lines import line_of, lines_of
+from smbfs.config.unc import parse_unc
 from smbfs.errors import ConfigError
 
 POLICY_PATH: Final = Path("/etc/smbfs/policy.toml")
@@ -90,8 +92,29 @@ class ConfigFile:
 
 
 def server_key(name: str) -> str:
-    """Return the form of a server's name by which sections are found."""
-    return name.lower().rstrip(".")
+    """Return the form of a server's name by which sections are found.
+
+    One host has many spellings: capitals, the last dot, letters beyond ASCII, zeros of IPv6.
+    """
+    name = name.lower().rstrip(".")
+    try:
+        return str(ipaddress.ip_address(name.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        pass
+    try:
+        return name if name.isascii() else name.encode("idna").decode("ascii")
+    except UnicodeError:
+        return name
+
+
+def _is_server(name: str) -> bool:
+    """Whether a mount's server can be called so. A section of any other name would never hold."""
+    host = f"[{name}]" if ":" in name and not name.startswith("[") else name
+    try:
+        unc = parse_unc(f"//{host}/share")
+    except ConfigError:
+        return False
+    return (unc.port, unc.share, unc.path) == (None, "share", "")
 
 
 def user_config_path(environment: Mapping[str, str]) -> Path:
@@ -211,7 +234,9 @@ class _Reader:
     def ntlm_exceptions(self, names: object) -> dict[str, GivenOption]:
         """``block_ntlm_exceptions``: a list of servers."""
         key = (NTLM_EXCEPTIONS,)
-        if not (isinstance(names, list) and all(isinstance(n, str) and n for n in names)):
+        if not (
+            isinstance(names, list) and all(isinstance(n, str) and _is_server(n) for n in names)
+        ):
             raise self.wrong(key, 'it is a list of servers: ["nas", "nas.example.org"]')
         given = GivenOption("block_ntlm", False, self.origin(key), shown(key[0], names))
         return {server_key(name): given for name in names}
@@ -236,6 +261,8 @@ class _Reader:
         """``[server."name"]``: any rule or mount option."""
         servers: dict[str, tuple[GivenOption, ...]] = {}
         for name, options in self._table(("server",), section).items():
+            if not _is_server(name):
+                raise self.wrong(("server", name), "it is a server's name alone, or its address")
             if server_key(name) in servers:
                 raise self.wrong(("server", name), "the server has a section already")
             servers[server_key(name)] = tuple(
@@ -253,6 +280,8 @@ class _Reader:
                 raise self.unknown(key, option_names())
             # parse_options gives the reason. The value may be a password: it is forgotten here.
             return GivenOption(name, "", self.origin(key))
+        if takes_path(name) and isinstance(value, str) and not value.startswith(("/", "~")):
+            raise self.wrong(key, "a path in a file begins with / or ~: nobody knows from where")
         if isinstance(value, str | bool):
             return GivenOption(name, value, self.origin(key), shown(name, value))
         if not isinstance(value, int | float):

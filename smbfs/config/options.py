@@ -155,6 +155,12 @@ def takes_bool(name: str) -> bool:
     return name in table.KERNEL_FLAGS if option is None else not option.parse or option.is_switch
 
 
+def takes_path(name: str) -> bool:
+    """Whether an option's value is the path of a file or folder."""
+    option = _BY_NAME.get(name)
+    return option is not None and option.metavar in ("FILE", "DIR")
+
+
 @dataclass(slots=True)
 class _Merge:
     """Fields collected so far; ``sloppy`` (mount -s) tolerates unknown options."""

@@ -123,6 +123,14 @@ def test_unknown_key_names_file_line_and_nearest(text: str, line: int, guess: st
 @pytest.mark.parametrize(
     "text",
     [
+        "[server.'nas:445']",
+        "[server.'//nas']",
+        "[server.'nas/share']",
+        "[server.'ann@nas']",
+        "[server.'']",
+        "block_ntlm_exceptions = ['nas:445']",
+        "[server.nas]\nquic_ca = 'ca.pem'",
+        "[server.nas]\ncredentials = './nas'",
         "require_signing = 'yes'",
         "require_signing = 1",
         "minimum_dialect = '1.0'",

@@ -16,6 +16,7 @@ from smbfs.config.files import TOP_KEYS, parse_config
 from smbfs.config.model import CIPHERS, SIGNING_ALGORITHMS, MountOptions
 from smbfs.config.options import ParsedOptions, split_options
 from smbfs.config.policy import PolicyRefused, configure, lowered
+from smbfs.config.unc import parse_unc
 from smbfs.errors import ConfigError
 
 USER = Path("/home/alice/.config/smbfs/config.toml")
@@ -210,6 +211,19 @@ def test_a_contradiction_of_the_policys_own_is_nobody_elses_fault() -> None:
         merged(policy=policy)
     assert not isinstance(caught.value, PolicyRefused)
     assert f'maximum_dialect = "2.1" ({POLICY}, line 2)' in caught.value.why
+
+
+@pytest.mark.parametrize(
+    ("section", "server"),
+    [("Bücher.example.", "xn--bcher-kva.example"), ("bücher.example", "BÜCHER.example"),
+     ("[::1]", "0:0::1"), ("FE80::0:1", "fe80::1"), ("nas", "NAS."), ("10.0.0.7", "10.0.0.7")],
+)  # fmt: skip
+def test_a_section_is_for_every_spelling_of_its_server(section: str, server: str) -> None:
+    host = f"[{server}]" if ":" in server else server
+    server = parse_unc(f"//{host}/share").server
+    assert merged(policy=f"[server.'{section}']\nseal = true", server=server).seal
+    exception = f"block_ntlm = true\nblock_ntlm_exceptions = ['{section}']"
+    assert not merged(policy=exception, server=server).block_ntlm
 
 
 def test_exceptions_of_block_ntlm_hold_for_their_own_file() -> None:
