@@ -32,6 +32,9 @@ _ASK = "leave the option out, or ask the administrator."
 _TRUST = ("quic_ca", "quic_pin")
 """They stand for each other: who sets one decides which certificates are believed."""
 
+_NOT_LOWERED = (*_TRUST, "kdc_proxy_ca", "guest")
+"""Other than by default, but no less: whom to trust, and what the rest has to allow first."""
+
 _GUEST_NEEDS: Mapping[str, Callable[[MountOptions], bool]] = {
     "allow_insecure_guest": lambda o: o.allow_insecure_guest,
     "signing": lambda o: o.signing != "required",
@@ -111,7 +114,7 @@ def lowered(parsed: ParsedOptions) -> list[GivenOption]:
             parsed.decided[name]
             for name, is_laxer in LAXER.items()
             if name in parsed.decided
-            and name not in (*_TRUST, "guest")
+            and name not in _NOT_LOWERED
             and is_laxer(getattr(parsed.options, name), getattr(defaults, name))
         )
     )

@@ -93,6 +93,7 @@ LAXER: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "quic_ca": _other,
     "quic_pin": _other,
     "quic_0rtt": _not_added,
+    "trust_dns": _not_added,
     "kdc_proxy_ca": _other,
 }
 """By field of MountOptions: whether one value protects less than another one, or not in its way."""

@@ -158,6 +158,8 @@ OTHERS = [
      'line 2, says quic_ca = "/ours"'),
     ("[server.nas]\nquic_0rtt = false", "", "quic_0rtt=on", "-o: quic_0rtt=on",
      "line 2, says quic_0rtt = false"),
+    ("[server.nas]\ntrust_dns = false", "", "trust_dns", "-o: trust_dns",
+     "line 2, says trust_dns = false"),
     ("[server.nas]\nguest = false", "", "guest", "-o: guest", "line 2, says guest = false"),
     ("allow_insecure_guest = false", "", "guest", "-o: guest",
      "line 1, says allow_insecure_guest = false"),
@@ -292,3 +294,4 @@ def test_what_is_laxer_than_the_defaults_is_known_with_who_said_so() -> None:
         "vers=2.0 (-o)",
         "quic_0rtt=on (-o)",
     ]
+    assert said("trust_dns,kdc_proxy_ca=/ca,quic_ca=/ca") == ["trust_dns (-o)"]
