@@ -17,8 +17,9 @@ from smbfs.auth.keyring_process import KeyringProcess
 from smbfs.auth.ntlm_rule import ntlm_refused
 from smbfs.auth.spnego import make_authenticator
 from smbfs.cli.errors import CommandError, ExitCode, explain, first_leaf
+from smbfs.cli.failure_events import failure_event
 from smbfs.cli.passwords import read_password
-from smbfs.cli.policy_events import policy_refusal
+from smbfs.cli.policy_events import policy_refusal, protection_lowered
 from smbfs.cli.prepare import login_name, named_user, resolve_options
 from smbfs.cli.privileges import Capability, give_up_privileges, keep_secrets
 from smbfs.cli.server_argument import Server, parse_server
@@ -26,9 +27,9 @@ from smbfs.client.connect import connect_share
 from smbfs.client.route import dial_route, route_to
 from smbfs.config.model import MountOptions
 from smbfs.config.options import GivenOption, ParsedOptions, say_who_decided
-from smbfs.config.policy import PolicyRefused
+from smbfs.config.policy import PolicyRefused, lowered
 from smbfs.config.values import split_user
-from smbfs.errors import ConfigError, SmbfsError
+from smbfs.errors import AuthenticationError, ConfigError, SmbfsError
 
 _NOT_FOR_LOGIN: Final = {
     "credentials": "the password in that file is found without a keyring.",
@@ -137,17 +138,22 @@ def _check_password(server: Server, parsed: ParsedOptions, credentials: Credenti
     options = replace(
         parsed.options, guest=False, allow_insecure_guest=False, auth="ntlm", posix=False
     )
+    for each in lowered(parsed):
+        record_once(protection_lowered(server.shown, each))
     record_once(CredentialUsed(server.shown, credentials.qualified_name, credentials.source))
     give_up_privileges(keep={Capability.DAC_READ_SEARCH})
     try:
         if options.block_ntlm:
             raise ntlm_refused(server.shown, "A password is checked with it")
+        if parsed.options.auth == "kerberos":
+            raise _only_kerberos(server.shown)
         trio.run(_sign_on, server, options, credentials)
     except (SmbfsError, BaseExceptionGroup) as error:
         leaf = first_leaf(error)
         if isinstance(leaf, KeyboardInterrupt):
             raise leaf from None
         say_who_decided(leaf, parsed.decided)
+        record_once(failure_event(leaf, server.shown, credentials.qualified_name))
         problem = explain(leaf, server.shown)
         raise CommandError(
             problem.what,
@@ -155,6 +161,15 @@ def _check_password(server: Server, parsed: ParsedOptions, credentials: Credenti
             f"{problem.do}\nNothing was stored.".lstrip(),
             exit_code=ExitCode(problem.exit_code),
         ) from error
+
+
+def _only_kerberos(server: str) -> AuthenticationError:
+    return AuthenticationError(
+        f"{server} refused: a password is checked with NTLM, and only Kerberos is to be used",
+        "auth=kerberos takes a ticket; nothing was sent.",
+        "`smbfs login --kerberos USER@REALM` gets one.",
+        rule="auth",
+    )
 
 
 async def _sign_on(server: Server, options: MountOptions, credentials: Credentials) -> None:

@@ -20,6 +20,7 @@ from smbfs.cli.privileges import forget_caller, keep_secrets
 from smbfs.cli.runtime import file_stem, make_runtime_directory
 from smbfs.config.options import say_who_decided
 from smbfs.config.policy import PolicyRefused
+from smbfs.config.unc import parse_unc
 
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 # At their debug level these write tokens and payloads.
@@ -38,11 +39,7 @@ def mount(request: MountRequest) -> int:
     Raises: UserError for whatever can be found out without the server.
     """
     keep_secrets()
-    try:
-        plan = prepare_mount(request, os.environ)
-    except PolicyRefused as error:
-        record_once(policy_refusal(request.unc, error))
-        raise
+    plan = prepare_recorded(request)
     for line in plan.warnings + (plan.notes if request.verbose else ()):
         _say(request, line)
     directory = make_runtime_directory(os.environ, os.geteuid())
@@ -59,6 +56,16 @@ def mount(request: MountRequest) -> int:
     outcome = start_daemon(run, log)
     _show(request, outcome, log)
     return outcome.problem.exit_code if outcome.problem is not None else int(ExitCode.FINE)
+
+
+def prepare_recorded(request: MountRequest) -> MountPlan:
+    """Prepare a mount; the audit hears of who wants less than the policy. Raises: UserError."""
+    try:
+        return prepare_mount(request, os.environ)
+    except PolicyRefused as error:
+        # As every event spells it: it was understood, or there would be no policy for it.
+        record_once(policy_refusal(str(parse_unc(request.unc)), error))
+        raise
 
 
 def _live(

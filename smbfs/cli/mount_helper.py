@@ -54,14 +54,14 @@ def _mount(arguments: Sequence[str]) -> int:
 def _run(
     unc: str, mountpoint: str, options: list[GivenOption], *, fake: bool, verbose: bool
 ) -> int:
-    from smbfs.cli.mount import mount
-    from smbfs.cli.prepare import MountRequest, prepare_mount
+    from smbfs.cli.mount import mount, prepare_recorded
+    from smbfs.cli.prepare import MountRequest
 
     request = MountRequest(
         unc=unc, mountpoint=mountpoint, given=options, verbose=verbose, program=_PROGRAM
     )
     if fake:
-        prepare_mount(request, os.environ)
+        prepare_recorded(request)
         return int(ExitCode.FINE)
     return mount(request)
 

@@ -9,14 +9,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from smbfs.audit.writer import record_once
 from smbfs.auth.krb5_refusals import krb5_refusal
 from smbfs.cli.errors import CommandError, ExitCode
 from smbfs.cli.kerberos_realms import kdc_proxies, kerberos_realms, realm_of
 from smbfs.cli.passwords import read_password
+from smbfs.cli.policy_events import policy_refusal
 from smbfs.cli.privileges import keep_secrets
 from smbfs.config.files import read_policy, read_user_config
 from smbfs.config.options import GivenOption
-from smbfs.config.policy import configure
+from smbfs.config.policy import PolicyRefused, configure
 
 if TYPE_CHECKING:
     import krb5
@@ -65,7 +67,11 @@ def get_ticket(request: TicketRequest) -> int:
         )
     _check_library()
     policy, user = read_policy(), read_user_config(os.environ)
-    options = configure("", request.given, user=user, policy=policy).options
+    try:
+        options = configure("", request.given, user=user, policy=policy).options
+    except PolicyRefused as error:
+        record_once(policy_refusal(request.principal, error))
+        raise
     options = replace(options, auth="kerberos", guest=False)
     proxies = kdc_proxies(options, realm_of(request.principal))
     prompt = f"Password for {request.principal}: "

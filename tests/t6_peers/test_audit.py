@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from smbfs.wire.dialect import Dialect
 from smbfs.wire.negotiate import SecurityMode
 from tests.beds.machine import Machine
+from tests.beds.mounted import SMBFS
 from tests.beds.pki import Pki
 from tests.beds.quic_gateway import quic_gateway
 from tests.beds.samba import SambaServer
 from tests.beds.samba_folder import HOST
 from tests.beds.scripted_listener import listen
 from tests.beds.scripted_server import ScriptedServer
+from tests.beds.secret_service import SecretService
 
 Variants = Callable[[str], SambaServer]
 
@@ -100,6 +103,47 @@ def test_guests(
         (unc, "insecure-guest-allowed", 31018),
         (unc, "connected", None),
         (unc, "insecure-guest-used", 31022),
+    ]
+
+
+def test_who_only_asks_for_less_is_told_of_too(
+    make_machine: Callable[..., Machine], samba: SambaServer, tmp_path: Path
+) -> None:
+    """Whatever signs on, or is kept from it by the policy: not mounts alone."""
+    here = make_machine()
+    audited = Audited(here, samba)
+    unc, server, user = samba.unc(), f"//{HOST}:{samba.port}", "alice@TEST.LOCAL"
+    less = ("-o", "signing=if-offered")
+    audited.examine(unc, less[1])
+    log_in = f'echo wrong | "$0" login {server} --user alice --password-stdin -o "$1"'
+    said = ""
+    with SecretService(tmp_path / "desktop") as desktop:
+        for options in (less[1], "auth=kerberos"):
+            done = here.run(
+                "sh", "-c", log_in, str(SMBFS), options, environment=desktop.environment()
+            )
+            assert done.returncode == 32, done.stderr
+            said += done.stderr
+    assert "only Kerberos is to be used" in said
+    assert "That is decided by auth=kerberos (-o)." in said
+    policy = tmp_path / "policy" / "policy.toml"
+    policy.parent.mkdir(mode=0o700)
+    policy.write_text("require_signing = true")
+    under = ["-m", "tests.beds.under_policy", str(policy), "smbfs"]
+    for command in (
+        ["mount", f"smb:{unc}", str(here.folder / "mnt")],
+        ["login", "--kerberos", user],
+    ):
+        path = {"PYTHONPATH": str(Path(__file__).parents[2])}
+        done = here.run(sys.executable, *under, *command, *less, environment=path)
+        assert done.returncode == 1, done.stderr
+    assert audited.events() == [
+        (unc, "protection-lowered", None),
+        (server, "protection-lowered", None),
+        (server, "logon-failed", 31001),
+        (server, "logon-failed", 31001),
+        (unc, "policy-override-refused", None),
+        (user, "policy-override-refused", None),
     ]
 
 

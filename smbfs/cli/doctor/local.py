@@ -28,7 +28,7 @@ from smbfs.cli.prepare import (
 from smbfs.config.kdc_proxy import Proxies
 from smbfs.config.model import MountOptions
 from smbfs.config.options import GivenOption, ParsedOptions
-from smbfs.config.policy import PolicyRefused
+from smbfs.config.policy import PolicyRefused, lowered
 from smbfs.config.unc import Unc, parse_unc
 from smbfs.errors import UserError
 
@@ -54,6 +54,9 @@ class Subject:
 
     kdc_proxies: Proxies = field(default_factory=dict)
     """Realms that are reached by KDC proxies."""
+
+    lowered: Sequence[GivenOption] = ()
+    """What was written that protects less than the defaults."""
 
 
 def examine_locally(
@@ -88,7 +91,7 @@ def examine_locally(
         _examine_cache_folder(report, parsed.options)
     _examine_kdc_proxies(report, parsed.options, proxies)
     credentials = _examine_credentials(report, where, parsed, proxies, environment)
-    return Subject(where, parsed.options, credentials, proxies)
+    return Subject(where, parsed.options, credentials, proxies, lowered(parsed))
 
 
 def _examine_machine(report: Report, options: MountOptions) -> None:

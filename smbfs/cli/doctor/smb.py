@@ -18,6 +18,7 @@ from smbfs.cli.doctor.steps import Facts, Report
 from smbfs.cli.errors import first_leaf
 from smbfs.cli.failure_events import failure_event
 from smbfs.cli.kerberos_realms import told_why
+from smbfs.cli.policy_events import protection_lowered
 from smbfs.client.connect import connect_share
 from smbfs.client.progress import Progress
 from smbfs.client.share_status import connection_status
@@ -39,6 +40,8 @@ async def examine_share(
     """Report each step from a stream to the folder that would be mounted. Signs on once."""
     unc, options = subject.unc, subject.options
     user, audit = credentials.qualified_name, open_audit()
+    for each in subject.lowered:
+        audit.write(protection_lowered(str(unc), each))
     audit.write(CredentialUsed(str(unc), user, credentials.source))
     progress = _Reporter(report)
     try:
