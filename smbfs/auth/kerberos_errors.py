@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from smbfs.audit.record import harmless
 from smbfs.errors import AuthenticationError
 
 _BASE: Final = -1765328384
@@ -132,7 +133,8 @@ def ticket_missing(code: int, words: str, spn: str = "") -> TicketMissing:
     code = code - _WORD if code >= _SIGN else code
     row = _ROWS.get(code, _OTHER)
     spn = spn or "the server"
-    words = words.rstrip(".") or f"libkrb5's error {code}"
+    # There may be the KDC's among them, which nobody has signed.
+    words = harmless(words).rstrip(".") or f"libkrb5's error {code}"
     return TicketMissing(row.what.format(spn=spn) + ".", row.why.format(words=words, spn=spn) + ".",
                          row.do.format(spn=spn) + ".")  # fmt: skip
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from smbfs.audit.record import harmless
 from smbfs.errors import AuthenticationError, UserError
 
 _BASE: Final = -1765328384
@@ -120,6 +121,7 @@ def krb5_refusal(code: int, words: str, principal: str) -> AuthenticationError:
     ``principal`` is who signs on, ``user@REALM``.
     """
     realm = principal.rpartition("@")[2]
+    words = harmless(words)  # There may be the KDC's among them, which nobody has signed.
     number = code - _BASE
     told = f"Kerberos error {number}: {words}" if 0 < number < _ANSWERS_END else words
     row = _REFUSALS.get(code)

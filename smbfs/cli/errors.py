@@ -65,12 +65,15 @@ class CommandError(UserError):
 
 
 def format_problem(problem: Problem, program: str = "smbfs") -> str:
-    """Lay the three parts out, further lines indented below their label."""
+    """Lay the three parts out, further lines indented below their label.
+
+    What others have put into them gets no control of the terminal, and no line without an indent.
+    """
     lines = [f"{program}: {problem.what}"]
     for label, text in (("  Why: ", problem.why), ("  Do:  ", problem.do)):
         for number, line in enumerate(text.splitlines()):
             lines.append((label if number == 0 else " " * len(label)) + line)
-    return "\n".join(lines)
+    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
 
 
 def explain(error: BaseException, unc: str = "") -> Problem:

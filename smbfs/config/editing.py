@@ -96,7 +96,8 @@ def write_config(path: Path, text: str, *, for_all: bool = False) -> None:
 
 
 def _make_folder(path: Path, mode: int) -> None:
-    """Make a folder and those above it. A umask would make more of the mode go, never less."""
+    """Make a folder and those above it, with all of the mode, whatever the umask is."""
     if not path.is_dir():
         _make_folder(path.parent, mode)
         path.mkdir(mode, exist_ok=True)
+        path.chmod(mode)

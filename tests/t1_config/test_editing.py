@@ -104,7 +104,11 @@ def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:
 
 def test_a_policy_is_to_be_read_by_everybody(tmp_path: Path) -> None:
     path = tmp_path / "etc" / "policy.toml"
-    write_config(path, "seal = true\n", for_all=True)
+    umask = os.umask(0o077)
+    try:
+        write_config(path, "seal = true\n", for_all=True)
+    finally:
+        os.umask(umask)
     assert path.stat().st_mode & 0o777 == 0o644
     assert path.parent.stat().st_mode & 0o777 == 0o755
 

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from smbfs.auth.kerberos_errors import ticket_missing
+from smbfs.auth.krb5_refusals import krb5_refusal
 from smbfs.cli.errors import ExitCode, explain, format_problem
 from smbfs.cli.mount_table import find_mount
 from smbfs.cli.refusals import explain_status
@@ -291,6 +293,21 @@ def test_mistakes_of_our_own_ask_to_be_reported() -> None:
     problem = explain(ZeroDivisionError("oops"), "//nas/media")
     assert (problem.exit_code, "report" in problem.do) == (ExitCode.SYSTEM, True)
     assert explain(WireError("header"), "//nas/media").exit_code == ExitCode.MOUNT
+
+
+def test_what_others_say_is_no_line_and_no_control_of_a_terminal() -> None:
+    """A KDC's own words come with an error that is not signed."""
+    said = "KDC returned error string: \x1b[2J\nsmbfs: all is well\r\x9b1A"
+    for error in (
+        krb5_refusal(-1765328324, said, "alice@TEST.LOCAL"),
+        ticket_missing(-1765328324, said),
+    ):
+        text = format_problem(explain(error, "//nas/media"))
+        assert "error string: ?[2J?smbfs: all is well??1A" in text
+        assert all(line.isprintable() for line in text.split("\n"))
+        assert len(text.split("\n")) == 3
+    text = format_problem(explain(UserError("It\nfailed\x1b", "so\x07")))
+    assert text == "smbfs: It?failed?\n  Why: so?"
 
 
 def test_further_lines_stand_below_their_label() -> None:
