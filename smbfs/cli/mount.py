@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from smbfs.audit.writer import open_audit, record_once
+from smbfs.auth.kerberos_errors import TicketMissing
 from smbfs.cli.daemon import Outcome, Report, start_daemon
 from smbfs.cli.daemons import SOCKET_SUFFIX
 from smbfs.cli.errors import ExitCode, Problem, explain, format_problem
 from smbfs.cli.kerberos_realms import kerberos_realms
 from smbfs.cli.policy_events import policy_refusal
-from smbfs.cli.prepare import MountPlan, MountRequest, prepare_mount
+from smbfs.cli.prepare import MountPlan, MountRequest, login_name, prepare_mount
 from smbfs.cli.privileges import forget_caller, keep_secrets
 from smbfs.cli.runtime import file_stem, make_runtime_directory
 from smbfs.config.options import say_who_decided
@@ -59,12 +60,21 @@ def mount(request: MountRequest) -> int:
 
 
 def prepare_recorded(request: MountRequest) -> MountPlan:
-    """Prepare a mount; the audit hears of who wants less than the policy. Raises: UserError."""
+    """Prepare a mount; the audit hears of who wants less than the policy, or gets no ticket.
+
+    Raises: UserError.
+    """
     try:
         return prepare_mount(request, os.environ)
     except PolicyRefused as error:
         # As every event spells it: it was understood, or there would be no policy for it.
         record_once(policy_refusal(str(parse_unc(request.unc)), error))
+        raise
+    except TicketMissing as error:
+        from smbfs.cli.failure_events import failure_event
+
+        unc = parse_unc(request.unc)
+        record_once(failure_event(error, str(unc), unc.user or login_name(os.environ)))
         raise
 
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from smbfs.audit.events import CredentialUsed
 from smbfs.audit.writer import record_once
 from smbfs.auth.krb5_refusals import krb5_refusal
 from smbfs.cli.errors import CommandError, ExitCode
+from smbfs.cli.failure_events import failure_event
 from smbfs.cli.kerberos_realms import kdc_proxies, kerberos_realms, realm_of
 from smbfs.cli.passwords import read_password
 from smbfs.cli.policy_events import policy_refusal
@@ -19,6 +21,7 @@ from smbfs.cli.privileges import keep_secrets
 from smbfs.config.files import read_policy, read_user_config
 from smbfs.config.options import GivenOption
 from smbfs.config.policy import PolicyRefused, configure
+from smbfs.errors import AuthenticationError
 
 if TYPE_CHECKING:
     import krb5
@@ -76,8 +79,14 @@ def get_ticket(request: TicketRequest) -> int:
     proxies = kdc_proxies(options, realm_of(request.principal))
     prompt = f"Password for {request.principal}: "
     password = read_password(prompt, from_stdin=request.password_stdin)
-    with kerberos_realms(proxies, options.kdc_proxy_ca, f"login-{os.getpid()}"):
-        ticket = obtain_ticket(request.principal, password)
+    who = request.principal
+    record_once(CredentialUsed(who, who, "password for a Kerberos ticket"))
+    try:
+        with kerberos_realms(proxies, options.kdc_proxy_ca, f"login-{os.getpid()}"):
+            ticket = obtain_ticket(who, password)
+    except AuthenticationError as error:
+        record_once(failure_event(error, who, who))
+        raise
     told = f"{request.principal} is signed on until {_told(ticket.ends)}"
     if ticket.renewable_until is not None:
         told += f", renewable until {_told(ticket.renewable_until)}"

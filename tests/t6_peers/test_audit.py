@@ -137,6 +137,15 @@ def test_who_only_asks_for_less_is_told_of_too(
         path = {"PYTHONPATH": str(Path(__file__).parents[2])}
         done = here.run(sys.executable, *under, *command, *less, environment=path)
         assert done.returncode == 1, done.stderr
+    nobody = {"KRB5_CONFIG": str(tmp_path / "none"), "KRB5CCNAME": f"FILE:{tmp_path / 'none'}"}
+    place = str(here.folder / "mnt")
+    done = here.run(str(SMBFS), "mount", unc, place, "-o", "auth=kerberos", environment=nobody)
+    assert "there is no Kerberos ticket" in done.stderr
+    done = here.run(
+        *("sh", "-c", f"echo wrong | {SMBFS} login --kerberos {user} --password-stdin"),
+        environment=nobody,
+    )
+    assert done.returncode == 32, done.stderr
     assert audited.events() == [
         (unc, "protection-lowered", None),
         (server, "protection-lowered", None),
@@ -144,6 +153,8 @@ def test_who_only_asks_for_less_is_told_of_too(
         (server, "logon-failed", 31001),
         (unc, "policy-override-refused", None),
         (user, "policy-override-refused", None),
+        (unc, "logon-failed", 31001),
+        (user, "logon-failed", 31001),
     ]
 
 
