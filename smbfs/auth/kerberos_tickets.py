@@ -43,6 +43,7 @@ class Tickets:
         self._name = f"MEMORY:smbfs-{os.getpid()}-{id(self):x}"
         self._latest: Ticket | None = None
         self._loaded: Ticket | None = None
+        self._offered_ends_s = 0
         self._session_ends_s = 0
         self._is_over = False
 
@@ -104,9 +105,14 @@ class Tickets:
         return self._name
 
     def signed_on(self, spn: str) -> None:
-        """A ticket for the server was had: this is what the session lives by."""
+        """A ticket for the server was had."""
         self._is_over = False
-        self._session_ends_s = service_ends_s(self._name, spn)
+        self._offered_ends_s = service_ends_s(self._name, spn)
+
+    def session_began(self) -> None:
+        """The server has taken the last one: the session lives by it. A further channel does not
+        make it live longer."""
+        self._session_ends_s = self._offered_ends_s
 
     def forget(self) -> None:
         """The server has refused what it was sent: it may have another key by now."""

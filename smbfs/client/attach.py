@@ -161,6 +161,8 @@ async def log_on(
     """
     mechanism = to.authenticator(to.credentials, to.unc.server)
     session, flags = await sign_on(connection, mechanism, previous_session_id=previous_session_id)
+    if to.credentials.tickets is not None:
+        to.credentials.tickets.session_began()
     is_guest = bool(flags & (SessionFlags.IS_GUEST | SessionFlags.IS_NULL))
     if is_guest and not guest_permitted(to.options):
         raise guest_refused(str(to.unc), asked=to.options.guest)

@@ -59,6 +59,8 @@ class Lifeline:
     channels: list[Channel] = field(default_factory=list)
     epoch: int = 0
     """How many sessions came before this one: a file id is worth nothing in the next."""
+    times_proved: int = 0
+    """How often the server was shown anew who we are, on whichever channel: it is the session's."""
     channel_sequence: int = 0
     """How many channels were lost so far, modulo 2^16. Spec: [MS-SMB2] 3.2.1.3.
 
@@ -214,6 +216,7 @@ class Lifeline:
     def next_session(self) -> None:
         """The session is gone, and all that the server kept for it."""
         self.epoch += 1
+        self.times_proved += 1
         self.is_session_gone = False
 
     def session_gone(self, epoch: int, why: SmbfsError) -> None:

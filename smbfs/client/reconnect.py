@@ -170,10 +170,10 @@ class Reconnector:
         is no ticket now, and everybody has to wait for one.
         Spec: [MS-SMB2] 3.2.5.1.6, 3.2.4.2.3.
         """
-        before = channel.session.times_proved
+        before = self.line.times_proved
         async with self._turn:
-            if channel.session.times_proved != before:
-                return  # Somebody else has done it meanwhile.
+            if self.line.times_proved != before:
+                return  # Somebody else has done it meanwhile, for all channels.
             if self._ticket_missing is not None:
                 raise TransportError(f"the session's time is over: {self._ticket_missing}")
             if self.to.credentials.tickets is not None:
@@ -184,10 +184,16 @@ class Reconnector:
                 self._ticket_missing = error
                 self.line.given_up(error, for_now=True)
                 raise TransportError(f"the session's time is over: {error}") from error
+            except ServerStatusError as error:
+                self._is_refused_for_good(error)  # The new session that follows must not ask again.
+                raise
 
     async def _prove(self, channel: Channel) -> None:
         mechanism = self.to.authenticator(self.to.credentials, self.to.unc.server)
         await sign_on(channel.connection, mechanism, expired=channel.session)
+        self.line.times_proved += 1
+        if self.to.credentials.tickets is not None:
+            self.to.credentials.tickets.session_began()
 
     # ------------------------------------------------------------- attempts
 
@@ -213,14 +219,21 @@ class Reconnector:
         except SmbfsError as error:
             is_refused = True
             self._note(error)
-            if self.to.credentials.tickets is not None:
-                self.to.credentials.tickets.forget()  # The server may have another key by now.
-            elif _is_logon_refused(error):
-                self._refused = error
-                self.line.on_refused(error)
+            if self._is_refused_for_good(error):
                 return
         if availability.state is not State.CONNECTED:
             await self._pause(refused=is_refused)
+
+    def _is_refused_for_good(self, error: SmbfsError) -> bool:
+        """Note a refusal; return whether the same credentials must not be sent again."""
+        if self.to.credentials.tickets is not None:
+            self.to.credentials.tickets.forget()  # The server may have another key by now.
+            return False
+        if not _is_logon_refused(error):
+            return False
+        self._refused = error
+        self.line.on_refused(error)
+        return True
 
     async def _pause(self, *, refused: bool) -> None:
         """Wait until it makes sense to try again."""

@@ -81,7 +81,7 @@ class Sender:
         lost = TransportError("it was never sent")
         for _ in range(REPEATS_MAX):
             channel = self.line.ready or await self._next_channel(messages, patient=patient)
-            epoch = self.line.epoch
+            epoch, proved = self.line.epoch, self.line.times_proved
             if of is not None:
                 messages = of.addressed(messages)
             exchange = self.exchange(channel, messages, is_replay=is_replay)
@@ -93,7 +93,10 @@ class Sender:
                 refusal = exchange.response().header.status
                 if refusal not in _SESSION_TROUBLE:
                     return exchange
-                lost = await self._mend_session(channel, epoch, refusal)
+                if proved != self.line.times_proved:
+                    lost = TransportError("the session was proved meanwhile")
+                else:
+                    lost = await self._mend_session(channel, epoch, refusal)
             now_s = trio.current_time()
             if now_s >= give_up_s:
                 break  # It fails wherever it is sent.

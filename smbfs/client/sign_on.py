@@ -124,7 +124,6 @@ async def sign_on(
             )
             if expired is None:
                 engine.establish(exchange, b"" if unsigned else authenticator.session_key)
-            session.times_proved += 1
             _log.info("signed on, session 0x%x, flags %r", session.session_id, given)
             return session, given
     raise RemoteProtocolError(f"sign-on did not end within {_ROUNDS_MAX} rounds")

@@ -28,8 +28,6 @@ class Session:
     """What signs SESSION_SETUP while a session that lives elsewhere is bound to a connection."""
     signing_required: bool = False
     """Unsigned answers kill the connection: we or the server want it so, and there are keys."""
-    times_proved: int = 0
-    """How often we have proved who we are; servers want it again when a ticket has expired."""
     encrypt_data: bool = False
     """Everything is sealed, and clear answers kill the connection."""
 

@@ -264,6 +264,7 @@ def test_a_session_that_is_over_takes_a_ticket_that_ends_later(kdc: Kdc, ccache:
     tickets = Tickets(Wanted())
     tickets.cache()
     tickets.signed_on("krbtgt/TEST.LOCAL")
+    tickets.session_began()
     tickets.usable()
     tickets.session_is_over()
     with pytest.raises(TicketMissing, match="expired"):

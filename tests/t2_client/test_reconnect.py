@@ -24,8 +24,13 @@ from smbfs.client.tree_connect import TreeConnect
 from smbfs.config.model import MountOptions
 from smbfs.config.unc import Unc
 from smbfs.engine.availability import State
-from smbfs.errors import ServerStatusError, TransportError
+from smbfs.errors import DeadlineExceeded, ServerStatusError, TransportError
+from smbfs.wire.error_response import ErrorResponse
+from smbfs.wire.header import Command, Header
 from smbfs.wire.ntstatus import NtStatus
+from smbfs.wire.read_write import ReadRequest
+from tests.beds.scripted_server import FILE_ID
+from tests.t2_client.test_connection import signed_on
 from tests.t2_client.test_lifeline import channels, line_with_patience
 
 UNC = Unc("server", None, "share")
@@ -43,6 +48,9 @@ class Refusing(Reconnector):
         await trio.lowlevel.checkpoint()
         self.meanwhile()
         raise ServerStatusError(NtStatus.STATUS_LOGON_FAILURE, "SESSION_SETUP")
+
+    async def _prove(self, channel: Channel) -> None:
+        await self._reach()
 
 
 async def test_a_silent_connection_that_answers_is_gone_on_with_whatever_another_was_told(
@@ -97,6 +105,24 @@ async def test_a_refused_password_is_not_sent_again_for_another_channel(
         nursery.cancel_scope.cancel()
 
 
+async def test_a_password_that_no_longer_proves_who_we_are_is_not_sent_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    line, expired = line_with_patience(), NtStatus.STATUS_NETWORK_SESSION_EXPIRED
+    async with signed_on() as bed, trio.open_nursery() as nursery:
+        bed.server.handlers[Command.READ] = lambda _header, _body: (expired, ErrorResponse())
+        line.add(Channel(bed.connection, bed.session))
+        tree = TreeConnect(line, "share")
+        reconnector = Refusing(tree, TO, route_to(UNC, TO.options), nursery)
+        tree.sender.on_expired = reconnector.reauthenticate
+        nursery.start_soon(reconnector.run)
+        with pytest.raises(DeadlineExceeded):
+            await tree.sender.perform((ReadRequest(FILE_ID, 8, 16),))
+        await trio.sleep(10 * NEW_PASSWORD_S)
+        assert reconnector.attempts == 1
+        nursery.cancel_scope.cancel()
+
+
 class FakeTickets:
     """Tickets of a user who has none, and gets one."""
 
@@ -125,7 +151,7 @@ class Ticketless(Reconnector):
         assert self.to.credentials.tickets is not None
         self.to.credentials.tickets.usable()
         self.proved += 1
-        channel.session.times_proved += 1
+        self.line.times_proved += 1
 
 
 async def test_a_session_without_a_ticket_waits_on_its_connection(
@@ -151,4 +177,33 @@ async def test_a_session_without_a_ticket_waits_on_its_connection(
         await trio.sleep(2 * NEW_TICKET_S)
         assert (reconnector.proved, line.ready) == (1, channel)
         assert str(line.failure) == "None"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_session_is_proved_once_for_all_its_channels(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A second time it would take a ticket that ends still later, and nobody has one."""
+    tickets, expired = FakeTickets(), NtStatus.STATUS_NETWORK_SESSION_EXPIRED
+    tickets.is_there = True
+    to = replace(TO, credentials=Credentials("alice@TEST", tickets=cast(Tickets, tickets)))
+    line = line_with_patience()
+    async with signed_on() as first, signed_on() as second, trio.open_nursery() as nursery:
+        tree = TreeConnect(line, "share")
+        reconnector = Ticketless(tree, to, route_to(UNC, TO.options), nursery)
+        tree.sender.on_expired = reconnector.reauthenticate
+
+        def answer(_header: Header, _body: memoryview) -> tuple[int, ErrorResponse]:
+            status = NtStatus.STATUS_ACCESS_DENIED if reconnector.proved else expired
+            return status, ErrorResponse()
+
+        for bed in (first, second):
+            bed.server.handlers[Command.READ] = answer
+            line.add(Channel(bed.connection, bed.session))
+        async with trio.open_nursery() as readers:
+            for _ in range(4):
+                readers.start_soon(tree.sender.perform, (ReadRequest(FILE_ID, 8, 16),))
+        assert Command.READ in first.commands()
+        assert Command.READ in second.commands()
+        assert reconnector.proved == 1
         nursery.cancel_scope.cancel()

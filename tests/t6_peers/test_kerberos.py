@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -374,6 +375,31 @@ def test_a_copy_outlives_its_ticket(bed: Bed) -> None:
         assert status["reconnects"] == 0, "it went on in place"
         assert bed.tickets_given() == given + 1
         (mounted.path / "copied").unlink()
+
+
+@pytest.mark.long
+def test_all_channels_go_on_with_one_ticket(
+    bed: Bed, make_samba: Callable[..., SambaServer]
+) -> None:
+    """The user has got it before the other one ended, and gets no third one."""
+    bed.samba = make_samba(globals=bed.kdc.samba_globals(), env=bed.kdc.environment())
+    bed.sign_on("6s")
+    with bed.mount("max_channels=2", "cache=none") as mounted, ThreadPoolExecutor(4) as readers:
+        wait(lambda: mounted.status()["channels"] == 2)
+        bed.sign_on()
+        path = mounted.path / "read"
+        path.write_bytes(CONTENT)
+
+        def read_until_it_has_expired() -> None:
+            while "STATUS_NETWORK_SESSION_EXPIRED" not in mounted.status()["errors"]:
+                assert path.read_bytes() == CONTENT
+
+        for done in [readers.submit(read_until_it_has_expired) for _ in range(4)]:
+            done.result(WITHIN_S)
+        assert path.read_bytes() == CONTENT
+        log = Path(mounted.status()["log"]).read_text()
+        assert "has expired" not in log
+        assert mounted.status()["state"] == "connected"
 
 
 def test_a_ticket_is_renewed_before_it_ends(bed: Bed) -> None:
