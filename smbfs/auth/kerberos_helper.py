@@ -14,8 +14,9 @@ import signal
 import socket
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from smbfs.auth.kerberos_cache import Ticket, Wanted, read_ticket, renew_ticket
@@ -23,6 +24,7 @@ from smbfs.auth.kerberos_errors import TicketMissing, no_ticket
 
 _PATIENCE_S: Final = 60.0
 _CACHE_NAME: Final = "KRB5CCNAME"
+_CONFIGURATION: Final = "KRB5_CONFIG"
 
 
 class UsersTickets:
@@ -89,6 +91,20 @@ def as_answer(outcome: Ticket | TicketMissing) -> dict[str, Any]:
     return asdict(outcome) | {"content": [b64encode(each).decode() for each in outcome.content]}
 
 
+def _keep_configuration() -> None:
+    """Have libkrb5 find what we can read now: that for KDC proxies is in a folder of root's."""
+    names = []
+    for name in filter(None, os.environ.get(_CONFIGURATION, "").split(":")):
+        names.append(name)
+        with suppress(OSError):
+            content = Path(name).read_bytes()
+            with os.fdopen(os.memfd_create("krb5.conf"), "wb", closefd=False) as copy:
+                copy.write(content)
+                names[-1] = f"/proc/self/fd/{copy.fileno()}"
+    if names:
+        os.environ[_CONFIGURATION] = ":".join(names)
+
+
 def _serve(descriptor: int, uid: int, gid: int, wanted: Wanted) -> NoReturn:
     """The child's life. Never returns into the parent's code."""
     try:
@@ -97,6 +113,7 @@ def _serve(descriptor: int, uid: int, gid: int, wanted: Wanted) -> NoReturn:
         # What else the parent has open, somebody waits to see closed.
         os.closerange(3, descriptor)
         os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
+        _keep_configuration()
         os.setgroups([])
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)

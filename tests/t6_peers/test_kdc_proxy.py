@@ -514,3 +514,34 @@ def test_the_kdc_is_down_behind_its_proxy(place: Place) -> None:
     finally:
         place.kdc.start()
     assert f"the KDC proxy reaches no KDC of {REALM}" in said
+
+
+def test_another_users_ticket_is_renewed_by_the_proxy(
+    place: Place, beds_folder: Path, empty: Path
+) -> None:
+    """Whose process can't enter the folder where root's configuration is."""
+    uid = 23450 + os.getpid() % 1000
+    home, ca = beds_folder / f"home-{uid}", beds_folder / "ca.pem"
+    home.mkdir()
+    cache = home / "ccache"
+    assert place.login(*place.by(), ccache=cache, config=empty).returncode == 0
+    for path in (home, cache):
+        os.chown(path, uid, uid)
+    shutil.copyfile(place.pki.ca, ca)
+    config = beds_folder / "krb5.others.conf"
+    config.write_text(
+        f"[libdefaults]\n default_realm = {REALM}\n default_ccache_name = FILE:{cache}\n"
+        " dns_lookup_kdc = false\n"
+    )
+    for path in (ca, config):
+        path.chmod(0o644)
+    program = f"""
+from pathlib import Path
+from smbfs.auth.kerberos_cache import Wanted
+from smbfs.auth.kerberos_helper import UsersTickets
+from smbfs.cli.kerberos_realms import kerberos_realms
+with kerberos_realms({{{REALM!r}: ({place.proxy.url()!r},)}}, Path({str(ca)!r}), "login-other"):
+    print("renewed", UsersTickets({uid}, {uid}, Wanted()).renew().principal)
+"""
+    done = place.run(sys.executable, "-c", program, config=config)
+    assert done.stdout == f"renewed {ALICE.name}@{REALM}\n", done.stderr
