@@ -110,8 +110,10 @@ class Tickets:
         self._offered_ends_s = service_ends_s(self._name, spn)
 
     def session_began(self) -> None:
-        """The server has taken the last one: the session lives by it. A further channel does not
-        make it live longer."""
+        """The server has taken the last one, and the session lives by it.
+
+        Not so when a further channel was signed on: that makes no session live longer.
+        """
         self._session_ends_s = self._offered_ends_s
 
     def forget(self) -> None:

@@ -94,6 +94,9 @@ async def open_share(
     ):
         reconnector = Reconnector(tree, to, reconnect_route(route), background, renew)
         tree.sender.on_expired = reconnector.reauthenticate
+        line.on_expired = lambda channel, exchange: background.start_soon(
+            tree.sender.tell_again, channel, exchange
+        )
         background.start_soon(reconnector.run)
         background.start_soon(Multichannel(tree, lambda: reconnector.to, route, background).run)
         yield tree

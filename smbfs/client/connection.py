@@ -68,6 +68,9 @@ class Connection:
         self.counters = counters if counters is not None else Counters()
         self.on_break: Callable[[Lease, bool], None] = lambda _lease, _must_acknowledge: None
         """Called when the server has taken something back; it must not raise."""
+        self.on_expired: Callable[[Exchange], None] = lambda _exchange: None
+        """Called when the server has not looked at what it must be told, since the session's time
+        is over, and nobody waits for that; it must not raise."""
         self.on_moved: OnMoved = lambda _before, _now: None
         """Called when it goes on from another address of ours."""
         self.on_ended: Callable[[SmbfsError], None] = lambda _failure: None
@@ -248,6 +251,8 @@ class Connection:
         if isinstance(task, trio.lowlevel.Task):
             exchange.waiter = None
             trio.lowlevel.reschedule(task)
+        elif _has_expired(exchange):
+            self.on_expired(exchange)
         else:
             self._close_orphan(exchange)
 
@@ -316,3 +321,9 @@ def _connection_lost(failure: SmbfsError, *, sent: bool) -> SmbfsError:
 def _first_leaf(group: BaseExceptionGroup[SmbfsError]) -> SmbfsError:
     first = group.exceptions[0]
     return _first_leaf(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def _has_expired(exchange: Exchange) -> bool:
+    status = exchange.response().header.status
+    is_told = any(is_owed(request.message) for request in exchange.requests)
+    return is_told and status == NtStatus.STATUS_NETWORK_SESSION_EXPIRED

@@ -19,6 +19,7 @@ from smbfs.client.connection import Connection
 from smbfs.client.sleepers import Sleepers, check_awake
 from smbfs.client.status import Counters
 from smbfs.engine.availability import Availability, State
+from smbfs.engine.exchange import Exchange
 from smbfs.engine.lease_table import LeaseTable
 from smbfs.engine.leases import Lease
 from smbfs.engine.session import Session
@@ -73,6 +74,8 @@ class Lifeline:
     """Called with each lease that is believed no more because a channel has gone."""
     on_owing: Callable[[], None] = lambda: None
     """Called when there is a channel, and something that the session is owed."""
+    on_expired: Callable[[Channel, Exchange], None] = lambda _channel, _exchange: None
+    """Called when the session has to be proved anew before it hears what nobody waits for."""
     _owed: list[tuple[int, Message]] = field(default_factory=list)
     """What the server may never have heard, with the ``epoch`` that it belongs to."""
     is_asleep: bool = False
@@ -134,6 +137,7 @@ class Lifeline:
         connection = channel.connection
         self.channels.append(channel)
         connection.on_ended = lambda failure: self._ended(channel, failure)
+        connection.on_expired = lambda exchange: self.on_expired(channel, exchange)
         connection.on_moved = self._moved
         connection.silence.on_silent = lambda since_s: self._silent(channel, since_s)
         connection.silence.on_answered = self._answered

@@ -81,7 +81,7 @@ class Sender:
         lost = TransportError("it was never sent")
         for _ in range(REPEATS_MAX):
             channel = self.line.ready or await self._next_channel(messages, patient=patient)
-            epoch, proved = self.line.epoch, self.line.times_proved
+            epoch = self.line.epoch
             if of is not None:
                 messages = of.addressed(messages)
             exchange = self.exchange(channel, messages, is_replay=is_replay)
@@ -93,10 +93,7 @@ class Sender:
                 refusal = exchange.response().header.status
                 if refusal not in _SESSION_TROUBLE:
                     return exchange
-                if proved != self.line.times_proved:
-                    lost = TransportError("the session was proved meanwhile")
-                else:
-                    lost = await self._mend_session(channel, epoch, refusal)
+                lost = await self._mend_session(channel, exchange, refusal)
             now_s = trio.current_time()
             if now_s >= give_up_s:
                 break  # It fails wherever it is sent.
@@ -139,10 +136,24 @@ class Sender:
                 if isinstance(context, LeaseRequestV2):
                     self.line.leases.repeated(context.lease_key)
 
-    async def _mend_session(self, channel: Channel, epoch: int, status: int) -> TransportError:
+    async def tell_again(self, channel: Channel, exchange: Exchange) -> None:
+        """Have the session proved again, and told what it has not heard of these requests."""
+        if exchange.epoch == self.line.epoch:
+            for request in exchange.requests:
+                if is_owed(request.message):
+                    self.line.owe(request.message)
+        await self._mend_session(channel, exchange, NtStatus.STATUS_NETWORK_SESSION_EXPIRED)
+        if self.line.ready is not None:
+            self._send_owed()
+
+    async def _mend_session(
+        self, channel: Channel, exchange: Exchange, status: int
+    ) -> TransportError:
         """Have the session proved again, or replaced; return why the request was not executed."""
         why = ServerStatusError(nt_status(status), "the session")
         if status == NtStatus.STATUS_NETWORK_SESSION_EXPIRED:
+            if exchange.times_proved != self.line.times_proved:
+                return TransportError("the session was proved meanwhile")
             try:
                 await self.on_expired(channel)
                 return TransportError(str(why))
@@ -150,7 +161,7 @@ class Sender:
                 return TransportError(str(why))  # Whoever brings the session back proves it, too.
             except SmbfsError as error:
                 _log.warning("the session can't be renewed: %s", error)
-        self.line.session_gone(epoch, why)
+        self.line.session_gone(exchange.epoch, why)
         return TransportError(str(why))
 
     def exchange(
@@ -160,7 +171,7 @@ class Sender:
         exchange = exchange_of(
             messages, session=channel.session, tree_id=self.tree_id, encrypt=self.encrypt_data
         )
-        exchange.epoch = self.line.epoch
+        exchange.epoch, exchange.times_proved = self.line.epoch, self.line.times_proved
         if self.counts_channels:
             exchange.channel_sequence = self.line.channel_sequence
             exchange.is_replay = is_replay

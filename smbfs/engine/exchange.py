@@ -64,6 +64,8 @@ class Exchange:
     """Answers must be signed or sealed even if the session does not require it."""
     epoch: int = 0
     """Which session of its owner's it was sent in."""
+    times_proved: int = 0
+    """How often that session had been proved anew by then."""
     began_s: float = 0.0
     """When its owner submitted it, by whatever clock it has."""
     waiter: object = None

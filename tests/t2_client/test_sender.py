@@ -11,10 +11,12 @@ from smbfs.client.sender import Sender
 from smbfs.errors import ServerStatusError, TransportError
 from smbfs.wire.close_flush import CloseRequest
 from smbfs.wire.create import CreateRequest
+from smbfs.wire.create_contexts import LeaseState
 from smbfs.wire.error_response import ErrorResponse
 from smbfs.wire.file_id import FileId
 from smbfs.wire.header import Command
 from smbfs.wire.ntstatus import NtStatus
+from smbfs.wire.oplock_break import LeaseBreakAcknowledgment
 from smbfs.wire.read_write import ReadRequest, ReadResponse
 from tests.beds.scripted_server import FILE_ID, TREE_ID, file_contents
 from tests.t2_client.test_connection import Bed, signed_on
@@ -69,6 +71,36 @@ async def test_a_close_that_was_not_heard_is_sent_once(
         line.restored()
         await trio.testing.wait_all_tasks_blocked()
         assert second.commands().count(Command.CLOSE) == 1
+
+
+async def test_a_lease_is_given_back_once_the_session_is_proved(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Somebody else waits for it, for half a minute if it is not heard."""
+    line, is_proved = line_with_patience(), False
+    sender = Sender(line)
+    expired = NtStatus.STATUS_NETWORK_SESSION_EXPIRED, ErrorResponse()
+    done = NtStatus.STATUS_SUCCESS, ErrorResponse()
+    async with signed_on() as bed, trio.open_nursery() as nursery:
+        bed.server.handlers[Command.OPLOCK_BREAK] = lambda _header, _body: (
+            done if is_proved else expired
+        )
+        line.add(Channel(bed.connection, bed.session))
+        line.on_expired = lambda channel, exchange: nursery.start_soon(
+            sender.tell_again, channel, exchange
+        )
+
+        async def prove(_channel: Channel) -> None:
+            nonlocal is_proved
+            await trio.sleep(1)
+            is_proved = True
+            line.times_proved += 1
+
+        sender.on_expired = prove
+        for key in (b"1" * 16, b"2" * 16):
+            sender.send(LeaseBreakAcknowledgment(key, LeaseState.READ_CACHING))
+        await trio.sleep(2)
+        assert bed.commands().count(Command.OPLOCK_BREAK) == 4
 
 
 @pytest.mark.parametrize("is_sent", [True, False])
