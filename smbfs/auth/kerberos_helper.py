@@ -23,6 +23,7 @@ from smbfs.auth.kerberos_cache import Ticket, Wanted, read_ticket, renew_ticket
 from smbfs.auth.kerberos_errors import TicketMissing, no_ticket
 
 _PATIENCE_S: Final = 60.0
+_CHUNK_SIZE: Final = 65536
 _CACHE_NAME: Final = "KRB5CCNAME"
 _CONFIGURATION: Final = "KRB5_CONFIG"
 
@@ -33,7 +34,8 @@ class UsersTickets:
     def __init__(self, uid: int, gid: int, wanted: Wanted) -> None:
         self._uid, self._gid, self._wanted = uid, gid, wanted
         self._channel: socket.socket | None = None
-        self._lines: Iterator[bytes] = iter(())
+        self._heard = b""
+        self._asked = 0
 
     @contextmanager
     def attended(self) -> Iterator[None]:
@@ -44,36 +46,49 @@ class UsersTickets:
             _serve(theirs.detach(), self._uid, self._gid, self._wanted)
         theirs.close()
         ours.settimeout(_PATIENCE_S)
-        self._channel, self._lines = ours, iter(ours.makefile("rb"))
+        self._channel, self._heard, self._asked = ours, b"", 0
         try:
             yield
         finally:
             ours.close()
             self._channel = None
-            self._lines.close() if hasattr(self._lines, "close") else None
             os.kill(child, signal.SIGKILL)  # It may be waiting for a KDC.
             os.waitpid(child, 0)
 
     def read(self) -> Ticket:
         """Return the ticket. Raises: TicketMissing."""
-        return self._ask(b"read\n")
+        return self._ask("read")
 
     def renew(self) -> Ticket:
         """Renew it and return it. Raises: TicketMissing."""
-        return self._ask(b"renew\n")
+        return self._ask("renew")
 
-    def _ask(self, question: bytes) -> Ticket:
+    def _ask(self, question: str) -> Ticket:
         if self._channel is None:
             with self.attended():
                 return self._ask(question)
         try:
-            self._channel.sendall(question)
-            answer = json.loads(next(self._lines))
-        except (OSError, StopIteration, ValueError) as error:
+            self._asked += 1
+            self._channel.sendall(f"{question} {self._asked}\n".encode())
+            answer = json.loads(self._line(self._channel))
+            while answer["to"] != self._asked:  # Nobody waits for that any more.
+                answer = json.loads(self._line(self._channel))
+        except (OSError, ValueError) as error:
             raise no_ticket(
                 f"the process that reads the tickets of user {self._uid} does not answer"
             ) from error
+        del answer["to"]
         return ticket_from(answer)
+
+    def _line(self, channel: socket.socket) -> bytes:
+        # Not by a file: that reads no more once it was too slow.
+        while b"\n" not in self._heard:
+            chunk = channel.recv(_CHUNK_SIZE)
+            if not chunk:
+                raise OSError("it has ended")
+            self._heard += chunk
+        line, _, self._heard = self._heard.partition(b"\n")
+        return line
 
 
 def ticket_from(answer: dict[str, Any]) -> Ticket:
@@ -108,8 +123,8 @@ def _keep_configuration() -> None:
 def _serve(descriptor: int, uid: int, gid: int, wanted: Wanted) -> NoReturn:
     """The child's life. Never returns into the parent's code."""
     try:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)  # It ends when the parent does.
+        for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(ending, signal.SIG_IGN)  # It ends when the parent does.
         # What else the parent has open, somebody waits to see closed.
         os.closerange(3, descriptor)
         os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
@@ -120,11 +135,13 @@ def _serve(descriptor: int, uid: int, gid: int, wanted: Wanted) -> NoReturn:
         os.environ.pop(_CACHE_NAME, None)  # That is the cache of whoever mounts.
         with socket.socket(fileno=descriptor) as channel:
             for line in channel.makefile("rb"):
+                question, number = line.split()
                 outcome: Ticket | TicketMissing
                 try:
-                    outcome = renew_ticket(wanted) if line == b"renew\n" else read_ticket(wanted)
+                    outcome = renew_ticket(wanted) if question == b"renew" else read_ticket(wanted)
                 except TicketMissing as missing:
                     outcome = missing
-                channel.sendall(json.dumps(as_answer(outcome)).encode() + b"\n")
+                answer = as_answer(outcome) | {"to": int(number)}
+                channel.sendall(json.dumps(answer).encode() + b"\n")
     finally:
         os._exit(0)

@@ -13,10 +13,11 @@ import spnego
 import trio
 from spnego.exceptions import NegotiateOptions
 
+from smbfs.auth import kerberos_helper
 from smbfs.auth.credential_sources import CredentialRequest, find_credentials
 from smbfs.auth.credentials import Credentials
 from smbfs.auth.kerberos import KerberosAuthenticator
-from smbfs.auth.kerberos_cache import Wanted, read_ticket
+from smbfs.auth.kerberos_cache import Ticket, Wanted, read_ticket
 from smbfs.auth.kerberos_choice import kerberos_tickets
 from smbfs.auth.kerberos_errors import ServerNotProved, TicketMissing, ticket_missing
 from smbfs.auth.kerberos_tickets import Tickets
@@ -431,3 +432,29 @@ def test_every_refusal_says_what_why_and_what_to_do(code: int, what: str) -> Non
     assert what in error.what
     assert "words of the library" in error.why
     assert error.do.endswith(".")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="being another user takes root")
+def test_a_reader_of_anothers_tickets_that_was_too_slow_once_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The answer that nobody has waited for is not taken for another one's."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+
+    def ticket(name: str) -> Ticket:
+        return Ticket(name, "cache", 0, 1, 0, (b"content",))
+
+    def renew(_wanted: Wanted) -> Ticket:
+        gate.read_bytes()
+        return ticket("renewed")
+
+    monkeypatch.setattr(kerberos_helper, "_PATIENCE_S", 1.0)
+    monkeypatch.setattr(kerberos_helper, "renew_ticket", renew)
+    monkeypatch.setattr(kerberos_helper, "read_ticket", lambda _wanted: ticket("read"))
+    users = kerberos_helper.UsersTickets(os.getuid(), os.getgid(), Wanted())
+    with users.attended():
+        with pytest.raises(TicketMissing, match="no Kerberos ticket"):
+            users.renew()
+        gate.write_bytes(b"")
+        assert users.read().principal == "read"
