@@ -33,6 +33,13 @@ class Authenticator(Protocol):
         Raises: LocalProtocolError before the exchange is complete.
         """
 
+    async def prepare(self) -> None:
+        """Get from third parties, such as a KDC, what the first step needs; it may last.
+
+        Once, and before anything is sent to the server; who does not call it waits in the step.
+        Raises: AuthenticationError when it can't be had.
+        """
+
     async def step(self, token: bytes | None) -> bytes | None:
         """Take the server's token, return ours for the next SESSION_SETUP, or None.
 

@@ -50,6 +50,7 @@ class KerberosAuthenticator:
         self._server = server
         self._context: spnego.ContextProxy | None = None
         self._session_key = b""
+        self._first = b""  # token, until it is sent
 
     @property
     def mechanism(self) -> Mechanism:
@@ -73,13 +74,20 @@ class KerberosAuthenticator:
             raise LocalProtocolError("session_key read before sign-on is complete")
         return self._session_key
 
+    async def prepare(self) -> None:
+        """Get the ticket for the server, for which the KDC may be asked. Raises: TicketMissing."""
+        self._first = await self._tickets.in_thread(self.begin)
+
     async def step(self, token: bytes | None) -> bytes | None:
         """Take the server's token, return ours.
 
         Raises: TicketMissing when there is no ticket for the server; ServerNotProved.
         """
         if self._context is None:
-            return await self._tickets.in_thread(self.begin)
+            await self.prepare()
+        if self._first:
+            token, self._first = self._first, b""
+            return token
         return await self._tickets.in_thread(lambda: self._finish(token))
 
     def begin(self) -> bytes:

@@ -146,6 +146,11 @@ def expired(principal: str, where: str, ended: str) -> TicketMissing:
     )
 
 
+def kdc_is_silent(within_s: float) -> TicketMissing:
+    """Tell that no KDC has answered for so many seconds; it may do yet."""
+    return ticket_missing(KRB5_KDC_UNREACH, f"there was no answer within {within_s:g} s")
+
+
 def no_ticket(words: str) -> TicketMissing:
     """Tell that there is none."""
     return ticket_missing(KRB5_CC_NOTFOUND, words)

@@ -89,6 +89,9 @@ class NtlmAuthenticator:
             raise LocalProtocolError("session_key read before sign-on is complete")
         return key
 
+    async def prepare(self) -> None:
+        """Nothing: nobody else is asked."""
+
     async def step(self, token: bytes | None) -> bytes | None:
         """Take the server's token, return ours. At once: it waits for nobody."""
         # NEGOTIATE's token is only a hint about mechanisms, and one that need not name NTLM
@@ -147,6 +150,9 @@ class AnonymousAuthenticator:
     def session_key(self) -> bytes:
         """Empty: nothing can be signed with it."""
         return b""
+
+    async def prepare(self) -> None:
+        """Nothing: nobody else is asked."""
 
     async def step(self, token: bytes | None) -> bytes | None:
         """NEGOTIATE_MESSAGE first, then AUTHENTICATE_MESSAGE with every field empty."""

@@ -24,7 +24,7 @@ from typing import Final
 import trio
 
 from smbfs.auth.credentials import Credentials
-from smbfs.auth.kerberos_errors import TicketMissing
+from smbfs.auth.kerberos_errors import TicketMissing, kdc_is_silent
 from smbfs.client.attach import Candidate, Destination, bind, candidate, connect_tree, log_on
 from smbfs.client.connection import Connection
 from smbfs.client.lifeline import Channel, Lifeline
@@ -60,6 +60,9 @@ NEW_PASSWORD_S: Final = 3.0
 
 NEW_TICKET_S: Final = 2.0
 """Seconds between two looks whether there is a Kerberos ticket."""
+
+KDC_S: Final = 3.0
+"""Seconds after which those who wait for a KDC learn that they do, and for how long they may."""
 
 LAST_ANSWERS_S: Final = 3.0
 """Seconds that requests have left to be answered when this machine is about to sleep."""
@@ -190,6 +193,11 @@ class Reconnector:
 
     async def _prove(self, channel: Channel) -> None:
         mechanism = self.to.authenticator(self.to.credentials, self.to.unc.server)
+        try:
+            with trio.fail_after(KDC_S):
+                await mechanism.prepare()
+        except trio.TooSlowError as error:
+            raise kdc_is_silent(KDC_S) from error
         await sign_on(channel.connection, mechanism, expired=channel.session)
         self.line.times_proved += 1
         if self.to.credentials.tickets is not None:

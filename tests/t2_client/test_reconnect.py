@@ -14,11 +14,11 @@ import trio.testing
 from smbfs.auth.credentials import Credentials
 from smbfs.auth.kerberos_errors import TicketMissing, no_ticket
 from smbfs.auth.kerberos_tickets import Tickets
-from smbfs.auth.spnego import make_authenticator
+from smbfs.auth.spnego import AnonymousAuthenticator, make_authenticator
 from smbfs.client.attach import Destination
-from smbfs.client.lifeline import Channel
+from smbfs.client.lifeline import Channel, Lifeline
 from smbfs.client.multichannel import RETRY_S, Multichannel
-from smbfs.client.reconnect import NEW_PASSWORD_S, NEW_TICKET_S, Reconnector
+from smbfs.client.reconnect import KDC_S, NEW_PASSWORD_S, NEW_TICKET_S, Reconnector
 from smbfs.client.route import route_to
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.config.model import MountOptions
@@ -31,7 +31,7 @@ from smbfs.wire.ntstatus import NtStatus
 from smbfs.wire.read_write import ReadRequest
 from tests.beds.scripted_server import FILE_ID
 from tests.t2_client.test_connection import signed_on
-from tests.t2_client.test_lifeline import channels, line_with_patience
+from tests.t2_client.test_lifeline import PATIENCE_S, channels, line_with_patience
 
 UNC = Unc("server", None, "share")
 TO = Destination(UNC, MountOptions(), Credentials("alice"), make_authenticator, uuid.UUID(int=1))
@@ -207,3 +207,42 @@ async def test_a_session_is_proved_once_for_all_its_channels(
         assert Command.READ in second.commands()
         assert reconnector.proved == 1
         nursery.cancel_scope.cancel()
+
+
+class SilentKdc(AnonymousAuthenticator):
+    """Would sign on if its KDC answered, for which libkrb5 waits long."""
+
+    async def prepare(self) -> None:
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("sleeps", [False, True])
+async def test_nobody_waits_for_a_kdc_for_longer_than_for_a_server(
+    autojump_clock: trio.testing.MockClock, *, sleeps: bool
+) -> None:
+    tickets, expired = FakeTickets(), NtStatus.STATUS_NETWORK_SESSION_EXPIRED
+    tickets.is_there = True
+    credentials = Credentials("alice@TEST", tickets=cast(Tickets, tickets))
+    to = replace(TO, credentials=credentials, authenticator=lambda _who, _server: SilentKdc())
+    line = line_with_patience()
+    async with signed_on() as bed, trio.open_nursery() as nursery:
+        bed.server.handlers[Command.READ] = lambda _header, _body: (expired, ErrorResponse())
+        line.add(Channel(bed.connection, bed.session))
+        tree = TreeConnect(line, "share")
+        reconnector = Reconnector(tree, to, route_to(UNC, TO.options), nursery)
+        tree.sender.on_expired = reconnector.reauthenticate
+        nursery.start_soon(reconnector.run)
+        if sleeps:
+            nursery.start_soon(line_goes_to_sleep, line)
+        with (
+            trio.fail_after(5.0 if sleeps else PATIENCE_S + KDC_S + 1.0),
+            pytest.raises((DeadlineExceeded, ServerAway, TransportError)),
+        ):
+            await tree.sender.perform((ReadRequest(FILE_ID, 8, 16),))
+        assert sleeps or isinstance(line.failure, TicketMissing)
+        nursery.cancel_scope.cancel()
+
+
+async def line_goes_to_sleep(line: Lifeline) -> None:
+    await trio.sleep(1)
+    line.sleeps(now=True)

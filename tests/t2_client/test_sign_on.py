@@ -60,6 +60,9 @@ class SharedKey:
         self.complete = False
         self._steps = 0
 
+    async def prepare(self) -> None:
+        pass
+
     async def step(self, _token: bytes | None) -> bytes | None:
         self._steps += 1
         self.complete = self._steps > 1

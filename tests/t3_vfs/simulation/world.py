@@ -62,6 +62,9 @@ class KeyOfToken:
         self._token = os.urandom(1)
         self.session_key = session_key_of(self._token)
 
+    async def prepare(self) -> None:
+        """Nothing: it is alone with the server."""
+
     async def step(self, _token: bytes | None) -> bytes:
         """Return the token."""
         return self._token
