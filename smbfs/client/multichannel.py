@@ -85,9 +85,11 @@ class Multichannel:
                 _log.info("no further channel: %s", error)
                 if error.status in _NEVER:
                     return
-                if error.status in LOGON_REFUSED:
+                if error.status in LOGON_REFUSED and credentials.tickets is None:
                     self._refused = credentials
                     continue
+                if credentials.tickets is not None:
+                    credentials.tickets.forget()  # The server may have another key by now.
                 await trio.sleep(RETRY_S)
             except SmbfsError as error:
                 _log.info("no further channel now: %s", error)

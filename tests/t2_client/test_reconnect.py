@@ -123,14 +123,34 @@ async def test_a_password_that_no_longer_proves_who_we_are_is_not_sent_again(
         nursery.cancel_scope.cancel()
 
 
+async def test_a_refused_ticket_is_got_anew_for_another_channel(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The server has another key now: nobody's account is locked for that."""
+    tickets = FakeTickets()
+    to = replace(TO, credentials=Credentials("alice@TEST", tickets=cast(Tickets, tickets)))
+    async with trio.open_nursery() as nursery:
+        tree = TreeConnect(line_with_patience(), "share")
+        more = Channelless(tree, lambda: to, route_to(UNC, TO.options), nursery)
+        nursery.start_soon(more.run)
+        await trio.sleep(2.5 * RETRY_S)
+        assert (more.attempts, tickets.forgotten) == (3, 3)
+        nursery.cancel_scope.cancel()
+
+
 class FakeTickets:
     """Tickets of a user who has none, and gets one."""
+
+    forgotten = 0
 
     is_over = False
     is_there = False
 
     def session_is_over(self) -> None:
         self.is_over = True
+
+    def forget(self) -> None:
+        self.forgotten += 1
 
     def usable(self) -> None:
         if not self.is_there:
