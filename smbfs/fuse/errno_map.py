@@ -170,6 +170,8 @@ _ERRNO_OF_REFUSAL: Final = {
     Refusal.NOT_PERMITTED: errno.EPERM,
     Refusal.INVALID: errno.EINVAL,
     Refusal.TOO_LARGE: errno.E2BIG,
+    Refusal.NO_ROOM: errno.ERANGE,
+    Refusal.EXISTS: errno.EEXIST,
 }
 
 _ERRNO_OF_ERROR: Final[dict[type[SmbfsError], int]] = {
@@ -202,3 +204,8 @@ def errno_of(error: BaseException) -> int:
 def unsupported_errno() -> int:
     """Return the errno after which the kernel never asks this kind of question again."""
     return errno.ENOSYS
+
+
+def says_unmounted(error: OSError) -> bool:
+    """Whether /dev/fuse says that there is no mount any more."""
+    return error.errno in {errno.ENODEV, errno.ECONNABORTED}

@@ -12,11 +12,12 @@ what it did not know is told again until it has had the time to.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import os
 from typing import Final
 
-import pyfuse3
 import trio
+
+from smbfs.fuse.answers import encode_entry_changed, encode_inode_changed
 
 QUEUE_LENGTH_MAX: Final = 4096
 """Pieces of news that may wait."""
@@ -33,29 +34,31 @@ _log = logging.getLogger(__name__)
 class Invalidator:
     """Implements :class:`smbfs.vfs.state.KernelCache` for a mount."""
 
-    def __init__(self) -> None:
-        self._send, self._receive = trio.open_memory_channel[Callable[[], None]](QUEUE_LENGTH_MAX)
+    def __init__(self, device: int) -> None:
+        """``device``: the open /dev/fuse."""
+        self._device = device
+        self._send, self._receive = trio.open_memory_channel[bytes](QUEUE_LENGTH_MAX)
         self._unknown: dict[int, int] = {}
         """Inodes that the kernel did not know, and how often it was told of each."""
         self._repeater = trio.lowlevel.ParkingLot()
 
     def inode_changed(self, number: int) -> None:
         """Have the kernel drop attributes and pages of an inode."""
-        self._put(lambda: pyfuse3.invalidate_inode(number))
+        self._put(encode_inode_changed(number, attributes_only=False))
 
     def attributes_changed(self, number: int) -> None:
         """Have the kernel ask for the attributes of an inode, from now on."""
-        if not _drop_attributes(number):
+        if not self._drop_attributes(number):
             self._unknown[number] = 0
             self._repeater.unpark()
 
     def entry_changed(self, parent: int, name: bytes) -> None:
         """Have the kernel look up a name again."""
-        self._put(lambda: pyfuse3.invalidate_entry(parent, name))
+        self._put(encode_entry_changed(parent, name))
 
-    def _put(self, news: Callable[[], None]) -> None:
+    def _put(self, notice: bytes) -> None:
         try:
-            self._send.send_nowait(news)
+            self._send.send_nowait(notice)
         except trio.WouldBlock:
             _log.warning("too much news for the kernel; it will learn by its timeouts")
 
@@ -71,27 +74,28 @@ class Invalidator:
                 await self._repeater.park()
             await trio.sleep(REPEAT_S)
             for number, times in list(self._unknown.items()):
-                if _drop_attributes(number) or times >= REPEATS_MAX:
+                if self._drop_attributes(number) or times >= REPEATS_MAX:
                     del self._unknown[number]
                 else:
                     self._unknown[number] = times + 1
 
     async def _hand_over(self) -> None:
-        async for news in self._receive:
+        async for notice in self._receive:
             try:
-                await trio.to_thread.run_sync(news, abandon_on_cancel=True)
+                await trio.to_thread.run_sync(
+                    os.write, self._device, notice, abandon_on_cancel=True
+                )
             except FileNotFoundError:
                 pass  # It did not remember that.
             except OSError as error:
                 _log.debug("the kernel did not take the news: %s", error)
 
-
-def _drop_attributes(number: int) -> bool:
-    """Have the kernel ask for the attributes of an inode; False if it does not know that."""
-    try:
-        pyfuse3.invalidate_inode(number, attr_only=True)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        _log.debug("the kernel did not take the news of inode %d: %s", number, error)
-    return True
+    def _drop_attributes(self, number: int) -> bool:
+        """Have the kernel ask for the attributes of an inode; False if it does not know that."""
+        try:
+            os.write(self._device, encode_inode_changed(number, attributes_only=True))
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            _log.debug("the kernel did not take the news of inode %d: %s", number, error)
+        return True

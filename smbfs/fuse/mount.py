@@ -9,22 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import pyfuse3
 import trio
 
 from smbfs.fuse.invalidate import Invalidator
 from smbfs.fuse.mounter import Mounter
-from smbfs.fuse.operations import Operations
+from smbfs.fuse.operations import handlers
+from smbfs.fuse.session import Session
 from smbfs.vfs.filesystem import FileSystem
 
 READ_AHEAD_KB: Final = 1024
 """What the kernel reads ahead of a sequential reader; its own choice is 128 KiB."""
-
-_TASKS_MAX: Final = 99
-"""Requests of the kernel that are served at once."""
-
-_TASKS_MIN: Final = 12
-"""Tasks that wait for the kernel. With few, pyfuse3 ends and starts one for each request."""
 
 _log = logging.getLogger(__name__)
 
@@ -38,29 +32,28 @@ async def serve(
 ) -> None:
     """Mount, call ``on_ready`` when the mount answers, and serve it until it is unmounted.
 
-    However this ends, ``unmount`` is called then: libfuse does not do it here (see ``mounter``).
+    However this ends, ``unmount`` is called then: nobody else does it (see ``mounter``).
     Raises: RuntimeError if the kernel or fusermount3 refuses the mount.
     """
     device = mounter.mount()
-    pyfuse3.init(Operations(filesystem), f"/dev/fd/{device}", mounter.options)
     try:
         async with trio.open_nursery() as nursery:
-            invalidator = Invalidator()
+            invalidator = Invalidator(device)
             filesystem.state.kernel = invalidator
             nursery.start_soon(invalidator.run)
             nursery.start_soon(_announce, mounter.mountpoint, on_ready)
             nursery.start_soon(_watch_unmount, device, filesystem)
-            await pyfuse3.main(min_tasks=_TASKS_MIN, max_tasks=_TASKS_MAX)
+            await Session(device, handlers(filesystem)).serve()
             nursery.cancel_scope.cancel()
     finally:
-        pyfuse3.close(unmount=False)  # With that the kernel answers nobody any more.
+        os.close(device)  # With that the kernel answers nobody any more.
         unmount()
 
 
 async def _watch_unmount(device: int, filesystem: FileSystem) -> None:
     """Tell the file system when the kernel has let go of the mount.
 
-    pyfuse3 waits for the requests that are under way then, and they may wait for the server.
+    The session waits for the requests that are under way then, and they may wait for the server.
     """
     with select.epoll() as events:
         events.register(device, 0)  # Nothing but the error that there is no mount any more.

@@ -1,331 +1,335 @@
-"""pyfuse3's handlers: the kernel's words are taken apart, a verb called, its answer put together.
+"""A handler for each request: its body is taken apart, a verb called, its result put together.
 
-A verb's errors become an errno in one place, :func:`answered`; whatever a handler did not expect
-becomes EIO and a traceback in the log, and the daemon goes on.
+What goes wrong is raised; the session makes an errno of it.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Coroutine, Sequence
-from functools import wraps
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+import os
+from collections.abc import Mapping
+from typing import Final
 
-import pyfuse3
-from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext
-
-from smbfs.errors import SmbfsError
-from smbfs.fuse.errno_map import errno_of, unsupported_errno
+from smbfs.fuse import answers, requests
+from smbfs.fuse.protocol import Buffer, Opcode, OpenFlag, SetAttrField
+from smbfs.fuse.requests import SetAttrRequest
+from smbfs.fuse.session import Handler
 from smbfs.vfs.attribute_verbs import AttributeChanges
 from smbfs.vfs.filesystem import FileSystem
 from smbfs.vfs.namespace import Absent
-from smbfs.vfs.opened_files import OpenedFile
+from smbfs.vfs.opened_files import OpenedFile, writes
+from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.shown import Entry
-
-_Parameters = ParamSpec("_Parameters")
-_Answer = TypeVar("_Answer")
 
 _BLOCK_SIZE: Final = 1 << 20
 """What programs that ask (``st_blksize``) read and write at a time."""
 
-_log = logging.getLogger(__name__)
+_DONE: Final = b""
+"""The answer that says no more than that it is done."""
 
 
-def answered(
-    handler: Callable[Concatenate[Operations, _Parameters], Coroutine[Any, Any, _Answer]],
-) -> Callable[Concatenate[Operations, _Parameters], Coroutine[Any, Any, _Answer]]:
-    """Turn what a handler raises into the FUSEError that pyfuse3 wants."""
+def handlers(filesystem: FileSystem) -> Mapping[Opcode, Handler]:
+    """Return what serves the requests about a mount. What is missing there is not supported."""
+    names, attributes = _NameRequests(filesystem), _AttributeRequests(filesystem)
+    files, directories = _FileRequests(filesystem), _DirectoryRequests(filesystem)
+    served: dict[Opcode, Handler] = {
+        Opcode.LOOKUP: names.look_up,
+        Opcode.FORGET: names.forget,
+        Opcode.BATCH_FORGET: names.forget_several,
+        Opcode.MKDIR: names.make_directory,
+        Opcode.RMDIR: names.remove_directory,
+        Opcode.UNLINK: names.unlink,
+        Opcode.RENAME: names.rename,
+        Opcode.RENAME2: names.rename_with_flags,
+        Opcode.LINK: names.link,
+        Opcode.SYMLINK: names.make_symlink,
+        Opcode.READLINK: names.read_link,
+        Opcode.MKNOD: names.make_node,
+        Opcode.GETATTR: attributes.get,
+        Opcode.SETATTR: attributes.set,
+        Opcode.STATFS: attributes.space,
+        Opcode.OPEN: files.open,
+        Opcode.CREATE: files.create,
+        Opcode.READ: files.read,
+        Opcode.WRITE: files.write,
+        Opcode.FLUSH: files.flush,
+        Opcode.FSYNC: files.synchronise,
+        Opcode.RELEASE: files.release,
+        Opcode.OPENDIR: directories.open,
+        Opcode.READDIRPLUS: directories.read,
+        Opcode.RELEASEDIR: directories.release,
+        Opcode.FSYNCDIR: directories.synchronise,
+    }
+    if filesystem.extended_attributes.are_offered:
+        # Otherwise the kernel does not ask a second time, not even before each write.
+        extended = _ExtendedAttributeRequests(filesystem)
+        served[Opcode.GETXATTR] = extended.get
+        served[Opcode.SETXATTR] = extended.set
+        served[Opcode.LISTXATTR] = extended.list
+        served[Opcode.REMOVEXATTR] = extended.remove
+    return served
 
-    @wraps(handler)
-    async def answer(
-        self: Operations, /, *args: _Parameters.args, **kwargs: _Parameters.kwargs
-    ) -> _Answer:
-        try:
-            return await handler(self, *args, **kwargs)
-        except FUSEError:
-            raise
-        except SmbfsError as error:
-            _log.debug("%s%r: %s", handler.__name__, args[:2], error)
-            raise FUSEError(errno_of(error)) from error
-        except Exception as error:
-            _log.exception("%s%r failed unexpectedly", handler.__name__, args[:2])
-            raise FUSEError(errno_of(error)) from error
 
-    return answer
-
-
-class Operations(pyfuse3.Operations):
-    """The kernel's side of one mount."""
-
-    supports_dot_lookup = False
-    enable_writeback_cache = False
-
+class _NameRequests:
     def __init__(self, filesystem: FileSystem) -> None:
-        super().__init__()
-        self._filesystem = filesystem
+        self._names = filesystem.names
+        self._links = filesystem.links
+        self._renames = filesystem.renames
 
-    # ------------------------------------------------------------- names
+    async def look_up(self, parent: int, body: bytes) -> bytes:
+        entry = await self._names.look_up(parent, requests.decode_name(body))
+        if isinstance(entry, Absent):
+            return answers.encode_entry(0, answers.NO_ATTR, entry_s=entry.timeout_s, attr_s=0.0)
+        return _entry(entry)
 
-    @answered
-    async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
-        """Find a name. An answer without an inode is one that the kernel may remember, too."""
-        del ctx
-        entry = await self._filesystem.names.look_up(parent_inode, name)
-        return _absent(entry) if isinstance(entry, Absent) else _attributes(entry)
+    async def forget(self, node: int, body: bytes) -> bytes:
+        self._names.forget(node, requests.decode_forget(body))
+        return _DONE
 
-    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
-        """Forget inodes."""
-        for inode, count in inode_list:
-            self._filesystem.names.forget(inode, count)
+    async def forget_several(self, _node: int, body: bytes) -> bytes:
+        for node, count in requests.decode_batch_forget(body):
+            self._names.forget(node, count)
+        return _DONE
 
-    @answered
-    async def mkdir(
-        self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
-    ) -> EntryAttributes:
-        """Make a directory."""
-        del ctx
-        return _attributes(await self._filesystem.names.make_directory(parent_inode, name, mode))
+    async def make_directory(self, parent: int, body: bytes) -> bytes:
+        mode, name = requests.decode_mkdir(body)
+        return _entry(await self._names.make_directory(parent, name, mode))
 
-    @answered
-    async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
-        """Remove an empty directory."""
-        del ctx
-        await self._filesystem.names.remove_directory(parent_inode, name)
+    async def remove_directory(self, parent: int, body: bytes) -> bytes:
+        await self._names.remove_directory(parent, requests.decode_name(body))
+        return _DONE
 
-    @answered
-    async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
-        """Remove a file's name."""
-        del ctx
-        await self._filesystem.names.remove_file(parent_inode, name)
+    async def unlink(self, parent: int, body: bytes) -> bytes:
+        await self._names.remove_file(parent, requests.decode_name(body))
+        return _DONE
 
-    @answered
-    async def rename(  # noqa: PLR0917 - pyfuse3 calls it with these
-        self,
-        parent_inode_old: int,
-        name_old: bytes,
-        parent_inode_new: int,
-        name_new: bytes,
-        flags: int,
-        ctx: RequestContext,
-    ) -> None:
-        """Rename, perhaps over something."""
-        del ctx
-        rename = self._filesystem.renames.rename
-        await rename(parent_inode_old, name_old, parent_inode_new, name_new, flags)
+    async def rename(self, parent: int, body: bytes) -> bytes:
+        new_parent, name, new_name = requests.decode_rename(body)
+        await self._renames.rename(parent, name, new_parent, new_name, 0)
+        return _DONE
 
-    @answered
-    async def link(
-        self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
-    ) -> EntryAttributes:
-        """Give a file a further name."""
-        del ctx
-        return _attributes(await self._filesystem.names.link(inode, new_parent_inode, new_name))
+    async def rename_with_flags(self, parent: int, body: bytes) -> bytes:
+        new_parent, flags, name, new_name = requests.decode_rename2(body)
+        await self._renames.rename(parent, name, new_parent, new_name, flags)
+        return _DONE
 
-    @answered
-    async def symlink(
-        self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
-    ) -> EntryAttributes:
-        """Make a symbolic link."""
-        del ctx
-        return _attributes(await self._filesystem.links.make_link(parent_inode, name, target))
+    async def link(self, new_parent: int, body: bytes) -> bytes:
+        node, new_name = requests.decode_link(body)
+        return _entry(await self._names.link(node, new_parent, new_name))
 
-    @answered
-    async def readlink(self, inode: int, ctx: RequestContext) -> bytes:
-        """Return where a link leads."""
-        del ctx
-        return await self._filesystem.links.read_link(inode)
+    async def make_symlink(self, parent: int, body: bytes) -> bytes:
+        name, target = requests.decode_two_names(body)
+        return _entry(await self._links.make_link(parent, name, target))
 
-    @answered
-    async def mknod(
-        self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
-    ) -> EntryAttributes:
-        """Make a file or a special file."""
-        del ctx
-        entry = await self._filesystem.links.make_node(parent_inode, name, mode, rdev)
-        return _attributes(entry)
+    async def read_link(self, node: int, _body: bytes) -> bytes:
+        return await self._links.read_link(node)
 
-    # ------------------------------------------------------------- attributes
+    async def make_node(self, parent: int, body: bytes) -> bytes:
+        mode, device, name = requests.decode_mknod(body)
+        return _entry(await self._links.make_node(parent, name, mode, device))
 
-    @answered
-    async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
-        """Return attributes."""
-        del ctx
-        return _attributes(await self._filesystem.attributes.get(inode))
 
-    @answered
-    async def setattr(
-        self,
-        inode: int,
-        attr: EntryAttributes,
-        fields: pyfuse3.SetattrFields,
-        fh: int | None,
-        ctx: RequestContext,
-    ) -> EntryAttributes:
-        """Change attributes."""
-        del ctx
-        changes = _changes(attr, fields)
-        return _attributes(await self._filesystem.attributes.set(inode, changes, fh))
+class _AttributeRequests:
+    def __init__(self, filesystem: FileSystem) -> None:
+        self._attributes = filesystem.attributes
 
-    @answered
-    async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
-        """Return how much room there is."""
-        del ctx
-        space = await self._filesystem.attributes.space()
-        data = pyfuse3.StatvfsData()
-        data.f_bsize = data.f_frsize = space.block_size
-        data.f_blocks, data.f_bfree, data.f_bavail = space[1:4]
-        data.f_files, data.f_ffree, data.f_favail = space.files, space.free_files, space.free_files
-        data.f_namemax = space.name_size_max
-        return data
+    async def get(self, node: int, _body: bytes) -> bytes:
+        return _attr_answer(await self._attributes.get(node))
 
-    # ------------------------------------------------------------- files
+    async def set(self, node: int, body: bytes) -> bytes:
+        asked = requests.decode_setattr(body)
+        handle = asked.handle if asked.fields & SetAttrField.FH else None
+        return _attr_answer(await self._attributes.set(node, _changes(asked), handle))
 
-    @answered
-    async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
-        """Open a file."""
-        del ctx
-        return _file_info(await self._filesystem.opening.open(inode, flags))
+    async def space(self, _node: int, _body: bytes) -> bytes:
+        space = await self._attributes.space()
+        return answers.encode_statfs(
+            answers.StatFs(
+                blocks=space.blocks,
+                free_blocks=space.free_blocks,
+                available_blocks=space.available_blocks,
+                files=space.files,
+                free_files=space.free_files,
+                block_size=space.block_size,
+                name_size_max=space.name_size_max,
+            )
+        )
 
-    @answered
-    async def create(
-        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
-    ) -> tuple[FileInfo, EntryAttributes]:
-        """Make and open a file."""
-        del ctx
-        opened, entry = await self._filesystem.opening.create(parent_inode, name, mode, flags)
-        return _file_info(opened), _attributes(entry)
 
-    @answered
-    async def read(self, fh: int, off: int, size: int) -> bytes:
-        """Read. pyfuse3 takes any buffer, and so do we: nothing is copied here."""
-        return await self._filesystem.files.read(fh, off, size)  # type: ignore[return-value]
+class _FileRequests:
+    def __init__(self, filesystem: FileSystem) -> None:
+        self._opening = filesystem.opening
+        self._files = filesystem.files
 
-    @answered
-    async def write(self, fh: int, off: int, buf: bytes) -> int:
-        """Write."""
-        return await self._filesystem.files.write(fh, off, buf)
+    async def open(self, node: int, body: bytes) -> bytes:
+        flags = requests.decode_open(body)
+        return _opened(await self._opening.open(node, flags), flags)
 
-    @answered
-    async def flush(self, fh: int) -> None:
+    async def create(self, parent: int, body: bytes) -> bytes:
+        flags, mode, name = requests.decode_create(body)
+        opened, entry = await self._opening.create(parent, name, mode, flags)
+        return _entry(entry) + _opened(opened, flags)
+
+    async def read(self, _node: int, body: bytes) -> Buffer:
+        """Read. What the cache holds is handed over as it is, not copied."""
+        return await self._files.read(*requests.decode_read(body))
+
+    async def write(self, _node: int, body: bytes) -> bytes:
+        return answers.encode_written(await self._files.write(*requests.decode_write(body)))
+
+    async def flush(self, _node: int, body: bytes) -> bytes:
         """A descriptor is closed: say whether the server has what was written."""
-        await self._filesystem.files.flush(fh)
+        await self._files.flush(requests.decode_handle(body))
+        return _DONE
 
-    @answered
-    async def fsync(self, fh: int, datasync: bool) -> None:
-        """Have what was written on stable storage."""
-        del datasync
-        await self._filesystem.files.synchronise(fh)
+    async def synchronise(self, _node: int, body: bytes) -> bytes:
+        await self._files.synchronise(requests.decode_handle(body))
+        return _DONE
 
-    @answered
-    async def release(self, fh: int) -> None:
+    async def release(self, _node: int, body: bytes) -> bytes:
         """The last descriptor of an open is closed."""
-        await self._filesystem.files.release(fh)
+        await self._files.release(requests.decode_handle(body))
+        return _DONE
 
-    # ------------------------------------------------------------- directories
 
-    @answered
-    async def opendir(self, inode: int, ctx: RequestContext) -> int:
-        """Begin to list a directory."""
-        del ctx
-        return await self._filesystem.directories.open(inode)
+class _DirectoryRequests:
+    def __init__(self, filesystem: FileSystem) -> None:
+        self._directories = filesystem.directories
 
-    @answered
-    async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
-        """List, each entry with its attributes."""
+    async def open(self, node: int, _body: bytes) -> bytes:
+        opened = await self._directories.open(node)
+        flags = OpenFlag(0)
+        if opened.may_be_kept:
+            flags |= OpenFlag.CACHE_DIR
+        if opened.is_known:
+            flags |= OpenFlag.KEEP_CACHE
+        return answers.encode_open(opened.handle, flags)
 
-        def emit(name: bytes, entry: Entry, next_id: int) -> bool:
-            return pyfuse3.readdir_reply(token, name, _attributes(entry), next_id)
+    async def read(self, _node: int, body: bytes) -> bytes:
+        handle, position, room = requests.decode_read(body)
+        listed: list[bytes] = []
 
-        await self._filesystem.directories.read(fh, start_id, emit)
+        def emit(name: bytes, entry: Entry, next_position: int) -> bool:
+            nonlocal room
+            one = answers.encode_listed(
+                name, next_position, _entry(entry), entry.number, entry.attributes.mode
+            )
+            room -= len(one)
+            if room < 0:
+                return False
+            listed.append(one)
+            return True
 
-    @answered
-    async def releasedir(self, fh: int) -> None:
-        """End a listing."""
-        await self._filesystem.directories.release(fh)
+        await self._directories.read(handle, position, emit)
+        return b"".join(listed)
 
-    async def fsyncdir(self, fh: int, datasync: bool) -> None:
+    async def synchronise(self, _node: int, _body: bytes) -> bytes:
         """Nothing to do: a server has a name when it has answered."""
+        return _DONE
 
-    # ------------------------------------------------------------- extended attributes
-
-    @answered
-    async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
-        """Return an extended attribute."""
-        del ctx
-        self._require_extended_attributes()
-        return await self._filesystem.extended_attributes.get(inode, name)
-
-    @answered
-    async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
-        """Set an extended attribute."""
-        del ctx
-        self._require_extended_attributes()
-        await self._filesystem.extended_attributes.set(inode, name, value)
-
-    @answered
-    async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
-        """Return the names of extended attributes."""
-        del ctx
-        self._require_extended_attributes()
-        return await self._filesystem.extended_attributes.list(inode)
-
-    @answered
-    async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
-        """Remove an extended attribute."""
-        del ctx
-        self._require_extended_attributes()
-        await self._filesystem.extended_attributes.remove(inode, name)
-
-    def _require_extended_attributes(self) -> None:
-        if not self._filesystem.extended_attributes.are_offered:
-            # The kernel does not ask a second time, not even before each write.
-            raise FUSEError(unsupported_errno())
+    async def release(self, _node: int, body: bytes) -> bytes:
+        await self._directories.release(requests.decode_handle(body))
+        return _DONE
 
 
-def _attributes(entry: Entry) -> EntryAttributes:
-    shown = entry.prepared
-    if not isinstance(shown, EntryAttributes):
-        shown = entry.prepared = _prepared(entry)
-    shown.entry_timeout = entry.entry_timeout_s
-    shown.attr_timeout = entry.attribute_timeout_s
-    return shown
+class _ExtendedAttributeRequests:
+    def __init__(self, filesystem: FileSystem) -> None:
+        self._extended = filesystem.extended_attributes
+
+    async def get(self, node: int, body: bytes) -> bytes:
+        room, name = requests.decode_getxattr(body)
+        return _fitting(await self._extended.get(node, name), room)
+
+    async def list(self, node: int, body: bytes) -> bytes:
+        room, _ = requests.decode_getxattr(body)
+        names = await self._extended.list(node)
+        return _fitting(b"".join(name + b"\0" for name in names), room)
+
+    async def set(self, node: int, body: bytes) -> bytes:
+        flags, name, value = requests.decode_setxattr(body)
+        if flags:
+            await self._check_there(node, name, flags)
+        await self._extended.set(node, name, value)
+        return _DONE
+
+    async def _check_there(self, node: int, name: bytes, flags: int) -> None:
+        # SMB can't be told to set an EA only if it is there, or only if not.
+        try:
+            await self._extended.get(node, name)
+        except Refused as refused:
+            if refused.reason != Refusal.NO_ATTRIBUTE or flags & os.XATTR_REPLACE:
+                raise
+        else:
+            if flags & os.XATTR_CREATE:
+                raise Refused(Refusal.EXISTS, repr(name))
+
+    async def remove(self, node: int, body: bytes) -> bytes:
+        await self._extended.remove(node, requests.decode_name(body))
+        return _DONE
 
 
-def _prepared(entry: Entry) -> EntryAttributes:
-    shown = EntryAttributes()
-    attributes = entry.attributes
-    shown.st_ino = entry.number
-    shown.st_mode = attributes.mode
-    shown.st_nlink = attributes.link_count
-    shown.st_uid = attributes.uid
-    shown.st_gid = attributes.gid
-    shown.st_rdev = attributes.device
-    shown.st_size = attributes.size
-    shown.st_blksize = _BLOCK_SIZE
-    shown.st_blocks = attributes.blocks
-    shown.st_atime_ns = attributes.atime_ns
-    shown.st_mtime_ns = attributes.mtime_ns
-    shown.st_ctime_ns = attributes.ctime_ns
-    return shown
+def _entry(entry: Entry) -> bytes:
+    return answers.encode_entry(
+        entry.number,
+        _attr(entry),
+        entry_s=entry.entry_timeout_s,
+        attr_s=entry.attribute_timeout_s,
+    )
 
 
-def _absent(absent: Absent) -> EntryAttributes:
-    shown = EntryAttributes()
-    shown.st_ino = 0
-    shown.entry_timeout = absent.timeout_s
-    return shown
+def _attr_answer(entry: Entry) -> bytes:
+    return answers.encode_attr_answer(_attr(entry), attr_s=entry.attribute_timeout_s)
 
 
-def _file_info(opened: OpenedFile) -> FileInfo:
-    return FileInfo(fh=opened.handle, direct_io=not opened.use_pages, keep_cache=opened.keep_pages)
+def _attr(entry: Entry) -> bytes:
+    attr = entry.prepared
+    if attr is None:
+        attributes = entry.attributes
+        attr = entry.prepared = answers.encode_attr(
+            answers.Attr(
+                node=entry.number,
+                size=attributes.size,
+                blocks=attributes.blocks,
+                atime_ns=attributes.atime_ns,
+                mtime_ns=attributes.mtime_ns,
+                ctime_ns=attributes.ctime_ns,
+                mode=attributes.mode,
+                link_count=attributes.link_count,
+                uid=attributes.uid,
+                gid=attributes.gid,
+                device=attributes.device,
+                block_size=_BLOCK_SIZE,
+            )
+        )
+    return attr
 
 
-def _changes(attr: EntryAttributes, fields: pyfuse3.SetattrFields) -> AttributeChanges:
+def _opened(opened: OpenedFile, flags: int) -> bytes:
+    allowed = OpenFlag(0)
+    if not opened.use_pages:
+        allowed |= OpenFlag.DIRECT_IO
+    if opened.keep_pages:
+        allowed |= OpenFlag.KEEP_CACHE
+    if not writes(flags):
+        allowed |= OpenFlag.NOFLUSH  # There is nothing that a close could tell.
+    return answers.encode_open(opened.handle, allowed)
+
+
+def _fitting(value: bytes, room: int) -> bytes:
+    """Return a value, or its size if nothing else was asked. Raises: Refused (NO_ROOM)."""
+    if not room:
+        return answers.encode_xattr_size(len(value))
+    if len(value) > room:
+        raise Refused(Refusal.NO_ROOM, f"{len(value)} bytes")
+    return value
+
+
+def _changes(asked: SetAttrRequest) -> AttributeChanges:
+    fields = asked.fields
     return AttributeChanges(
-        size=attr.st_size if fields.update_size else None,
-        mode=attr.st_mode if fields.update_mode else None,
-        uid=attr.st_uid if fields.update_uid else None,
-        gid=attr.st_gid if fields.update_gid else None,
-        atime_ns=attr.st_atime_ns if fields.update_atime else None,
-        mtime_ns=attr.st_mtime_ns if fields.update_mtime else None,
+        size=asked.size if fields & SetAttrField.SIZE else None,
+        mode=asked.mode if fields & SetAttrField.MODE else None,
+        uid=asked.uid if fields & SetAttrField.UID else None,
+        gid=asked.gid if fields & SetAttrField.GID else None,
+        atime_ns=asked.atime_ns if fields & SetAttrField.ATIME else None,
+        mtime_ns=asked.mtime_ns if fields & SetAttrField.MTIME else None,
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from stat import S_IFDIR
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
 
@@ -14,6 +15,7 @@ from smbfs.vfs.attributes import Attributes
 from smbfs.vfs.directory_stream import DirectoryStream, Listed
 from smbfs.vfs.handles import Numbered
 from smbfs.vfs.inodes import Inode
+from smbfs.vfs.known_directory import Kept, is_kept, keep
 from smbfs.vfs.listing import Listing
 from smbfs.vfs.listings import Listings
 from smbfs.vfs.refusals import Refused
@@ -29,10 +31,30 @@ _DOTS: Final = 2
 _log = logging.getLogger(__name__)
 
 
+class OpenedDirectory(NamedTuple):
+    """What the kernel is told of an open directory."""
+
+    handle: int
+    may_be_kept: bool
+    """The kernel may keep what it is told of it."""
+    is_known: bool
+    """What it has kept of an earlier open is still right."""
+
+
 class OpenDirectory:
     """An open directory: FUSE's ``fh``. It shows what is known, or what the server lists."""
 
-    __slots__ = ("inode", "is_fresh", "known", "listing", "stream", "turn")
+    __slots__ = (
+        "inode",
+        "is_alone",
+        "is_fresh",
+        "known",
+        "listing",
+        "stream",
+        "tick",
+        "told_until_s",
+        "turn",
+    )
 
     def __init__(self, inode: Inode) -> None:
         self.inode = inode
@@ -41,6 +63,12 @@ class OpenDirectory:
         self.stream: DirectoryStream | None = None
         """None: it shows what is known."""
         self.is_fresh = False
+        self.is_alone = True
+        """Whether nobody else had the directory open in all the time."""
+        self.tick = 0
+        """Every change up to that one shows in it."""
+        self.told_until_s = math.inf
+        """When the first of the entries that were told is no longer to be believed."""
         self.turn = trio.Lock()
 
     @property
@@ -62,13 +90,19 @@ class Directories:
         self._listings = listings
         self._open: Numbered[OpenDirectory] = Numbered()
 
-    async def open(self, number: int) -> int:
+    async def open(self, number: int) -> OpenedDirectory:
         """Begin to list a directory."""
         inode = self._state.inodes.get(number)
         directory = OpenDirectory(inode)
         await self._begin(directory)
         self._state.inodes.pin(inode)
-        return self._open.add(directory)
+        for other in self._open.values():
+            if other.inode is inode:
+                # What the kernel keeps may be of either.
+                directory.is_alone = other.is_alone = False
+        known = self._state.directories.of(number)
+        is_known = directory.stream is None and is_kept(known, trio.current_time())
+        return OpenedDirectory(self._open.add(directory), known.is_leased, is_known)
 
     async def _begin(self, directory: OpenDirectory) -> None:
         state = self._state
@@ -79,6 +113,8 @@ class Directories:
             directory.listing = await self._listings.begin(directory.inode)
             directory.stream = DirectoryStream(directory.listing)
         directory.is_fresh = True
+        directory.tick = state.directories.asking()
+        directory.told_until_s = math.inf
 
     async def read(self, number: int, start: int, emit: Emit) -> None:
         """Give the kernel entries from position ``start`` on until it has no more room.
@@ -96,9 +132,12 @@ class Directories:
                     return
             first = max(start, _DOTS) - _DOTS
             if directory.stream is None:
-                self._read_known(directory, first, emit)
+                is_all = self._read_known(directory, first, emit)
             else:
-                await self._read_stream(directory, directory.stream, first, emit)
+                is_all = await self._read_stream(directory, directory.stream, first, emit)
+            if is_all and directory.is_alone:
+                known = self._state.directories.of(directory.inode.number)
+                keep(known, Kept(directory.tick, directory.told_until_s))
 
     async def _rewind(self, directory: OpenDirectory) -> None:
         if directory.stream is not None:
@@ -106,7 +145,8 @@ class Directories:
         elif not directory.is_fresh:
             await self._begin(directory)
 
-    def _read_known(self, directory: OpenDirectory, first: int, emit: Emit) -> None:
+    def _read_known(self, directory: OpenDirectory, first: int, emit: Emit) -> bool:
+        """Emit what is known, and return whether that was all."""
         known, now_s = self._state.directories.of(directory.inode.number), trio.current_time()
         left_s = known.left_s(now_s)
         for index in range(first, len(directory.known)):
@@ -117,24 +157,30 @@ class Directories:
                 inode = self._again(directory.inode, current, current.shown, left_s)
                 if inode is not None:
                     if not emit(current.name, current.shown, index + _DOTS + 1):
-                        return
+                        return False
                     inode.lookup_count += 1
+                    directory.told_until_s = min(directory.told_until_s, now_s + left_s)
                     continue
             if not self._emit(directory, current, index + _DOTS + 1, emit):
-                return
+                return False
+        return True
 
     async def _read_stream(
         self, directory: OpenDirectory, stream: DirectoryStream, first: int, emit: Emit
-    ) -> None:
+    ) -> bool:
+        """Emit what the server lists, and return whether that was all."""
         # The kernel asks again for what a reader had no room for, from its last position on.
         stream.passed(first)
         position = first
         # What the kernel is told may be taken back while we ask: tell it what there is before that.
         while position == first or stream.is_here(position):
             listed = await stream.entry(position)
-            if listed is None or not self._emit(directory, listed, position + _DOTS + 1, emit):
-                return
+            if listed is None:
+                return True
+            if not self._emit(directory, listed, position + _DOTS + 1, emit):
+                return False
             position += 1
+        return False
 
     async def release(self, number: int) -> None:
         """End the listing."""
@@ -181,6 +227,11 @@ class Directories:
                 is_vouched_for = is_file and state.shown.is_vouched_for(inode, listed.description)
                 if is_vouched_for and entry.attribute_timeout_s == entry.entry_timeout_s > 0:
                     listed.shown = entry
+                # About a directory the kernel has to ask in any case.
+                told_s = entry.entry_timeout_s
+                told_s = min(told_s, entry.attribute_timeout_s) if is_file else told_s
+                until_s = trio.current_time() + told_s
+                directory.told_until_s = min(directory.told_until_s, until_s)
         finally:
             state.inodes.unpin(inode)
         return was_taken

@@ -29,6 +29,10 @@ DOUBTFUL_SHARE: Final = 32
 ENTRIES_MAX: Final = 32_768
 """Entries up to which a directory is known."""
 
+KEPT_LEFT_MIN_S: Final = 1.0
+"""Seconds that what somebody has kept must be good for. To be told all of it anew is cheaper than
+to ask about every entry."""
+
 IN_FLIGHT: Final = 1 << 62
 """Added to the tick of a change that the server has not answered: no answer is later than that."""
 
@@ -54,6 +58,15 @@ class Reading:
     """The directory, if it is open already."""
     was_told: bool = False
     """Whether somebody may believe in an earlier lease."""
+
+
+class Kept(NamedTuple):
+    """A listing that somebody was told, and may keep for as long as nothing changes."""
+
+    tick: int
+    """It shows every change up to that one."""
+    until_s: float
+    """When the first of its entries is no longer to be believed."""
 
 
 @dataclass(slots=True)
@@ -85,6 +98,8 @@ class KnownDirectory:
     unknown: set[bytes] = field(default_factory=set)
     is_told: bool = False
     """Whether somebody may believe in this lease."""
+    kept: Kept | None = None
+    """The listing that the kernel may have, from its beginning to its end."""
     questions: int = 0
     questions_until_s: float = 0.0
     is_hopeless: bool = False
@@ -210,7 +225,7 @@ class KnownDirectory:
     def clear(self) -> None:
         """Know nothing of what is in it."""
         self.until_s = 0.0
-        self.own = None
+        self.own = self.kept = None
         self.is_whole = self.tells_absence = False
         self.entries.clear()
         self.changed.clear()
@@ -239,3 +254,18 @@ def lose_name(known: KnownDirectory, name: bytes) -> None:
     key = known.key(name)
     if known.entries.pop(key, None) is not None:
         known.unknown.add(key)
+
+
+def keep(known: KnownDirectory, told: Kept) -> None:
+    """A listing was told to its end: that is all there is, unless something has changed."""
+    is_current = known.is_whole and known.reading is None and known.is_leased
+    if is_current and not known.unknown and max(known.armed, known.touched) <= told.tick:
+        known.kept = told
+
+
+def is_kept(known: KnownDirectory, now_s: float) -> bool:
+    """Whether the listing that was told is still so, and will be believed for a while."""
+    kept = known.kept
+    if kept is None or known.touched > kept.tick or known.unknown or not known.left_s(now_s):
+        return False
+    return now_s + KEPT_LEFT_MIN_S <= kept.until_s

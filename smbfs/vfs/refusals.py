@@ -32,6 +32,10 @@ class Refusal(Enum):
     """The request makes no sense here."""
     TOO_LARGE = auto()
     """More than the server can hold in one piece."""
+    NO_ROOM = auto()
+    """More than who asks can hold."""
+    EXISTS = auto()
+    """It shall be made, and is there."""
 
 
 class Refused(SmbfsError):

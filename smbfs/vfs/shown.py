@@ -43,7 +43,7 @@ class Entry:
     attributes: Attributes
     entry_timeout_s: float
     attribute_timeout_s: float
-    prepared: object = None
+    prepared: bytes | None = None
     """For who tells the kernel: what it made of number and attributes."""
 
 
@@ -289,6 +289,8 @@ class Shown:
         if directory is None:
             return
         self.attributes_lost(directory)
+        if directory.pins:  # Who has it open may read it again, from what the kernel has kept.
+            state.kernel.inode_changed(number)
         for name, inode in list((directory.children or {}).items()):
             self.attributes_lost(inode)
             if state.handles.opened(inode) is None:

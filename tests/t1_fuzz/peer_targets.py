@@ -27,7 +27,7 @@ from smbfs.errors import (
     RemoteProtocolError,
     WireError,
 )
-from smbfs.fuse.operations import _attributes
+from smbfs.fuse.operations import _entry
 from smbfs.transport.certificate_path import MALFORMED_CERTIFICATE
 from smbfs.transport.frame_assembler import FrameAssembler
 from smbfs.transport.quic_settings import Trust
@@ -161,7 +161,7 @@ def _show(data: bytes) -> None:
         except WireError:
             continue
         shown = present(stat, AttributeRules(0, 0))
-        _attributes(Entry(2, shown, 1.0, 1.0))
+        _entry(Entry(2, shown, 1.0, 1.0))
 
 
 def _follow(data: bytes) -> None:

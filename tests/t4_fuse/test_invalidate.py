@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import pyfuse3
+import os
+
 import pytest
 import trio
 import trio.testing
 
+from smbfs.fuse.answers import encode_inode_changed
 from smbfs.fuse.invalidate import REPEATS_MAX, Invalidator
+
+DEVICE = -7
 
 
 @pytest.mark.parametrize(
@@ -24,18 +28,21 @@ async def test_what_the_kernel_does_not_know_is_told_again(
     told_at_most: int,
 ) -> None:
     """What it has not looked at would be believed for long, what it has forgotten will not."""
-    told: list[int] = []
+    told: list[bytes] = []
+    write = os.write
 
-    def invalidate(number: int, *, attr_only: bool) -> None:
-        assert attr_only
-        told.append(number)
+    def tell(device: int, notice: bytes) -> int:
+        if device != DEVICE:
+            return write(device, notice)
+        told.append(notice)
         if len(told) <= unknown_for:
             raise FileNotFoundError
+        return len(notice)
 
-    monkeypatch.setattr(pyfuse3, "invalidate_inode", invalidate)
-    invalidator = Invalidator()
+    monkeypatch.setattr(os, "write", tell)
+    invalidator = Invalidator(DEVICE)
     nursery.start_soon(invalidator.run)
     invalidator.attributes_changed(7)
     await trio.sleep(100)
-    assert set(told) == {7}
+    assert set(told) == {encode_inode_changed(7, attributes_only=True)}
     assert told_at_least <= len(told) <= told_at_most

@@ -10,13 +10,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pyfuse3
 import pytest
 
 from smbfs.config.model import MountOptions
 from smbfs.fuse.mount import READ_AHEAD_KB
 from smbfs.fuse.mounter import Mounter, mount_options
-from smbfs.fuse.operations import Operations, answered
 from tests.beds.guardian import is_mounted
 from tests.beds.samba import SambaServer
 from tests.t4_fuse.conftest import Mount, MountShare
@@ -118,23 +116,6 @@ def test_a_write_that_fails_late_is_told_at_close(
     server.kill()
     with pytest.raises(OSError, match="Input/output error"):
         os.close(writer)
-
-
-class Broken(Operations):
-    @answered
-    async def divide(self: Operations, /, number: int) -> int:
-        return 1 // number
-
-
-async def test_a_bug_in_a_handler_is_an_error_of_one_call(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    operations = Broken.__new__(Broken)
-    with pytest.raises(pyfuse3.FUSEError) as refused:
-        await operations.divide(0)
-    assert refused.value.errno == errno.EIO
-    assert "ZeroDivisionError" in caplog.text
-    assert await operations.divide(1) == 1
 
 
 def test_a_mount_that_was_only_looked_at_is_small(mount_share: MountShare) -> None:

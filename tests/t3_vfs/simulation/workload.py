@@ -224,7 +224,7 @@ class Programs:
             found.add(name)
             return True
 
-        handle = await self.verb("opendir", lambda: directories.open(ROOT))
+        handle = (await self.verb("opendir", lambda: directories.open(ROOT))).handle
         try:
             before = -1
             while len(found) != before:

@@ -1,0 +1,185 @@
+"""One mount's conversation with the kernel: requests are read, served, and answered.
+
+Most requests are answered from memory, without waiting for anybody. So one task reads and serves,
+one request after the other; only when a handler has to wait does another task go on reading. That
+spares the event loop a task, and a turn, for each request.
+
+INVARIANT: at most one task reads; none does only if all that there may be are in handlers.
+
+Spec: fuse(4).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from functools import partial
+from types import coroutine
+from typing import Any, Final, TypeVar
+
+import trio
+
+from smbfs.errors import SmbfsError
+from smbfs.fuse.answers import encode_answer_header, encode_init
+from smbfs.fuse.errno_map import errno_of, says_unmounted, unsupported_errno
+from smbfs.fuse.protocol import REQUEST_SIZE_MAX, UNANSWERED, Buffer, Opcode
+from smbfs.fuse.requests import REQUEST_HEADER_SIZE, Request, decode_init, decode_request
+
+Handler = Callable[[int, bytes], Coroutine[Any, Any, Buffer]]
+"""Serves a request: given its inode and its body, returns the body of the answer."""
+
+TASKS_MAX: Final = 99
+"""Requests that are served at once."""
+
+TURN: Final = 64
+"""Requests that are served in a row before other tasks get a turn."""
+
+_ResultT = TypeVar("_ResultT")
+
+_log = logging.getLogger(__name__)
+
+
+class Session:
+    """Serves the kernel through an open /dev/fuse."""
+
+    def __init__(self, device: int, handlers: Mapping[Opcode, Handler]) -> None:
+        """``device`` is the caller's to close. What has no handler is not supported."""
+        os.set_blocking(device, False)
+        self._device = device
+        known = {Opcode.INIT: _initialise, Opcode.DESTROY: _end, **handlers}
+        self._handlers = {int(opcode): handler for opcode, handler in known.items()}
+        self._buffer = memoryview(bytearray(REQUEST_SIZE_MAX))
+        self._idle = trio.lowlevel.ParkingLot()
+        """Tasks that have done waiting, and may go on reading."""
+        self._tasks = 0
+        self._is_read = False
+        """Whether a task reads, or is about to."""
+        self._handovers = 0
+        self._is_over = False
+
+    async def serve(self) -> None:
+        """Serve until the mount is gone, and until all that was under way then is served."""
+        async with trio.open_nursery() as self._nursery:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Have another task go on reading."""
+        self._handovers += 1
+        self._is_read = True
+        if self._idle:
+            self._idle.unpark()
+        elif self._tasks < TASKS_MAX:
+            self._tasks += 1
+            self._nursery.start_soon(self._read_and_serve)
+        else:
+            self._is_read = False  # Until a task has done waiting.
+
+    async def _read_and_serve(self) -> None:
+        served = 0
+        while (request := await self._next_request()) is not None:
+            handovers = self._handovers
+            await self._serve(*request)
+            served += 1
+            if self._handovers != handovers:
+                await self._until_needed()
+            elif served % TURN == 0:
+                await trio.lowlevel.checkpoint()
+
+    async def _until_needed(self) -> None:
+        if self._is_read and not self._is_over:
+            await self._idle.park()
+        self._is_read = True
+
+    async def _next_request(self) -> tuple[Request, bytes] | None:
+        while not self._is_over:
+            try:
+                size = os.readv(self._device, (self._buffer,))
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._device)
+            except FileNotFoundError:
+                pass  # Who asked was killed, and needs no answer.
+            except OSError as error:
+                if not says_unmounted(error):
+                    raise
+                self._is_over = True
+                self._idle.unpark_all()
+            else:
+                return decode_request(self._buffer), bytes(self._buffer[REQUEST_HEADER_SIZE:size])
+        return None
+
+    async def _serve(self, request: Request, body: bytes) -> None:
+        handler = self._handlers.get(request.opcode)
+        if handler is None:
+            self._refuse(request, unsupported_errno())
+            return
+        try:
+            answer = await _telling(handler(request.node, body), on_wait=self._hand_over)
+        except SmbfsError as error:
+            _log.debug("%s: %s", _described(request), error)
+            self._refuse(request, errno_of(error))
+        except Exception as error:  # noqa: BLE001 - a bug ends one request, not the mount
+            _log.exception("%s failed unexpectedly", _described(request))
+            self._refuse(request, errno_of(error))
+        else:
+            if request.opcode not in UNANSWERED:
+                self._answer(request, answer)
+
+    def _answer(self, request: Request, body: Buffer) -> None:
+        header = encode_answer_header(request.unique, len(body))
+        try:
+            os.writev(self._device, (header, body))
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) or says_unmounted(error):
+                _log.debug("%s: nobody waits for the answer", _described(request))
+                return
+            _log.exception("%s: the kernel did not take the answer", _described(request))
+            self._refuse(request, errno_of(error))
+
+    def _refuse(self, request: Request, number: int) -> None:
+        if request.opcode in UNANSWERED:
+            return
+        try:
+            os.write(self._device, encode_answer_header(request.unique, 0, number))
+        except OSError as error:
+            _log.debug("%s: the kernel did not take the error: %s", _described(request), error)
+
+
+async def _initialise(_node: int, body: bytes) -> bytes:
+    return encode_init(decode_init(body))
+
+
+async def _end(_node: int, _body: bytes) -> bytes:
+    return b""
+
+
+@coroutine
+def _telling(
+    work: Coroutine[Any, Any, _ResultT], *, on_wait: Callable[[], None]
+) -> Generator[Any, Any, _ResultT]:
+    """Do what ``await work`` does, and call ``on_wait`` when it has to wait for the first time."""
+    step: Callable[[], Any] = partial(work.send, None)
+    has_waited = False
+    while True:
+        try:
+            wish = step()
+        except StopIteration as done:
+            result: _ResultT = done.value
+            return result
+        if not has_waited:
+            has_waited = True
+            on_wait()
+        try:
+            granted = yield wish
+        except BaseException as error:  # noqa: BLE001 - it is raised again, in there
+            step = partial(work.throw, error)
+        else:
+            step = partial(work.send, granted)
+
+
+def _described(request: Request) -> str:
+    try:
+        name = Opcode(request.opcode).name
+    except ValueError:
+        name = f"opcode {request.opcode}"
+    return f"{name} of inode {request.node}"
