@@ -138,7 +138,10 @@ class _AttributeRequests:
     async def set(self, node: int, body: bytes) -> bytes:
         asked = requests.decode_setattr(body)
         handle = asked.handle if asked.fields & SetAttrField.FH else None
-        return _attr_answer(await self._attributes.set(node, _changes(asked), handle))
+        entry = await self._attributes.set(node, _changes(asked), handle)
+        if asked.fields & SetAttrField.KILL_SUIDGID and not asked.fields & SetAttrField.MODE:
+            entry = await self._attributes.shed(entry)
+        return _attr_answer(entry)
 
     async def space(self, _node: int, _body: bytes) -> bytes:
         space = await self._attributes.space()
@@ -159,22 +162,31 @@ class _FileRequests:
     def __init__(self, filesystem: FileSystem) -> None:
         self._opening = filesystem.opening
         self._files = filesystem.files
+        self._attributes = filesystem.attributes
 
     async def open(self, node: int, body: bytes) -> bytes:
-        flags = requests.decode_open(body)
-        return _opened(await self._opening.open(node, flags), flags)
+        asked = requests.decode_open(body)
+        opened = await self._opening.open(node, asked.flags)
+        if asked.sheds:
+            await self._attributes.shed_by(opened.handle)
+        return _opened(opened, asked.flags)
 
     async def create(self, parent: int, body: bytes) -> bytes:
-        flags, mode, name = requests.decode_create(body)
-        opened, entry = await self._opening.create(parent, name, mode, flags)
-        return _entry(entry) + _opened(opened, flags)
+        asked = requests.decode_create(body)
+        opened, entry = await self._opening.create(parent, asked.name, asked.mode, asked.flags)
+        if asked.sheds:
+            await self._attributes.shed_by(opened.handle)
+        return _entry(entry) + _opened(opened, asked.flags)
 
     async def read(self, _node: int, body: bytes) -> Buffer:
         """Read. What the cache holds is handed over as it is, not copied."""
         return await self._files.read(*requests.decode_read(body))
 
     async def write(self, _node: int, body: bytes) -> bytes:
-        return answers.encode_written(await self._files.write(*requests.decode_write(body)))
+        handle, offset, data, sheds = requests.decode_write(body)
+        if sheds:
+            await self._attributes.shed_by(handle)
+        return answers.encode_written(await self._files.write(handle, offset, data))
 
     async def flush(self, _node: int, body: bytes) -> bytes:
         """A descriptor is closed: say whether the server has what was written."""

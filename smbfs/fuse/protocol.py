@@ -1,8 +1,8 @@
 """The kernel's vocabulary: what it asks through /dev/fuse, and what both sides agree on.
 
-Names and numbers are those of ``<linux/fuse.h>``, version 7.31, which every kernel since 5.4 speaks
-(a newer one steps down). ``requests`` takes apart what the kernel sends, ``answers`` puts together
-what it gets; neither reads or writes the device.
+Names and numbers are those of ``<linux/fuse.h>``, version 7.33: an older kernel (from 5.4 on) uses
+less of it, a newer one steps down. ``requests`` takes apart what the kernel sends, ``answers`` puts
+together what it gets; neither reads or writes the device.
 
 Spec: fuse(4), Linux ``include/uapi/linux/fuse.h``.
 """
@@ -14,7 +14,7 @@ from typing import Final
 
 Buffer = bytes | bytearray | memoryview
 
-VERSION: Final = (7, 31)
+VERSION: Final = (7, 33)
 """The dialect that is spoken here."""
 
 WRITE_SIZE_MAX: Final = 1 << 20
@@ -76,6 +76,7 @@ class InitFlag(IntFlag):
     DO_READDIRPLUS = 1 << 13
     ASYNC_DIO = 1 << 15
     MAX_PAGES = 1 << 22
+    HANDLE_KILLPRIV_V2 = 1 << 28
 
 
 WANTED: Final = (
@@ -86,6 +87,8 @@ WANTED: Final = (
     | InitFlag.DO_READDIRPLUS
     | InitFlag.ASYNC_DIO
     | InitFlag.MAX_PAGES
+    # Else it asks for an extended attribute before each write. The server takes setuid bits away.
+    | InitFlag.HANDLE_KILLPRIV_V2
 )
 """What is used of it, where the kernel offers it."""
 
@@ -109,3 +112,11 @@ class SetAttrField(IntFlag):
     ATIME = 1 << 4
     MTIME = 1 << 5
     FH = 1 << 6
+    KILL_SUIDGID = 1 << 11
+
+
+OPEN_KILL_SUIDGID: Final = 1 << 0
+"""OPEN and CREATE cut a file whose setuid and setgid bits its user may not keep."""
+
+WRITE_KILL_SUIDGID: Final = 1 << 2
+"""WRITE is by a user who may not keep these bits."""

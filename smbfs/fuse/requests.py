@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
-from smbfs.fuse.protocol import SetAttrField
+from smbfs.fuse.protocol import OPEN_KILL_SUIDGID, WRITE_KILL_SUIDGID, SetAttrField
 
 _NS: Final = 1_000_000_000
 
@@ -27,10 +27,10 @@ _NODE_MODE_IN: Final = struct.Struct("=II8x")
 _MODE_IN: Final = struct.Struct("=I4x")
 _RENAME_IN: Final = struct.Struct("=Q")
 _RENAME2_IN: Final = struct.Struct("=QI4x")
-_FLAGS_IN: Final = struct.Struct("=I4x")
-_CREATE_IN: Final = struct.Struct("=II8x")
+_OPEN_IN: Final = struct.Struct("=II")
+_CREATE_IN: Final = struct.Struct("=II4xI")
 _READ_IN: Final = struct.Struct("=QQI")
-_WRITE_IN: Final = struct.Struct("=QQI20x")
+_WRITE_IN: Final = struct.Struct("=QQII16x")
 _HANDLE_IN: Final = struct.Struct("=Q")
 _SETXATTR_IN: Final = struct.Struct("=II")
 _GETXATTR_IN: Final = struct.Struct("=I4x")
@@ -151,16 +151,28 @@ def decode_link(body: bytes) -> tuple[int, bytes]:
     return node, body[_RENAME_IN.size : -1]
 
 
-def decode_open(body: bytes) -> int:
-    """Decode the flags of open(2)."""
-    (flags,) = _FLAGS_IN.unpack_from(body)
-    return int(flags)
+class OpenRequest(NamedTuple):
+    """``fuse_open_in``, or ``fuse_create_in`` with mode and name."""
+
+    flags: int
+    """Those of open(2)."""
+    sheds: bool
+    """Whether cutting the file takes its setuid and setgid bits away."""
+    mode: int = 0
+    name: bytes = b""
 
 
-def decode_create(body: bytes) -> tuple[int, int, bytes]:
-    """Decode the flags of open(2), mode and name."""
-    flags, mode = _CREATE_IN.unpack_from(body)
-    return flags, mode, body[_CREATE_IN.size : -1]
+def decode_open(body: bytes) -> OpenRequest:
+    """Decode how a file is opened."""
+    flags, open_flags = _OPEN_IN.unpack_from(body)
+    return OpenRequest(flags, bool(open_flags & OPEN_KILL_SUIDGID))
+
+
+def decode_create(body: bytes) -> OpenRequest:
+    """Decode how a file is made and opened."""
+    flags, mode, open_flags = _CREATE_IN.unpack_from(body)
+    name = body[_CREATE_IN.size : -1]
+    return OpenRequest(flags, bool(open_flags & OPEN_KILL_SUIDGID), mode, name)
 
 
 def decode_read(body: bytes) -> tuple[int, int, int]:
@@ -169,11 +181,23 @@ def decode_read(body: bytes) -> tuple[int, int, int]:
     return handle, offset, size
 
 
-def decode_write(body: bytes) -> tuple[int, int, memoryview]:
-    """Decode handle, position and data; the data are not copied."""
-    handle, offset, size = _WRITE_IN.unpack_from(body)
+class WriteRequest(NamedTuple):
+    """``fuse_write_in``."""
+
+    handle: int
+    offset: int
+    data: memoryview
+    """A part of the body, not a copy."""
+    sheds: bool
+    """Whether it takes setuid and setgid bits of the file away."""
+
+
+def decode_write(body: bytes) -> WriteRequest:
+    """Decode what is written where."""
+    handle, offset, size, flags = _WRITE_IN.unpack_from(body)
     begin = _WRITE_IN.size
-    return handle, offset, memoryview(body)[begin : begin + size]
+    data = memoryview(body)[begin : begin + size]
+    return WriteRequest(handle, offset, data, bool(flags & WRITE_KILL_SUIDGID))
 
 
 def decode_handle(body: bytes) -> int:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from stat import S_IFDIR
+from stat import S_IFDIR, S_IMODE
 from typing import Final, NamedTuple
 
 import trio
 
 from smbfs.errors import HandleLost, ServerStatusError
 from smbfs.vfs import changes
-from smbfs.vfs.attributes import Attributes
+from smbfs.vfs.attributes import Attributes, has_privileges, without_privileges
 from smbfs.vfs.changes import end_of_file_request, set_file_info
 from smbfs.vfs.contents import content_changed, forget_content
 from smbfs.vfs.descriptions import Description
@@ -167,7 +167,31 @@ class AttributeVerbs:
             description = await self._set(inode, number, opened, handle, wanted)
             state.check_same(inode, description)
             change.description = description
-        return state.shown.told(inode, description, asked=None)
+        entry = state.shown.told(inode, description, asked=None)
+        if opened is not None and wanted.mode is not None:
+            for each in opened.handles:
+                each.sheds = has_privileges(entry.attributes.mode)
+        return entry
+
+    async def shed_by(self, handle_number: int) -> None:
+        """Take setuid and setgid bits away from what somebody writes to who may not keep them.
+
+        Most servers do so themselves, but not for everybody, and some for nobody.
+        """
+        state = self._state
+        handle = state.handles.get(handle_number)
+        if handle.sheds:
+            handle.sheds = False
+            await self.shed(await self.get(handle.inode_number))
+            state.kernel.attributes_changed(handle.inode_number)
+
+    async def shed(self, entry: Entry) -> Entry:
+        """Take setuid and setgid bits away, if there are any, and return what there is then."""
+        mode = entry.attributes.mode
+        if not has_privileges(mode):
+            return entry
+        bits = S_IMODE(without_privileges(mode))
+        return await self.set(entry.number, AttributeChanges(mode=bits), None)
 
     async def _set(
         self,

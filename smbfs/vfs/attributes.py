@@ -10,7 +10,17 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from dataclasses import dataclass
-from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_IMODE
+from stat import (
+    S_IFDIR,
+    S_IFLNK,
+    S_IFMT,
+    S_IFREG,
+    S_IMODE,
+    S_ISGID,
+    S_ISREG,
+    S_ISUID,
+    S_IXGRP,
+)
 from typing import Final, NamedTuple
 
 from smbfs.config.model import MountOptions
@@ -105,6 +115,16 @@ def present(
         mtime_ns=mtime_ns,
         ctime_ns=filetime_to_ns(stat.change_time) if stat.change_time else mtime_ns,
     )
+
+
+def has_privileges(mode: int) -> bool:
+    """Whether a file runs with the rights of its owner or group, by a mode with its type."""
+    return S_ISREG(mode) and without_privileges(mode) != mode
+
+
+def without_privileges(mode: int) -> int:
+    """Return a mode without what a write takes away: setuid, and setgid where that means it."""
+    return mode & ~S_ISUID & (~S_ISGID if mode & S_IXGRP else ~0)
 
 
 def _permissions(stat: FileStat, file_type: int, rules: AttributeRules) -> int:

@@ -7,6 +7,7 @@ from typing import Final
 
 from smbfs.client.open import Open
 from smbfs.client.tree_connect import READ_LEASE, WRITE_LEASE
+from smbfs.vfs.attributes import has_privileges
 from smbfs.vfs.changes import end_of_file_request
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.file_leases import FileLeases
@@ -19,6 +20,7 @@ from smbfs.vfs.small_file_opening import SmallFileOpening
 from smbfs.vfs.small_files_ahead import SmallFilesAhead
 from smbfs.vfs.state import MountState
 from smbfs.wire.create import AccessMask, CreateAction, CreateDisposition
+from smbfs.wire.fscc import FileStat
 
 READ_ACCESS: Final = AccessMask.READ_DATA
 WRITE_ACCESS: Final = AccessMask.WRITE_DATA | AccessMask.APPEND_DATA | AccessMask.WRITE_ATTRIBUTES
@@ -88,12 +90,18 @@ class FileOpening:
         except BaseException:
             file.close_unwaited()
             raise
-        handle = self._opened.add(inode, number, file, flags, stat.size)
+        handle = self._add(inode, number, file, flags, stat)
         if truncate:
             self._opened.truncated(inode, number)
         else:
             state.told_by_open(inode, stat, asked)
         return self._opened.shown(inode, number, handle, state.share.version_of(stat))
+
+    def _add(self, inode: Inode, number: int, file: Open, flags: int, stat: FileStat) -> int:
+        handle = self._opened.add(inode, number, file, flags, stat.size)
+        if stat.mode is not None:  # Elsewhere there are no such bits.
+            self._state.handles.get(handle).sheds = has_privileges(stat.mode)
+        return handle
 
     async def _open_file(
         self,
@@ -150,7 +158,7 @@ class FileOpening:
             raise
         inode = state.inodes.get(entry.number)
         state.changed(parent)
-        handle = self._opened.add(inode, entry.number, file, flags, stat.size)
+        handle = self._add(inode, entry.number, file, flags, stat)
         if file.created.create_action == CreateAction.OVERWRITTEN:
             self._opened.truncated(inode, entry.number)
         version = state.share.version_of(stat)

@@ -157,7 +157,7 @@ class OpenFile:
 class Handle:
     """One open of a file: FUSE's ``fh``."""
 
-    __slots__ = ("appends", "file", "gather", "inode_number", "opened", "reader")
+    __slots__ = ("appends", "file", "gather", "inode_number", "opened", "reader", "sheds")
 
     def __init__(
         self,
@@ -179,6 +179,8 @@ class Handle:
         """None if it was not opened for writing."""
         self.appends = appends
         """O_APPEND."""
+        self.sheds = False
+        """Whether the file has setuid or setgid bits that a write may have to take away."""
 
     async def server_file(self) -> Open:
         """Return the server's handle; that of a small file may have to be opened first."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.beds.samba import SambaServer
+from tests.beds.samba_folder import Share
 from tests.t4_fuse.conftest import MountShare, Place, only_posix, only_windows, wait_until
 
 TIME_NS = 1_234_567_890_123_456_700
@@ -110,6 +114,41 @@ def test_what_the_mode_forbids_is_forbidden(place: Place) -> None:
     file.chmod(0o200)
     with pytest.raises(PermissionError):
         file.open("rb")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a capability up")
+@pytest.mark.parametrize(
+    ("before", "command", "after"),
+    [
+        (0o6755, "printf x >> file", 0o755),
+        (0o6755, "printf x > file", 0o755),
+        (0o6755, "truncate -s 3 file", 0o755),
+        (0o2745, "printf x >> file", 0o2745),
+        (0o644, "printf x >> file", 0o644),
+        (0o6755, "cat file", 0o6755),
+    ],
+)
+def test_who_may_not_keep_setuid_bits_takes_them_away(
+    make_samba: Callable[..., SambaServer],
+    mount_share: MountShare,
+    before: int,
+    command: str,
+    after: int,
+) -> None:
+    """Also where the server would not do it, because it takes everybody for root."""
+    server = make_samba(shares=(Share("share", {"force user": "root"}),))
+    mount = mount_share(server=server)
+    for folder, drop, expected in (
+        ("plain", ["setpriv", "--bounding-set", "-fsetid", "--"], after),
+        ("privileged", [], before),
+    ):
+        served = server.share_path() / folder / "file"
+        served.parent.mkdir()
+        served.write_bytes(b"content")
+        served.chmod(before)  # Samba lets no client set these bits.
+        subprocess.run([*drop, "sh", "-ec", command], cwd=mount.path / folder, check=True)
+        shown = mode(mount.path / folder / "file")
+        assert (shown, mode(served)) == (expected, expected)
 
 
 @only_posix
