@@ -19,10 +19,14 @@ from smbfs.vfs.known_directories import (
 )
 from smbfs.vfs.known_directory import (
     ENTRIES_MAX,
+    KEPT_LEFT_MIN_S,
     Answer,
     Fold,
+    Kept,
     KnownDirectory,
     Reading,
+    is_kept,
+    keep,
     lease_key,
     lose_name,
 )
@@ -495,3 +499,72 @@ def test_a_listing_under_way_goes_on_with_a_name_that_was_lost() -> None:
     with bed.all.changing(DIRECTORY, b"other") as change:
         change.is_gone = True
     assert bed.known.current(Listed(b"other", HERE), 0.0) is None
+
+
+# ------------------------------------------------------------- what the kernel keeps
+
+
+def test_a_listing_may_be_kept_until_something_changes() -> None:
+    bed = Bed()
+    bed.read(b"here", b"there")
+    assert not is_kept(bed.known, 1.0)
+    keep(bed.known, Kept(bed.all.asking(), LEASED_S))
+    assert is_kept(bed.known, 1.0)
+    with bed.all.changing(DIRECTORY, b"here") as change:
+        assert not is_kept(bed.known, 1.0)
+        change.description = HERE
+    assert not is_kept(bed.known, 1.0)  # Who has kept it does not know how it came out.
+
+
+def test_a_listing_from_before_a_change_is_not_kept() -> None:
+    bed = Bed()
+    bed.read(b"here")
+    told = Kept(bed.all.asking(), LEASED_S)
+    with bed.all.changing(DIRECTORY, b"here") as change:
+        change.description = HERE
+    keep(bed.known, told)
+    assert not is_kept(bed.known, 1.0)
+
+
+def test_a_listing_under_an_earlier_lease_is_not_kept() -> None:
+    bed = Bed()
+    handle = bed.read(b"here")
+    told = Kept(bed.all.asking(), LEASED_S)
+    keep(bed.known, told)
+    assert handle.lease is not None
+    bed.all.broken(handle.lease)
+    assert not is_kept(bed.known, 1.0)
+    bed.read(b"here", b"new")
+    keep(bed.known, told)  # A slow reader has come to the end of what was before.
+    assert not is_kept(bed.known, 1.0)
+
+
+def test_a_listing_read_again_has_to_be_told_again() -> None:
+    bed = Bed()
+    bed.read(b"here")
+    keep(bed.known, Kept(bed.all.asking(), LEASED_S))
+    reading = bed.begin()
+    assert not is_kept(bed.known, 1.0)
+    bed.finish(reading, b"here", handle=leased())
+    assert not is_kept(bed.known, 1.0)
+
+
+@pytest.mark.parametrize("is_leased", [False, True])
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_only_what_is_known_whole_under_a_lease_is_kept(is_leased: bool, is_whole: bool) -> None:
+    bed = Bed()
+    handle = leased() if is_leased else Handle()
+    bed.finish(bed.begin(), b"here", handle=handle, is_whole=is_whole)
+    keep(bed.known, Kept(bed.all.asking(), LEASED_S))
+    assert is_kept(bed.known, 0.5) == (is_leased and is_whole)
+
+
+def test_what_is_soon_too_old_is_told_again() -> None:
+    """Else the kernel would ask about every entry."""
+    bed = Bed()
+    bed.read(b"here")
+    keep(bed.known, Kept(bed.all.asking(), until_s=5.0))
+    assert is_kept(bed.known, 5.0 - KEPT_LEFT_MIN_S)
+    assert not is_kept(bed.known, 5.1 - KEPT_LEFT_MIN_S)
+    keep(bed.known, Kept(bed.all.asking(), until_s=LEASED_S * 2))
+    assert not is_kept(bed.known, LEASED_S + 0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -125,14 +126,44 @@ def test_going_back_to_any_position(place: Place) -> None:
         assert reader.read_all() == names[1500:]
 
 
-def test_rewinding_shows_what_has_changed(place: Place) -> None:
+def test_rewinding_shows_what_has_changed(place: Place, theirs: Path) -> None:
     names = fill(place.served, 100)
     with DirectoryReader(place.path) as reader:
-        assert sorted(reader.read_all()) == [".", "..", *names]
-        (place.served / "new").touch()
-        (place.served / names[0]).unlink()
-        reader.rewind()
-        assert sorted(reader.read_all()) == [".", "..", *names[1:], "new"]
+
+        def again() -> list[str]:
+            reader.rewind()
+            return sorted(reader.read_all())
+
+        assert again() == again() == [".", "..", *names]
+        (place.path / "ours").touch()
+        assert again() == [".", "..", *names, "ours"]
+        (theirs / "theirs").touch()
+        (theirs / names[0]).unlink()
+        wait_until(lambda: again() == [".", "..", *names[1:], "ours", "theirs"])
+
+
+@pytest.mark.parametrize("who", ["ours", "theirs"])
+def test_a_listing_that_the_kernel_keeps_is_right(place: Place, theirs: Path, who: str) -> None:
+    """Each change is one that the listing before does not show."""
+    names = fill(place.served, 50)
+    at = place.path if who == "ours" else theirs
+    changes: list[tuple[Callable[[], object], list[str]]] = [
+        ((at / "new").touch, [*names, "new"]),
+        (lambda: (at / "new").rename(at / "newer"), [*names, "newer"]),
+        ((at / "newer").unlink, names),
+    ]
+
+    def listed() -> list[str]:
+        return sorted(entry.name for entry in place.path.iterdir())
+
+    for change, there in 3 * changes:
+        for _ in range(3):  # From the server, from us, from the kernel.
+            listed()
+        change()
+        if who == "ours":
+            assert listed() == there
+        else:
+            wait_until(lambda there=there: listed() == there)  # type: ignore[misc]
 
 
 def test_each_name_once_while_others_add_and_remove(place: Place) -> None:
