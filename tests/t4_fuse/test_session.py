@@ -110,8 +110,8 @@ async def test_the_first_words(kernel: Kernel, serve: Serve) -> None:
         _, error, body = await kernel.answer()
         assert (error, len(body)) == (0, 64)
         major, minor, read_ahead, flags = struct.unpack_from("=IIII", body)
-        assert (major, minor, read_ahead) == (7, 31, 131072)
-        assert flags == (used if used is not None else 0x40_B029)
+        assert (major, minor, read_ahead) == (7, 33, 131072)
+        assert flags == (used if used is not None else 0x1040_B029)
         assert struct.unpack_from("=II", body, 20) == (1 << 20, 1)  # max_write, time_gran
 
 
