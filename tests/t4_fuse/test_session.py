@@ -135,6 +135,36 @@ async def test_who_waits_holds_up_nobody(kernel: Kernel, serve: Serve) -> None:
     assert (await kernel.answer())[0] == unique
 
 
+async def test_who_waits_often_is_replaced_once(kernel: Kernel, serve: Serve) -> None:
+    async def wait_often(_node: int, _body: bytes) -> bytes:
+        for _ in range(5):
+            await trio.lowlevel.checkpoint()
+        return b"done"
+
+    serve({Opcode.READ: wait_often})
+    for _ in range(3):
+        asked = {kernel.ask(Opcode.READ) for _ in range(4)}
+        assert {(await kernel.answer())[0] for _ in asked} == asked
+
+
+async def test_who_waits_can_be_cancelled(kernel: Kernel) -> None:
+    seen: list[str] = []
+
+    async def wait(_node: int, _body: bytes) -> bytes:
+        try:
+            await trio.sleep_forever()
+        finally:
+            seen.append("cancelled")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Session(kernel.device, {Opcode.READ: wait}).serve)
+        kernel.ask(Opcode.READ)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        nursery.cancel_scope.cancel()
+    assert seen == ["cancelled"]
+    assert not kernel.has_answer()
+
+
 async def test_no_more_at_once_than_allowed(kernel: Kernel, serve: Serve) -> None:
     waiting: list[trio.Event] = []
 
@@ -255,12 +285,21 @@ async def test_the_end_of_the_mount(
         return b""
 
     async def run() -> None:
-        await Session(kernel.device, {Opcode.RELEASE: wait, Opcode.READ: wait}).serve()
+        await Session(kernel.device, handlers).serve()
         done.append("ended")
 
+    async def turn(_node: int, _body: bytes) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return b""
+
+    handlers = {Opcode.RELEASE: wait, Opcode.READ: wait, Opcode.OPEN: turn}
     monkeypatch.setattr(os, "readv", read)
     monkeypatch.setattr(os, "writev", write)
     nursery.start_soon(run)
+    for _ in range(3):
+        kernel.ask(Opcode.OPEN)
+    for _ in range(3):
+        await kernel.answer()  # There are tasks now that have nothing to do.
     kernel.ask(Opcode.RELEASE)
     kernel.ask(Opcode.READ)
     await trio.testing.wait_all_tasks_blocked(0.01)
