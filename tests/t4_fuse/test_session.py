@@ -153,8 +153,9 @@ async def test_who_waits_can_be_cancelled(kernel: Kernel) -> None:
     async def wait(_node: int, _body: bytes) -> bytes:
         try:
             await trio.sleep_forever()
-        finally:
+        except trio.Cancelled:
             seen.append("cancelled")
+            raise
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(Session(kernel.device, {Opcode.READ: wait}).serve)
@@ -265,7 +266,7 @@ async def test_the_end_of_the_mount(
     kernel: Kernel, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is under way is served to its end; the answer is not wanted any more."""
-    is_unmounted, may_end = False, trio.Event()
+    is_unmounted, may_end, may_go = False, trio.Event(), trio.Event()
     readv, writev = os.readv, os.writev
     done: list[str] = []
 
@@ -288,17 +289,19 @@ async def test_the_end_of_the_mount(
         await Session(kernel.device, handlers).serve()
         done.append("ended")
 
-    async def turn(_node: int, _body: bytes) -> bytes:
-        await trio.lowlevel.checkpoint()
+    async def crowd(_node: int, _body: bytes) -> bytes:
+        await may_go.wait()
         return b""
 
-    handlers = {Opcode.RELEASE: wait, Opcode.READ: wait, Opcode.OPEN: turn}
+    handlers = {Opcode.RELEASE: wait, Opcode.READ: wait, Opcode.OPEN: crowd}
     monkeypatch.setattr(os, "readv", read)
     monkeypatch.setattr(os, "writev", write)
     nursery.start_soon(run)
-    for _ in range(3):
+    for _ in range(5):
         kernel.ask(Opcode.OPEN)
-    for _ in range(3):
+        await trio.testing.wait_all_tasks_blocked(0.01)
+    may_go.set()
+    for _ in range(5):
         await kernel.answer()  # There are tasks now that have nothing to do.
     kernel.ask(Opcode.RELEASE)
     kernel.ask(Opcode.READ)
