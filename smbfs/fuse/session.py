@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Coroutine, Generator, Mapping
-from functools import partial
 from types import coroutine
 from typing import Any, Final, TypeVar
 
@@ -158,23 +157,15 @@ def _telling(
     work: Coroutine[Any, Any, _ResultT], *, on_wait: Callable[[], None]
 ) -> Generator[Any, Any, _ResultT]:
     """Do what ``await work`` does, and call ``on_wait`` when it has to wait for the first time."""
-    step: Callable[[], Any] = partial(work.send, None)
-    has_waited = False
-    while True:
-        try:
-            wish = step()
-        except StopIteration as done:
-            result: _ResultT = done.value
-            return result
-        if not has_waited:
-            has_waited = True
-            on_wait()
-        try:
-            granted = yield wish
-        except BaseException as error:  # noqa: BLE001 - it is raised again, in there
-            step = partial(work.throw, error)
-        else:
-            step = partial(work.send, granted)
+    try:
+        wish = work.send(None)
+        on_wait()
+        while True:
+            # Trio tells by a value, too, that somebody has waited in vain.
+            wish = work.send((yield wish))
+    except StopIteration as done:
+        result: _ResultT = done.value
+        return result
 
 
 def _described(request: Request) -> str:
