@@ -25,7 +25,7 @@ from smbfs.config.unc import parse_unc
 
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 # At their debug level these write tokens and payloads.
-_TALKATIVE: Final = ("spnego", "smbprotocol", "keyring", "trio", "pyfuse3")
+_TALKATIVE: Final = ("spnego", "smbprotocol", "keyring", "trio")
 
 _LOG_TAIL: Final = 4096
 _INTERRUPTED: Final = Problem("interrupted before anything was mounted")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks import warm
 from benchmarks.__main__ import make_bench
 from benchmarks.bench import Scale
 from benchmarks.floors import below_floors
@@ -26,3 +27,12 @@ def test_smbfs_stays_above_its_floors() -> None:
         samples = run_all(bench, candidates, workloads, repeat=3)
     assert samples.failures == []
     assert below_floors(samples) == [], format_table(samples)
+
+
+@pytest.mark.long
+def test_what_is_asked_again_is_as_fast_as_a_disk() -> None:
+    require_fuse()
+    rates, requests = warm.measure(repeat=7, size=GIB // 2)
+    assert requests == 0
+    for what, floor in warm.FLOORS.items():
+        assert rates[what]["mount"] >= floor * rates[what]["disk"], rates
