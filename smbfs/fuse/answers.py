@@ -8,10 +8,11 @@ Spec: Linux ``include/uapi/linux/fuse.h``, structures ``fuse_*_out``.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from smbfs.fuse.protocol import VERSION, WANTED, WRITE_SIZE_MAX
+from smbfs.fuse.protocol import VERSION, WANTED, WRITE_SIZE_MAX, Opcode
 from smbfs.fuse.requests import InitRequest
 
 _NS: Final = 1_000_000_000
@@ -37,6 +38,16 @@ _GETXATTR_OUT: Final = struct.Struct("=I4x")
 _DIRENT: Final = struct.Struct("=QQII")
 _INVAL_INODE: Final = struct.Struct("=Qqq")
 _INVAL_ENTRY: Final = struct.Struct("=QI4x")
+
+
+_NODE: Final = struct.Struct("=Q")
+_ENTRIES: Final = frozenset(
+    {
+        *(Opcode.LOOKUP, Opcode.CREATE, Opcode.MKDIR, Opcode.MKNOD),
+        *(Opcode.SYMLINK, Opcode.LINK),
+    }
+)
+"""What is answered with one entry."""
 
 
 def encode_answer_header(unique: int, body_size: int, error: int = 0) -> bytes:
@@ -144,9 +155,38 @@ def encode_listed(name: bytes, position: int, entry: bytes, node: int, mode: int
     ``position`` is where the next entry is.
     """
     size = _DIRENT.size + len(name)
-    return b"".join(
-        (entry, _DIRENT.pack(node, position, len(name), mode >> 12), name, bytes(-size % 8))
-    )
+    dirent = _DIRENT.pack(node, position, len(name), mode >> 12)
+    return b"".join((entry, dirent, name, bytes(_padded(size) - size)))
+
+
+def _padded(size: int) -> int:
+    return -(-size // 8) * 8
+
+
+def entries_in(opcode: Opcode, answer: bytes) -> Iterator[int]:
+    """Yield each inode that an answer has the kernel remember."""
+    if opcode in _ENTRIES:
+        (node,) = _NODE.unpack_from(answer)
+        if node:
+            yield node
+    elif opcode == Opcode.READDIRPLUS:
+        at = 0
+        while at < len(answer):
+            (node,) = _NODE.unpack_from(answer, at)
+            at += _ENTRY_OUT.size + _ATTRIBUTES.size
+            _, _, name_size, _ = _DIRENT.unpack_from(answer, at)
+            name = answer[at + _DIRENT.size :][:name_size]
+            if name not in {b".", b".."}:
+                yield node
+            at += _padded(_DIRENT.size + name_size)
+
+
+def handle_in(opcode: Opcode, answer: bytes) -> int | None:
+    """Return the handle that an answer gives out, if it gives one."""
+    if opcode not in {Opcode.OPEN, Opcode.OPENDIR, Opcode.CREATE}:
+        return None
+    (handle, _) = _OPEN_OUT.unpack_from(answer, len(answer) - _OPEN_OUT.size)
+    return int(handle)
 
 
 def encode_inode_changed(node: int, *, attributes_only: bool) -> bytes:

@@ -206,6 +206,11 @@ def unsupported_errno() -> int:
     return errno.ENOSYS
 
 
+def killed_errno() -> int:
+    """Return the errno for who is being killed."""
+    return errno.EINTR
+
+
 def says_unmounted(error: OSError) -> bool:
     """Whether /dev/fuse says that there is no mount any more."""
     return error.errno in {errno.ENODEV, errno.ECONNABORTED}

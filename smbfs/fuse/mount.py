@@ -13,7 +13,7 @@ import trio
 
 from smbfs.fuse.invalidate import Invalidator
 from smbfs.fuse.mounter import Mounter
-from smbfs.fuse.operations import handlers
+from smbfs.fuse.operations import handlers, undo
 from smbfs.fuse.session import Session
 from smbfs.vfs.filesystem import FileSystem
 
@@ -43,7 +43,7 @@ async def serve(
             nursery.start_soon(invalidator.run)
             nursery.start_soon(_announce, mounter.mountpoint, on_ready)
             nursery.start_soon(_watch_unmount, device, filesystem)
-            await Session(device, handlers(filesystem)).serve()
+            await Session(device, handlers(filesystem), undo(filesystem)).serve()
             nursery.cancel_scope.cancel()
     finally:
         os.close(device)  # With that the kernel answers nobody any more.

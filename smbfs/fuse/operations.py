@@ -12,7 +12,7 @@ from typing import Final
 from smbfs.fuse import answers, requests
 from smbfs.fuse.protocol import Buffer, Opcode, OpenFlag, SetAttrField
 from smbfs.fuse.requests import SetAttrRequest
-from smbfs.fuse.session import Handler
+from smbfs.fuse.session import Handler, Undo
 from smbfs.vfs.attribute_verbs import AttributeChanges
 from smbfs.vfs.filesystem import FileSystem
 from smbfs.vfs.namespace import Absent
@@ -67,6 +67,21 @@ def handlers(filesystem: FileSystem) -> Mapping[Opcode, Handler]:
         served[Opcode.LISTXATTR] = extended.list
         served[Opcode.REMOVEXATTR] = extended.remove
     return served
+
+
+def undo(filesystem: FileSystem) -> Undo:
+    """Return what takes back an answer that nobody is there for any more."""
+
+    async def take_back(opcode: Opcode, answer: bytes) -> None:
+        for node in answers.entries_in(opcode, answer):
+            filesystem.names.forget(node, 1)
+        handle = answers.handle_in(opcode, answer)
+        if handle is not None and opcode == Opcode.OPENDIR:
+            await filesystem.directories.release(handle)
+        elif handle is not None:
+            await filesystem.files.release(handle)
+
+    return take_back
 
 
 class _NameRequests:

@@ -56,13 +56,14 @@ class Opcode(IntEnum):
     RELEASEDIR = 29
     FSYNCDIR = 30
     CREATE = 35
+    INTERRUPT = 36
     DESTROY = 38
     BATCH_FORGET = 42
     READDIRPLUS = 44
     RENAME2 = 45
 
 
-UNANSWERED: Final = frozenset({Opcode.FORGET, Opcode.BATCH_FORGET})
+UNANSWERED: Final = frozenset({Opcode.FORGET, Opcode.BATCH_FORGET, Opcode.INTERRUPT})
 """What the kernel waits for no answer to."""
 
 

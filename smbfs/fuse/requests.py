@@ -15,10 +15,11 @@ from smbfs.fuse.protocol import OPEN_KILL_SUIDGID, WRITE_KILL_SUIDGID, SetAttrFi
 
 _NS: Final = 1_000_000_000
 
-_REQUEST: Final = struct.Struct("=IIQQ16x")  # fuse_in_header; who asks is not told to a server
+_REQUEST: Final = struct.Struct("=IIQQ8xI4x")
 REQUEST_HEADER_SIZE: Final = _REQUEST.size
 
 _INIT_IN: Final = struct.Struct("=IIII")
+_INTERRUPT_IN: Final = struct.Struct("=Q")
 _FORGET_IN: Final = struct.Struct("=Q")
 _FORGET_COUNT: Final = struct.Struct("=I4x")
 _FORGET_ONE: Final = struct.Struct("=QQ")
@@ -46,6 +47,8 @@ class Request(NamedTuple):
     """What the answer names it by."""
     node: int
     """The inode that it is about."""
+    thread: int
+    """Who asks; 0 if that is in another PID namespace, or the kernel itself."""
 
 
 def decode_request(data: memoryview) -> Request:
@@ -76,6 +79,12 @@ def decode_two_names(body: bytes) -> tuple[bytes, bytes]:
     """Decode a body of two names."""
     first, second, _ = body.split(b"\0")
     return first, second
+
+
+def decode_interrupt(body: bytes) -> int:
+    """Decode what the request is named by whose answer somebody would rather not wait for."""
+    (unique,) = _INTERRUPT_IN.unpack_from(body)
+    return int(unique)
 
 
 def decode_forget(body: bytes) -> int:

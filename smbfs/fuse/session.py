@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Coroutine, Generator, Mapping
+from functools import partial
 from types import coroutine
 from typing import Any, Final, TypeVar
 
@@ -21,15 +22,28 @@ import trio
 
 from smbfs.errors import SmbfsError
 from smbfs.fuse.answers import encode_answer_header, encode_init
-from smbfs.fuse.errno_map import errno_of, says_unmounted, unsupported_errno
+from smbfs.fuse.askers import is_being_killed
+from smbfs.fuse.errno_map import errno_of, killed_errno, says_unmounted, unsupported_errno
 from smbfs.fuse.protocol import REQUEST_SIZE_MAX, UNANSWERED, Buffer, Opcode
-from smbfs.fuse.requests import REQUEST_HEADER_SIZE, Request, decode_init, decode_request
+from smbfs.fuse.requests import (
+    REQUEST_HEADER_SIZE,
+    Request,
+    decode_init,
+    decode_interrupt,
+    decode_request,
+)
 
 Handler = Callable[[int, bytes], Coroutine[Any, Any, Buffer]]
 """Serves a request: given its inode and its body, returns the body of the answer."""
 
 TASKS_MAX: Final = 99
 """Requests that are served at once."""
+
+Undo = Callable[[Opcode, bytes], Coroutine[Any, Any, None]]
+"""Takes back what an answer would have given out."""
+
+LOOK_AGAIN_S: Final = 0.5
+"""Seconds between two looks at somebody who would rather not wait."""
 
 TURN: Final = 64
 """Requests that are served in a row before other tasks get a turn."""
@@ -42,11 +56,20 @@ _log = logging.getLogger(__name__)
 class Session:
     """Serves the kernel through an open /dev/fuse."""
 
-    def __init__(self, device: int, handlers: Mapping[Opcode, Handler]) -> None:
-        """``device`` is the caller's to close. What has no handler is not supported."""
+    def __init__(self, device: int, handlers: Mapping[Opcode, Handler], undo: Undo) -> None:
+        """``device`` is the caller's to close. What has no handler is not supported.
+
+        ``undo`` is called with an answer that nobody is there for any more.
+        """
         os.set_blocking(device, False)
         self._device = device
-        known = {Opcode.INIT: _initialise, Opcode.DESTROY: _end, **handlers}
+        self._undo = undo
+        known = {
+            Opcode.INIT: _initialise,
+            Opcode.DESTROY: _end,
+            Opcode.INTERRUPT: self._interrupt,
+            **handlers,
+        }
         self._handlers = {int(opcode): handler for opcode, handler in known.items()}
         self._buffer = memoryview(bytearray(REQUEST_SIZE_MAX))
         self._idle = trio.lowlevel.ParkingLot()
@@ -56,6 +79,10 @@ class Session:
         """Whether a task reads, or is about to."""
         self._handovers = 0
         self._is_over = False
+        self._waiting: dict[int, Request] = {}
+        """Requests whose handlers wait, by what they are named."""
+        self._abandoned: set[int] = set()
+        """Those of them that nobody waits for any more."""
 
     async def serve(self) -> None:
         """Serve until the mount is gone, and until all that was under way then is served."""
@@ -112,8 +139,11 @@ class Session:
         if handler is None:
             self._refuse(request, unsupported_errno())
             return
+        waits = partial(self._waits, request)
         try:
-            answer = await _telling(handler(request.node, body), on_wait=self._hand_over)
+            answer = await _telling(handler(request.node, body), on_wait=waits)
+            if request.unique in self._abandoned:
+                await self._undo(Opcode(request.opcode), bytes(answer))
         except SmbfsError as error:
             _log.debug("%s: %s", _described(request), error)
             self._refuse(request, errno_of(error))
@@ -123,8 +153,40 @@ class Session:
         else:
             if request.opcode not in UNANSWERED:
                 self._answer(request, answer)
+        finally:
+            self._waiting.pop(request.unique, None)
+            self._abandoned.discard(request.unique)
+
+    # ------------------------------------------------------------- who would rather not wait
+
+    def _waits(self, request: Request) -> None:
+        self._waiting[request.unique] = request
+        self._hand_over()
+
+    async def _interrupt(self, _node: int, body: bytes) -> bytes:
+        request = self._waiting.get(decode_interrupt(body))
+        if request is not None:
+            self._nursery.start_soon(self._abandon_if_killed, request)
+        return b""
+
+    async def _abandon_if_killed(self, request: Request) -> None:
+        """Let go whoever is being killed; it would wait for us, whatever it is sent.
+
+        Nothing is cancelled: what is under way is done, and what it would have given out is taken
+        back. Other signals have to wait: no program thinks that they could end a stat(2).
+        """
+        while request.unique in self._waiting and request.unique not in self._abandoned:
+            if is_being_killed(request.thread):
+                self._refuse(request, killed_errno())
+                self._abandoned.add(request.unique)
+            else:
+                await trio.sleep(LOOK_AGAIN_S)
+
+    # ------------------------------------------------------------- answers
 
     def _answer(self, request: Request, body: Buffer) -> None:
+        if request.unique in self._abandoned:
+            return
         header = encode_answer_header(request.unique, len(body))
         try:
             os.writev(self._device, (header, body))
@@ -136,7 +198,7 @@ class Session:
             self._refuse(request, errno_of(error))
 
     def _refuse(self, request: Request, number: int) -> None:
-        if request.opcode in UNANSWERED:
+        if request.opcode in UNANSWERED or request.unique in self._abandoned:
             return
         try:
             os.write(self._device, encode_answer_header(request.unique, 0, number))

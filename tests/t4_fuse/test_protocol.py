@@ -55,6 +55,7 @@ EXPECTED: dict[str, int] = {
     "FUSE_KERNEL_VERSION": protocol.VERSION[0],
     "sizeof(struct fuse_in_header)": requests.REQUEST_HEADER_SIZE,
     "offsetof(struct fuse_in_header, nodeid)": 16,
+    "sizeof(struct fuse_interrupt_in)": _size(requests._INTERRUPT_IN),
     "sizeof(struct fuse_forget_in)": _size(requests._FORGET_IN),
     "sizeof(struct fuse_batch_forget_in)": _size(requests._FORGET_COUNT),
     "sizeof(struct fuse_forget_one)": _size(requests._FORGET_ONE),
@@ -121,7 +122,7 @@ def test_requests(tmp_path: Path) -> None:
         return in_c_filled(tmp_path, kind, **fields)
 
     head = filled("fuse_in_header", len=99, opcode=3, unique=7, nodeid=5, uid=1, gid=2, pid=3)
-    assert requests.decode_request(memoryview(head)) == (99, 3, 7, 5)
+    assert requests.decode_request(memoryview(head)) == (99, 3, 7, 5, 3)
     init = filled("fuse_init_in", major=7, minor=45, max_readahead=9, flags=0x1020)
     assert requests.decode_init(init) == (7, 45, 9, 0x1020)
     assert requests.decode_name(b"name\0") == b"name"
@@ -138,6 +139,7 @@ def test_requests(tmp_path: Path) -> None:
     rename2 = filled("fuse_rename2_in", newdir=6, flags=2) + b"a\0b\0"
     assert requests.decode_rename2(rename2) == (6, 2, b"a", b"b")
     assert requests.decode_link(filled("fuse_link_in", oldnodeid=6) + b"n\0") == (6, b"n")
+    assert requests.decode_interrupt(filled("fuse_interrupt_in", unique=6)) == 6
     for sheds in (0, 1):
         opened = filled("fuse_open_in", flags=0o1001, open_flags=sheds)
         assert requests.decode_open(opened) == (0o1001, bool(sheds), 0, b"")
@@ -252,3 +254,28 @@ def test_entries_of_a_listing_are_aligned(size: int) -> None:
     listed = answers.encode_listed(b"n" * size, 1, entry, 1, 0o100644)
     assert len(listed) % 8 == 0
     assert re.fullmatch(rb"n+\0{0,7}", listed[len(entry) + 24 :])
+
+
+def test_what_an_answer_gives_out() -> None:
+    def entry(node: int) -> bytes:
+        return answers.encode_entry(node, answers.NO_ATTR, entry_s=0, attr_s=0)
+
+    def listed(name: bytes, node: int) -> bytes:
+        return answers.encode_listed(name, 1, entry(node), node, 0o100644)
+
+    names = (b".", b"..", b"a" * 8, b"b")
+    listing = b"".join(listed(name, node) for node, name in enumerate(names))
+    for opcode, answer, nodes, handle in (
+        (Opcode.LOOKUP, entry(5), [5], None),
+        (Opcode.LOOKUP, entry(0), [], None),
+        (Opcode.MKDIR, entry(5), [5], None),
+        (Opcode.CREATE, entry(5) + answers.encode_open(7, 1), [5], 7),
+        (Opcode.OPEN, answers.encode_open(7, 1), [], 7),
+        (Opcode.OPENDIR, answers.encode_open(7, 1), [], 7),
+        (Opcode.READDIRPLUS, listing, [2, 3], None),
+        (Opcode.READDIRPLUS, b"", [], None),
+        (Opcode.READ, entry(5), [], None),
+        (Opcode.GETATTR, answers.encode_attr_answer(answers.NO_ATTR, attr_s=1), [], None),
+    ):
+        assert list(answers.entries_in(opcode, answer)) == nodes
+        assert answers.handle_in(opcode, answer) == handle

@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from smbfs.errors import SmbfsError
+from smbfs.fuse import session
 from smbfs.fuse.protocol import Opcode
 from smbfs.fuse.session import TASKS_MAX, TURN, Handler, Session
 from smbfs.vfs.refusals import Refusal, Refused
@@ -27,12 +28,15 @@ class Kernel:
         self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.setblocking(False)
         self._asked = 0
+        self.thread = 77
         self.device = self._theirs.fileno()
 
     def ask(self, opcode: int, node: int = 1, body: bytes = b"") -> int:
         """Send a request and return what its answer is named by."""
         self._asked += 2
-        header = struct.pack("=IIQQIIIHH", 40 + len(body), opcode, self._asked, node, 0, 0, 0, 0, 0)
+        header = struct.pack(
+            "=IIQQIIIHH", 40 + len(body), opcode, self._asked, node, 0, 0, self.thread, 0, 0
+        )
         self._ours.send(header + body)
         return self._asked
 
@@ -71,11 +75,15 @@ Serve = Callable[[Mapping[Opcode, Handler]], Session]
 @pytest.fixture
 def serve(kernel: Kernel, nursery: trio.Nursery) -> Serve:
     def begin(handlers: Mapping[Opcode, Handler]) -> Session:
-        served = Session(kernel.device, handlers)
+        served = Session(kernel.device, handlers, nothing)
         nursery.start_soon(served.serve)
         return served
 
     return begin
+
+
+async def nothing(_opcode: Opcode, _answer: bytes) -> None:
+    raise AssertionError("nothing was to be undone")
 
 
 async def echo(node: int, body: bytes) -> bytes:
@@ -158,12 +166,58 @@ async def test_who_waits_can_be_cancelled(kernel: Kernel) -> None:
             raise
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Session(kernel.device, {Opcode.READ: wait}).serve)
+        nursery.start_soon(Session(kernel.device, {Opcode.READ: wait}, nothing).serve)
         kernel.ask(Opcode.READ)
         await trio.testing.wait_all_tasks_blocked(0.01)
         nursery.cancel_scope.cancel()
     assert seen == ["cancelled"]
     assert not kernel.has_answer()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_who_is_killed_waits_no_longer(
+    kernel: Kernel,
+    nursery: trio.Nursery,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: trio.testing.MockClock,
+    fails: bool,
+) -> None:
+    """Who is only sent a signal waits on. What comes late is taken back."""
+    go_on = trio.Event()
+    killed: set[int] = set()
+    undone: list[tuple[Opcode, bytes]] = []
+
+    async def wait(_node: int, _body: bytes) -> bytes:
+        await go_on.wait()
+        if fails:
+            raise Refused(Refusal.STALE)
+        return b"late"
+
+    async def undo(opcode: Opcode, answer: bytes) -> None:
+        undone.append((opcode, answer))
+
+    monkeypatch.setattr(session, "is_being_killed", killed.__contains__)
+    served = Session(kernel.device, {Opcode.OPEN: wait}, undo)
+    nursery.start_soon(served.serve)
+    first, second = kernel.ask(Opcode.OPEN), kernel.ask(Opcode.OPEN)
+    for unique in (first, 4711):
+        kernel.ask(Opcode.INTERRUPT, 0, struct.pack("=Q", unique))
+    await trio.sleep(10)
+    assert not kernel.has_answer()
+    killed.add(kernel.thread)
+    await trio.sleep(1)
+    assert await kernel.answer() == (first, errno.EINTR, b"")
+    await trio.sleep(1)
+    assert not kernel.has_answer()
+    go_on.set()
+    late = (second, errno.ESTALE, b"") if fails else (second, 0, b"late")
+    assert await kernel.answer() == late
+    await trio.sleep(1)
+    assert undone == ([] if fails else [(Opcode.OPEN, b"late")])
+    if not fails:
+        assert not kernel.has_answer()
+    assert served._waiting == {}
+    assert served._abandoned == set()
 
 
 async def test_no_more_at_once_than_allowed(kernel: Kernel, serve: Serve) -> None:
@@ -286,7 +340,7 @@ async def test_the_end_of_the_mount(
         return b""
 
     async def run() -> None:
-        await Session(kernel.device, handlers).serve()
+        await Session(kernel.device, handlers, nothing).serve()
         done.append("ended")
 
     async def crowd(_node: int, _body: bytes) -> bytes:

@@ -1,0 +1,142 @@
+"""Programs that wait for a server that says nothing: they can be killed, and not disturbed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from smbfs.fuse.askers import is_being_killed
+from tests.beds.samba import SambaServer
+from tests.t4_fuse.conftest import Mount, MountShare
+
+TIMEOUT_S = 60.0
+ENDS_WITHIN_S = 5.0
+
+_DISTURBED = """
+import os, signal, sys
+beats = []
+signal.signal(signal.SIGALRM, lambda *_: beats.append(1))
+signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+print(len(os.listdir(sys.argv[1])), len(beats) > 0)
+"""
+
+
+@contextmanager
+def silent(server: SambaServer) -> Iterator[None]:
+    """Have the server say nothing for the length of the block."""
+    children = [int(pid) for pid in _descendants(server.pid)]
+    for pid in children:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in children:
+            os.kill(pid, signal.SIGCONT)
+
+
+def _descendants(pid: int) -> list[int]:
+    found, fresh = [pid], [pid]
+    while fresh:
+        listed = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", ",".join(map(str, fresh))],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        fresh = [int(word) for word in listed.stdout.split()]
+        found += fresh
+    return found
+
+
+def wait_asleep(pid: int) -> None:
+    """Wait until a process waits in the kernel for an answer."""
+    deadline = time.monotonic() + 20
+    while "fuse" not in Path(f"/proc/{pid}/wchan").read_text() and (
+        "request_wait_answer" not in Path(f"/proc/{pid}/stack").read_text()
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+COMMANDS = {
+    "lookup": "stat folder/never-seen",
+    "listing": "ls folder",
+    "read": "cat large",
+    "create": "echo x > folder/new",
+    "unlink": "rm -f small",
+    "rename": "mv small other",
+}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root sees what a process waits for")
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [*((name, signal.SIGKILL) for name in COMMANDS), ("lookup", signal.SIGINT)],
+)
+def test_who_waits_for_a_silent_server_can_be_killed(
+    make_samba: Callable[..., SambaServer],
+    mount_share: MountShare,
+    name: str,
+    number: signal.Signals,
+) -> None:
+    server, command = make_samba(), COMMANDS[name]
+    mount = _prepared(server, mount_share)
+    with silent(server):
+        program = subprocess.Popen(
+            ["sh", "-c", f"exec {command}" if ">" not in command else command],
+            cwd=mount.path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        )
+        wait_asleep(program.pid)
+        program.send_signal(number)
+        assert program.wait(ENDS_WITHIN_S) == -number
+    # Whatever came late was taken back, and the mount works.
+    assert sorted(entry.name for entry in (mount.path / "folder").iterdir() if entry.name != "new")
+    (mount.path / "after").write_bytes(b"after")
+    assert (server.share_path() / "after").read_bytes() == b"after"
+    assert "Traceback" not in mount.log()
+
+
+def _prepared(server: SambaServer, mount_share: MountShare) -> Mount:
+    share = server.share_path()
+    (share / "folder").mkdir()
+    for name in ("folder/a", "small"):
+        (share / name).write_bytes(b"content")
+    (share / "large").write_bytes(bytes(1 << 20))
+    for path in (share, *share.rglob("*")):
+        path.chmod(0o777)
+    return mount_share(server=server, timeout_s=TIMEOUT_S, actimeo_s=0.0)
+
+
+def test_other_signals_end_no_call(
+    make_samba: Callable[..., SambaServer], mount_share: MountShare
+) -> None:
+    server = make_samba()
+    mount = _prepared(server, mount_share)
+    with silent(server):
+        program = subprocess.Popen(
+            [sys.executable, "-c", _DISTURBED, str(mount.path / "folder")],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        time.sleep(1.5)  # For so long it is disturbed.
+    said, _ = program.communicate(timeout=20)
+    assert said.split() == ["1", "True"]
+
+
+def test_who_is_being_killed() -> None:
+    assert not is_being_killed(os.getpid())
+    assert not is_being_killed(threading.get_native_id())
+    assert not is_being_killed(0)
+    assert not is_being_killed(2**30)
