@@ -46,8 +46,18 @@ async def serve(
             await Session(device, handlers(filesystem), undo(filesystem)).serve()
             nursery.cancel_scope.cancel()
     finally:
-        os.close(device)  # With that the kernel answers nobody any more.
+        _let_go(device)
         unmount()
+
+
+def _let_go(device: int) -> None:
+    """Close the device: the kernel answers nobody any more.
+
+    A thread may just be about to write a notice, so the number must not become something else's.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, device, inheritable=False)
+    os.close(nowhere)
 
 
 async def _watch_unmount(device: int, filesystem: FileSystem) -> None:
