@@ -36,8 +36,14 @@ from smbfs.fuse.requests import (
 Handler = Callable[[int, bytes], Coroutine[Any, Any, Buffer]]
 """Serves a request: given its inode and its body, returns the body of the answer."""
 
-TASKS_MAX: Final = 99
-"""Requests that are served at once."""
+TASKS_MAX: Final = 1000
+"""Requests that are served at once; who asks more is not heard, not even if killed."""
+
+HELD_MAX: Final = 64 * 1024 * 1024
+"""Bytes of requests that wait, beyond which none is read."""
+
+IDLE_MAX: Final = 16
+"""Tasks that are kept for the next request that has to wait."""
 
 Undo = Callable[[Opcode, bytes], Coroutine[Any, Any, None]]
 """Takes back what an answer would have given out."""
@@ -81,6 +87,8 @@ class Session:
         self._is_over = False
         self._waiting: dict[int, Request] = {}
         """Requests whose handlers wait, by what they are named."""
+        self._held = 0
+        """Bytes of these."""
         self._abandoned: set[int] = set()
         """Those of them that nobody waits for any more."""
 
@@ -92,14 +100,14 @@ class Session:
     def _hand_over(self) -> None:
         """Have another task go on reading."""
         self._handovers += 1
-        self._is_read = True
-        if self._idle:
+        can_be_another = bool(self._idle) or self._tasks < TASKS_MAX
+        # Otherwise the next one that has done waiting reads.
+        self._is_read = can_be_another and self._held < HELD_MAX
+        if self._is_read and self._idle:
             self._idle.unpark()
-        elif self._tasks < TASKS_MAX:
+        elif self._is_read:
             self._tasks += 1
             self._nursery.start_soon(self._read_and_serve)
-        else:
-            self._is_read = False  # Until a task has done waiting.
 
     async def _read_and_serve(self) -> None:
         served = 0
@@ -108,14 +116,20 @@ class Session:
             await self._serve(*request)
             served += 1
             if self._handovers != handovers:
-                await self._until_needed()
+                if not await self._is_needed():
+                    break
             elif served % TURN == 0:
                 await trio.lowlevel.checkpoint()
+        self._tasks -= 1
 
-    async def _until_needed(self) -> None:
+    async def _is_needed(self) -> bool:
+        """Wait until nobody reads; False if there is somebody else for that, too."""
         if self._is_read and not self._is_over:
+            if len(self._idle) >= IDLE_MAX:
+                return False
             await self._idle.park()
         self._is_read = True
+        return True
 
     async def _next_request(self) -> tuple[Request, bytes] | None:
         while not self._is_over:
@@ -154,13 +168,15 @@ class Session:
             if request.opcode not in UNANSWERED:
                 self._answer(request, answer)
         finally:
-            self._waiting.pop(request.unique, None)
+            if self._waiting.pop(request.unique, None) is not None:
+                self._held -= request.size
             self._abandoned.discard(request.unique)
 
     # ------------------------------------------------------------- who would rather not wait
 
     def _waits(self, request: Request) -> None:
         self._waiting[request.unique] = request
+        self._held += request.size
         self._hand_over()
 
     async def _interrupt(self, _node: int, body: bytes) -> bytes:

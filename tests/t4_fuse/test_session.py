@@ -14,7 +14,7 @@ import trio
 from smbfs.errors import SmbfsError
 from smbfs.fuse import session
 from smbfs.fuse.protocol import Opcode
-from smbfs.fuse.session import TASKS_MAX, TURN, Handler, Session
+from smbfs.fuse.session import TURN, Handler, Session
 from smbfs.vfs.refusals import Refusal, Refused
 
 HEADER = struct.Struct("=IiQ")
@@ -220,7 +220,10 @@ async def test_who_is_killed_waits_no_longer(
     assert served._abandoned == set()
 
 
-async def test_no_more_at_once_than_allowed(kernel: Kernel, serve: Serve) -> None:
+@pytest.mark.parametrize(("limit", "value"), [("TASKS_MAX", 21), ("HELD_MAX", 20 * 1024)])
+async def test_no_more_at_once_than_allowed(
+    kernel: Kernel, serve: Serve, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
+) -> None:
     waiting: list[trio.Event] = []
 
     async def wait(_node: int, _body: bytes) -> bytes:
@@ -228,11 +231,18 @@ async def test_no_more_at_once_than_allowed(kernel: Kernel, serve: Serve) -> Non
         await waiting[-1].wait()
         return b""
 
-    serve({Opcode.READ: wait, Opcode.GETATTR: echo})
-    for _ in range(TASKS_MAX):
-        kernel.ask(Opcode.READ)
+    monkeypatch.setattr(session, limit, value)
+    served = serve({Opcode.READ: wait, Opcode.GETATTR: echo})
+    together = [kernel.ask(Opcode.READ, body=bytes(1024 - 40)) for _ in range(3)]
+    await trio.testing.wait_all_tasks_blocked()
+    for event in waiting:
+        event.set()
+    for _ in together:
+        await kernel.answer()  # Now there are tasks that have nothing to do.
+    waiting.clear()
+    for _ in range(20 + (limit == "TASKS_MAX")):
+        kernel.ask(Opcode.READ, body=bytes(1024 - 40))
         await trio.testing.wait_all_tasks_blocked()
-    assert len(waiting) == TASKS_MAX
     unique = kernel.ask(Opcode.GETATTR)
     await trio.testing.wait_all_tasks_blocked()
     assert not kernel.has_answer()
@@ -243,7 +253,9 @@ async def test_no_more_at_once_than_allowed(kernel: Kernel, serve: Serve) -> Non
         event.set()
     for _ in waiting[1:]:
         await kernel.answer()
-    # All of them are idle now but one, and it is still only one that reads.
+    # Some of them are idle now, the others have ended, and still only one reads.
+    await trio.testing.wait_all_tasks_blocked()
+    assert served._tasks <= session.IDLE_MAX + 1
     unique = kernel.ask(Opcode.GETATTR)
     assert (await kernel.answer())[0] == unique
 
