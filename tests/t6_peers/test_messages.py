@@ -42,12 +42,11 @@ def refused(mountpoint: Path) -> Callable[..., str]:
     """Try to mount; return the message when it was refused as it should be."""
 
     def attempt(unc: str, *options: str) -> str:
-        daemons_before = daemon_pids()
         done = run_smbfs("mount", unc, str(mountpoint), *options)
         assert done.returncode == MOUNT_FAILED, done.stderr
         assert done.stdout == ""
         assert not is_mounted(mountpoint)
-        assert daemon_pids() == daemons_before
+        assert mountpoint not in served()
         check_parts(done.stderr)
         assert unc in done.stderr
         assert "Traceback" not in done.stderr
@@ -70,8 +69,9 @@ def check_parts(message: str) -> None:
     assert all(line.startswith("       ") for line in (*rest[1:remedy], *rest[remedy + 1 :]))
 
 
-def daemon_pids() -> set[int]:
-    return {each["pid"] for each in json.loads(run_smbfs("status", "--json").stdout)}
+def served() -> set[Path]:
+    """Where there are daemons for."""
+    return {Path(each["mountpoint"]) for each in json.loads(run_smbfs("status", "--json").stdout)}
 
 
 def with_credentials(server: SambaServer, user: User = ALICE) -> tuple[str, str]:
