@@ -170,9 +170,9 @@ class Connection:
         self._must_flush.set()
 
     def _queue(self, exchange: Exchange) -> None:
-        if not (self.engine.outstanding or self.engine.flow.queued):
-            self.silence.begins()
         exchange.began_s = trio.current_time()
+        if not (self.engine.outstanding or self.engine.flow.queued):
+            self.silence.begins(exchange.began_s)
         self.engine.submit(exchange)
         self.counters.requests += len(exchange.requests)
         self.counters.round_trips[exchange.requests[0].message.command.name] += 1
@@ -210,8 +210,8 @@ class Connection:
             self.silence.heard()
             for event in self.engine.receive_message(frame):
                 self._handle(event)
-            self._pump()  # The answer may have brought credits.
-            await trio.lowlevel.checkpoint()
+            if self.engine.flow.queued:
+                self._pump()  # The answer may have brought credits.
 
     async def _write(self) -> None:
         while True:

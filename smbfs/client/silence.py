@@ -96,9 +96,9 @@ class SilenceWatch:
             self._ask()
         self._checked.set()
 
-    def begins(self) -> None:
+    def begins(self, now_s: float) -> None:
         """Something is about to be asked, and nothing was outstanding: silence starts now."""
-        self._heard_s = trio.current_time()
+        self._heard_s = now_s
         self._began.set()
 
     def heard(self) -> None:

@@ -68,7 +68,7 @@ class MessageStream(Protocol):
         """Wait until everything sent has been handed to the network. Raises: TransportError."""
 
     async def receive_message(self) -> bytearray:
-        """Return the next frame, in a buffer of exactly its length.
+        """Return the next frame, in a buffer of exactly its length. Lets other tasks run.
 
         Raises: TransportError when the stream ended, RemoteProtocolError when the peer sent
         something that is no frame or states a forbidden length.

@@ -109,7 +109,9 @@ class QuicStream:
     async def receive_message(self) -> bytearray:
         """See :class:`MessageStream`."""
         frames = self._assembler.frames
-        if not frames:
+        if frames:
+            await trio.lowlevel.checkpoint()
+        else:
             await self._link.drive_until(lambda: bool(frames))
         if not frames:
             assert self._link.failure is not None

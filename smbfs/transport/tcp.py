@@ -15,6 +15,7 @@ import sys
 import termios
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 
 import trio
 
@@ -35,6 +36,8 @@ _TCP_INFO_BYTES = 120
 """Where ``tcpi_bytes_acked`` and ``tcpi_bytes_received`` (64 bits each) are."""
 _DROP_UNSENT = (1).to_bytes(4, sys.byteorder) + bytes(4)
 """``struct linger``: closing ends the connection at once. Spec: socket(7)."""
+_JOINED_SIZE_MAX = 4096
+"""Bytes of a frame up to which joining its pieces costs less than handing them over one by one."""
 _PIECES_PER_CALL = 64
 """Buffers handed to one sendmsg; the kernel takes up to 1024."""
 
@@ -55,6 +58,8 @@ class TcpStream:
         self._staging = memoryview(bytearray(_STAGING_SIZE))
         self._staged = self._staging[:0]
         self._backlog: deque[memoryview] = deque()
+        self._is_drained = False
+        """Whether the socket had nothing left when it was read last."""
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -96,7 +101,10 @@ class TcpStream:
             raise ValueError(f"a frame of {length} bytes can't be framed")
         pieces = [length.to_bytes(LENGTH_PREFIX_SIZE, "big"), *buffers]
         was_idle = not self._backlog
-        self._backlog.extend(memoryview(piece) for piece in pieces)
+        if length <= _JOINED_SIZE_MAX:
+            self._backlog.append(memoryview(b"".join(pieces)))
+        else:
+            self._backlog.extend(memoryview(piece) for piece in pieces)
         if was_idle:
             self._send_some()
 
@@ -108,7 +116,7 @@ class TcpStream:
 
     def _send_some(self) -> None:
         while self._backlog:
-            pieces = [self._backlog[i] for i in range(min(_PIECES_PER_CALL, len(self._backlog)))]
+            pieces = list(islice(self._backlog, _PIECES_PER_CALL))
             try:
                 sent = self._socket.sendmsg(pieces)
             except BlockingIOError:
@@ -122,6 +130,8 @@ class TcpStream:
 
     async def receive_message(self) -> bytearray:
         """See :class:`MessageStream`."""
+        if self._staged or not self._is_drained:
+            await trio.lowlevel.checkpoint()
         while len(self._staged) < LENGTH_PREFIX_SIZE:
             await self._stage_more()
         length = int.from_bytes(self._staged[:LENGTH_PREFIX_SIZE], "big")
@@ -140,7 +150,10 @@ class TcpStream:
     async def _stage_more(self) -> None:
         """Read into the staging buffer, behind the few bytes that may be left in it."""
         left = len(self._staged)
-        self._staging[:left] = bytes(self._staged)
+        if left:
+            self._staging[:left] = bytes(self._staged)
+        if self._is_drained:  # Answers are waited for far more often than they are there already.
+            await trio.lowlevel.wait_readable(self._socket)
         received = await self._receive_into(self._staging[left:])
         self._staged = self._staging[: left + received]
 
@@ -155,6 +168,7 @@ class TcpStream:
                 raise TransportError(f"receiving failed: {error.strerror}") from error
             if received == 0:
                 raise TransportError("the server closed the connection")
+            self._is_drained = received < len(view)
             return received
 
     async def follow_network(self, on_moved: OnMoved) -> None:

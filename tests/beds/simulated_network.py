@@ -101,6 +101,8 @@ class Stream:
 
     async def receive_message(self) -> bytearray:
         """See :class:`smbfs.transport.base.MessageStream`."""
+        if self._inbox:
+            await trio.lowlevel.checkpoint()
         while not self._inbox:
             if self._failure:
                 await trio.lowlevel.checkpoint()

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import trio
+import trio.testing
 
 from smbfs.errors import RemoteProtocolError, TransportError
 from smbfs.transport.base import MAX_FRAME_SIZE, MessageStream
@@ -101,6 +102,61 @@ async def test_what_was_not_delivered_is_dropped_with_the_connection() -> None:
     with pytest.raises(TransportError, match="reset"):
         await receive_all()
     await theirs.aclose()
+
+
+@pairs
+async def test_who_receives_lets_others_run_although_frames_are_there(make: Make) -> None:
+    ours, theirs = await make()
+    for _ in range(10):
+        ours.send([b"a frame"])
+    await ours.flush()
+    await theirs.receive_message()
+    await trio.sleep(0.01)  # All of them are there.
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        for _ in range(9):
+            await theirs.receive_message()
+        assert turns >= 5
+        nursery.cancel_scope.cancel()
+    await ours.aclose()
+    await theirs.aclose()
+
+
+class _Counted(socket.socket):
+    """A socket that counts how often it was read from."""
+
+    reads = 0
+
+    def recv_into(  # type: ignore[override]  # Streams read into nothing else.
+        self, buffer: memoryview, nbytes: int = 0, flags: int = 0
+    ) -> int:
+        self.reads += 1
+        return super().recv_into(buffer, nbytes, flags)
+
+
+async def test_a_small_answer_costs_one_read_of_the_socket() -> None:
+    ours, theirs = socket.socketpair()
+    counted = _Counted(fileno=theirs.detach())
+    sender, receiver = TcpStream(ours), TcpStream(counted)
+    await deliver(sender, receiver, b"the first one")
+    counted.reads = 0
+    async with trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(receiver.receive_message)
+            await trio.testing.wait_all_tasks_blocked()
+            sender.send([b"answer"])
+            await trio.testing.wait_all_tasks_blocked()
+    assert counted.reads == 10
+    await sender.aclose()
+    await receiver.aclose()
 
 
 @pairs
