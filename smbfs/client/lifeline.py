@@ -100,6 +100,8 @@ class Lifeline:
         """The channel to send by now: the one with the least to do. None if there is none."""
         if not self.availability.is_usable:
             return None
+        if len(self.channels) == 1 and self.channels[0].connection.is_alive:
+            return self.channels[0]
         alive = [channel for channel in self.channels if channel.connection.is_alive]
         if len(alive) > 1:
             alive = [each for each in alive if not each.connection.silence.is_silent] or alive

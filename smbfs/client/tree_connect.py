@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Container
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from smbfs.client.answers import SUCCESS, answer
@@ -49,17 +49,24 @@ WRITE_LEASE = READ_LEASE | LeaseState.WRITE_CACHING
 """What writers ask for: whoever opens the file has to wait until our data is there."""
 
 
+_CLOSE_RELATED = CloseRequest(FileId.RELATED)
+
 OPLOCKS_REFUSED_MAX = 16
 """Opens without an oplock after which it is plain that a share grants none."""
 
 
-@dataclass(frozen=True, slots=True)
-class CompoundResult:
+class CompoundResult(NamedTuple):
     """What CREATE and the requests behind it in the same frame were answered."""
 
-    create: CreateResponse
+    created: memoryview
+    """Body of the answer to CREATE, which few want to read."""
     responses: tuple[memoryview, ...]
     """Bodies of the answers to the requests between CREATE and CLOSE."""
+
+    @property
+    def create(self) -> CreateResponse:
+        """What was opened. Raises: WireError."""
+        return CreateResponse.decode(self.created)
 
 
 class ConnectedTree(NamedTuple):
@@ -83,6 +90,8 @@ class TreeConnect:
         self.share_name = share_name
         self.sender = Sender(line)
         line.on_doubted = lambda lease: self.broken(lease, must_acknowledge=True)
+        self.grants_leases = False
+        """Whether the server knows leases of the kind that we ask for."""
         self.share_type = ShareType.DISK
         self.maximal_access = 0
         self.is_continuous = False
@@ -110,6 +119,7 @@ class TreeConnect:
     def attach(self, channel: Channel, tree: ConnectedTree) -> None:
         """Belong to this session, and this tree of it, from now on."""
         self.channel = channel
+        self.grants_leases = self.negotiated.grants_leases
         self.sender.tree_id = tree.tree_id
         self.sender.encrypt_data = tree.wants_sealing(self.negotiated)
         self.sender.counts_channels = self.negotiated.counts_channels
@@ -298,18 +308,17 @@ class TreeConnect:
         Raises: ServerStatusError of the first part that failed. What CREATE opened is closed
         in any case.
         """
-        close = CloseRequest(FileId.RELATED)
-        exchange = await self.perform(create, *related, close)
-        created = CreateResponse.decode(answer(exchange, context=create.name).body)
+        exchange = await self.sender.perform((create, *related, _CLOSE_RELATED))
+        created = answer(exchange, context=create.name).body
         if exchange.response(-1).header.status != NtStatus.STATUS_SUCCESS:
             # Some servers fail the CLOSE behind a part that failed: don't leak the handle.
             with suppress(ServerStatusError):
-                await Open(self, created).close()
-        bodies = tuple(
+                await Open(self, CreateResponse.decode(created)).close()
+        bodies = [
             answer(exchange, index, context=create.name).body
             for index in range(1, len(exchange.requests))
-        )
-        return CompoundResult(created, bodies[:-1])
+        ]
+        return CompoundResult(created, tuple(bodies[:-1]))
 
     async def request(
         self,
@@ -337,11 +346,6 @@ class TreeConnect:
         return await self.sender.perform(messages, of=of, patient=patient)
 
     # ------------------------------------------------------------- leases
-
-    @property
-    def grants_leases(self) -> bool:
-        """Whether the server knows leases of the kind that we ask for."""
-        return self.negotiated.grants_leases
 
     @property
     def grants_caching(self) -> bool:

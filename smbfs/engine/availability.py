@@ -68,7 +68,7 @@ class Availability:
     @property
     def is_usable(self) -> bool:
         """Whether requests may be sent now: there is a connection, if a silent one."""
-        return self.state in {State.CONNECTED, State.SUSPECT}
+        return self.state is State.CONNECTED or self.state is State.SUSPECT
 
     def silent_since(self, when_s: float) -> None:
         """The server does not answer; it last did at ``when_s``."""

@@ -230,7 +230,9 @@ class Connection:
         try:
             plaintext, sealed_by = self._unseal(frame)
             for element in _split_compound(plaintext):
-                events += self._receive_element(element, sealed_by)
+                event = self._receive_element(element, sealed_by)
+                if event is not None:
+                    events.append(event)
         except SmbfsError as error:
             self.failure = error
             if isinstance(error, WireError):
@@ -241,10 +243,9 @@ class Connection:
         return events
 
     def _unseal(self, frame: bytearray) -> tuple[memoryview, Session | None]:
-        protocol_id = bytes(frame[:4])
-        if protocol_id == PROTOCOL_ID_SMB1:
+        if frame.startswith(PROTOCOL_ID_SMB1):
             raise Smb1Answer("the server speaks SMB1")
-        if protocol_id != PROTOCOL_ID_TRANSFORM:
+        if not frame.startswith(PROTOCOL_ID_TRANSFORM):
             return memoryview(frame), None
         header = TransformHeader.decode(frame)
         session = self._sessions.get(header.session_id)
@@ -252,18 +253,16 @@ class Connection:
             raise SecurityViolation("a sealed frame of a session that has no keys")
         return session.sealer.unseal(frame, header), session
 
-    def _receive_element(self, element: memoryview, sealed_by: Session | None) -> Iterator[Event]:
+    def _receive_element(self, element: memoryview, sealed_by: Session | None) -> Event | None:
         header = Header.decode(element)
         if not header.flags & HeaderFlags.SERVER_TO_REDIR:
             raise RemoteProtocolError("a request arrived where a response was due")
         if header.message_id == UNSOLICITED_MESSAGE_ID:
-            yield _unsolicited(header, element, self.leases)
-            return
+            return _unsolicited(header, element, self.leases)
         found = self._outstanding.get(header.message_id)
         if found is None:
             # 3.2.5.1.2: "MUST be discarded as invalid".
-            yield Ignored(f"a response to message {header.message_id}, which nobody waits for")
-            return
+            return Ignored(f"a response to message {header.message_id}, which nobody waits for")
         exchange, request = found
         if header.command != request.message.command:
             raise RemoteProtocolError(
@@ -275,11 +274,10 @@ class Connection:
             if not header.flags & HeaderFlags.ASYNC_COMMAND:
                 raise RemoteProtocolError("an interim response without an AsyncId")
             request.async_id = header.async_id
-            return
+            return None
         self._take_part(element, header, exchange, request)
         self._settle(element, header, exchange, request)
-        if exchange.unanswered == 0:
-            yield Completed(exchange)
+        return None if exchange.unanswered else Completed(exchange)
 
     def _take_part(
         self, element: memoryview, header: Header, exchange: Exchange, request: Request

@@ -70,6 +70,8 @@ class Exchange:
     """When its owner submitted it, by whatever clock it has."""
     waiter: object = None
     """Whatever the owner wants to be reminded of by ``Completed``."""
+    charge: int = 0
+    """Credits that it costs, once it is queued."""
     unanswered: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -79,11 +81,6 @@ class Exchange:
     def is_bulk(self) -> bool:
         """Whether it moves file contents, and so must leave credits for the others."""
         return any(request.message.command in BULK_COMMANDS for request in self.requests)
-
-    @property
-    def charge(self) -> int:
-        """Credits that it costs."""
-        return sum(request.charge for request in self.requests)
 
     def is_protected_like(self, other: Exchange) -> bool:
         """Whether both can travel in one frame: signed, or sealed, with the same keys."""
@@ -105,7 +102,7 @@ def exchange_of(
 ) -> Exchange:
     """Return an exchange of ``messages``, not yet submitted."""
     return Exchange(
-        tuple(Request(message) for message in messages),
+        tuple([Request(message) for message in messages]),
         session=session,
         tree_id=tree_id,
         encrypt=encrypt,

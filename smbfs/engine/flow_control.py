@@ -65,8 +65,10 @@ class FlowControl:
 
     def add(self, exchange: Exchange, *, multi_credit: bool) -> None:
         """Queue an exchange; ``multi_credit``: the server counts credits by payload."""
+        exchange.charge = 0
         for request in exchange.requests:
             request.charge = credit_charge(request.message.credit_payload) if multi_credit else 1
+            exchange.charge += request.charge
         (self._bulk if exchange.is_bulk else self._control).append(exchange)
 
     def withdraw(self, exchange: Exchange) -> bool:
@@ -121,7 +123,7 @@ class FlowControl:
             )
         self._credits_before_echo = self.credits
         echo = exchange_of([EchoRequest()])
-        echo.requests[0].charge = 1
+        echo.charge = echo.requests[0].charge = 1
         return echo
 
     def spend(self, request: Request) -> None:

@@ -31,7 +31,7 @@ from smbfs.wire.create_context_payloads import (
     SecurityDescriptorContext,
     TimewarpToken,
 )
-from smbfs.wire.layout import padding, slice_data, unpack_at
+from smbfs.wire.layout import slice_data, unpack_at
 from smbfs.wire.lease import (
     LEASE_V2_SIZE,
     LeaseFlags,
@@ -121,7 +121,7 @@ def encode_create_contexts(contexts: tuple[AnyCreateContext, ...]) -> bytes:
 
     Spec: [MS-SMB2] 2.2.13.2.
     """
-    chain = bytearray()
+    chain = b""
     last = len(contexts) - 1
     for index, context in enumerate(contexts):
         name = context.name
@@ -129,14 +129,9 @@ def encode_create_contexts(contexts: tuple[AnyCreateContext, ...]) -> bytes:
         data_offset = (_ENTRY.size + len(name) + 7) & ~7 if data else 0
         length = data_offset + len(data) if data else _ENTRY.size + len(name)
         next_offset = (length + 7) & ~7 if index != last else 0
-        chain += _ENTRY.pack(next_offset, _ENTRY.size, len(name), 0, data_offset, len(data))
-        chain += name
-        if data:
-            chain += padding(len(name), 8)
-            chain += data
-        if next_offset:
-            chain += bytes(next_offset - length)
-    return bytes(chain)
+        entry = _ENTRY.pack(next_offset, _ENTRY.size, len(name), 0, data_offset, len(data)) + name
+        chain += (entry.ljust(data_offset, b"\0") + data).ljust(next_offset, b"\0")
+    return chain
 
 
 def iterate_create_contexts(chain: memoryview) -> Iterator[tuple[bytes, memoryview]]:

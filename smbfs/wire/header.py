@@ -162,16 +162,18 @@ class Header(NamedTuple):
         if protocol_id != PROTOCOL_ID or structure_size != HEADER_SIZE or command is None:
             raise WireError("SMB2 header", offset)
         is_async = flags & _ASYNC
-        return cls(
-            credit_charge,
-            status,
-            command,
-            credit_count,
-            flags,
-            next_command,
-            message_id,
-            high << 32 | low if is_async else 0,
-            0 if is_async else high,
-            session_id,
-            signature,
+        return cls._make(
+            (
+                credit_charge,
+                status,
+                command,
+                credit_count,
+                flags,
+                next_command,
+                message_id,
+                high << 32 | low if is_async else 0,
+                0 if is_async else high,
+                session_id,
+                signature,
+            )
         )
