@@ -53,6 +53,8 @@ _EA_SIZE_MAX: Final = 1 << 18
 _REPARSE: Final = CreateOptions.OPEN_REPARSE_POINT
 _REPARSE_ACCESS: Final = AccessMask.WRITE_DATA | AccessMask.WRITE_ATTRIBUTES
 
+_REMOVING: Final = CreateOptions.DELETE_ON_CLOSE | CreateOptions.NON_DIRECTORY_FILE | _REPARSE
+_DELETE: Final = encode_disposition(True)
 _DELETE_EX: Final = encode_disposition_ex(
     DispositionFlags.DELETE
     | DispositionFlags.POSIX_SEMANTICS
@@ -96,27 +98,36 @@ async def remove(
 
     ``kind`` is DIRECTORY_FILE or NON_DIRECTORY_FILE, or None for either.
     """
-    if await remove_like_posix(share, path, kind=kind, keys=keys):
+    limits = share.limits
+    if limits.disposition_ex and await remove_like_posix(share, path, kind=kind, keys=keys):
         return
-    options = _REPARSE | (kind or CreateOptions(0))
-    delete = set_file_info(FileInfoClass.DISPOSITION, encode_disposition(True))
     try:
-        if share.posix and kind == CreateOptions.NON_DIRECTORY_FILE:
+        if share.posix and kind is not None and kind == CreateOptions.NON_DIRECTORY_FILE:
             # Shorter. Samba says at once what it can't delete; Windows would not say it at all.
-            closing = options | CreateOptions.DELETE_ON_CLOSE
-            await share.compound(
-                share.create_request(path, _DELETE_ACCESS, options=closing, keys=keys)
-            )
-        else:
-            create = share.create_request(path, _DELETE_ACCESS, options=options, keys=keys)
-            await share.compound(create, delete)
+            create = share.create_request(path, _DELETE_ACCESS, options=_REMOVING, keys=keys)
+            await share.compound(create)
+            return
+        options = _REPARSE | (kind or CreateOptions(0))
+        create = share.create_request(path, _DELETE_ACCESS, options=options, keys=keys)
+        await share.compound(create, set_file_info(FileInfoClass.DISPOSITION, _DELETE))
     except ServerStatusError as error:
         if error.status != NtStatus.STATUS_CANNOT_DELETE:
             raise
         # The read-only attribute, which POSIX does not ask when a name is removed.
-        access = _DELETE_ACCESS | AccessMask.WRITE_ATTRIBUTES
-        create = share.create_request(path, access, options=options, keys=keys)
-        await share.compound(create, _set_dos_attributes(FileAttributes.NORMAL), delete)
+        await _remove_read_only(share, path, kind=kind, keys=keys)
+
+
+async def _remove_read_only(
+    share: Share, path: str, *, kind: CreateOptions | None, keys: LeaseKeys | None
+) -> None:
+    create = share.create_request(
+        path,
+        _DELETE_ACCESS | AccessMask.WRITE_ATTRIBUTES,
+        options=_REPARSE | (kind or CreateOptions(0)),
+        keys=keys,
+    )
+    delete = set_file_info(FileInfoClass.DISPOSITION, _DELETE)
+    await share.compound(create, _set_dos_attributes(FileAttributes.NORMAL), delete)
 
 
 async def remove_like_posix(
@@ -180,14 +191,13 @@ async def rename_and_delete(share: Share, old: str, new: str) -> None:
         create,
         set_file_info(FileInfoClass.RENAME, encode_rename_information(new, replace=False)),
         _set_dos_attributes(FileAttributes.HIDDEN),  # And no longer read-only.
-        set_file_info(FileInfoClass.DISPOSITION, encode_disposition(True)),
+        set_file_info(FileInfoClass.DISPOSITION, _DELETE),
     )
 
 
 async def open_to_delete(share: Share, path: str, *, keys: LeaseKeys | None = None) -> Open:
     """Open a file so that closing this open removes it."""
-    options = CreateOptions.DELETE_ON_CLOSE | CreateOptions.NON_DIRECTORY_FILE | _REPARSE
-    request = share.create_request(path, _DELETE_ACCESS, options=options, keys=keys)
+    request = share.create_request(path, _DELETE_ACCESS, options=_REMOVING, keys=keys)
     return await share.tree.create(request)
 
 

@@ -57,8 +57,10 @@ class FileLeases:
         ``inode``: what is changed, None if that is new.
         """
         parent = self.parent_key(directory)
-        own = self.key_for(inode) if parent is not None else None
-        return LeaseKeys(own, parent) if own is not None and parent is not None else None
+        if parent is None:
+            return None
+        own = self.key_for(inode)
+        return LeaseKeys(own, parent) if own is not None else None
 
     def _key_in_use(self, inode: Inode) -> bytes | None:
         opened = self._state.handles.opened(inode)

@@ -119,7 +119,9 @@ class KnownDirectories:
         finally:
             known = self.of(directory)
             is_alone = known.reading is None and known.last_change(name) == began
-            self.spoil(directory, name)
+            self._tick += 1
+            self.changes += 1
+            known.mark(name, self._tick, at=self._tick)
             if is_alone and change.is_gone:
                 known.remove(name)
             elif is_alone and change.description is not None:

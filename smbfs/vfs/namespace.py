@@ -125,10 +125,12 @@ class Namespace:
         state = self._state
         parent = state.inodes.get(parent_number)
         found = state.inodes.find(parent, name)
-        inode = found[0] if found is not None else None
-        if inode is not None:
-            await state.kept.let_go(inode)
-        opened = state.handles.opened(inode) if inode is not None else None
+        inode, opened = None, None
+        if found is not None:
+            inode = found[0]
+            if state.kept.has(inode):
+                await state.kept.let_go(inode)
+            opened = state.handles.opened(inode)
         # A link to a directory may be a directory to the server.
         is_file = inode is not None and inode.file_type == S_IFREG
         kind = CreateOptions.NON_DIRECTORY_FILE if is_file else None

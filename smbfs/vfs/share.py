@@ -55,6 +55,7 @@ SHARE_ALL: Final = ShareAccess.READ | ShareAccess.WRITE | ShareAccess.DELETE
 _STAT_SIZE: Final = 4096
 """Bytes that an answer to a stat may have: FileAllInformation ends with the whole path."""
 
+_POSIX: Final = (PosixCreateRequest(0),)
 _PATH_SIZE_MAX: Final = 2 * 32767
 _ALL_SIZE: Final = 96
 """Bytes of FileAllInformation before its name."""
@@ -154,8 +155,8 @@ class Share:
         ``keys``: for an open that changes something, if its directory is leased.
         """
         contexts: tuple[CreateContext, ...] = ()
-        if self.posix:
-            contexts += (PosixCreateRequest(mode),)
+        if self.tree.posix:
+            contexts = (PosixCreateRequest(mode),) if mode else _POSIX
         if with_file_id:
             contexts += (QueryOnDiskIdRequest(),)
         if keys is not None:
