@@ -45,11 +45,13 @@ class OpenDirectory:
     """An open directory: FUSE's ``fh``. It shows what is known, or what the server lists."""
 
     __slots__ = (
+        "armed",
         "inode",
         "is_alone",
         "is_fresh",
         "known",
         "listing",
+        "may_be_kept",
         "stream",
         "tick",
         "told_until_s",
@@ -63,10 +65,15 @@ class OpenDirectory:
         self.stream: DirectoryStream | None = None
         """None: it shows what is known."""
         self.is_fresh = False
+        """Whether nobody has read since it was begun, as far as we were asked."""
+        self.may_be_kept = False
+        """Whether it may be read from what the kernel keeps, without asking us."""
         self.is_alone = True
         """Whether nobody else had the directory open in all the time."""
         self.tick = 0
         """Every change up to that one shows in it."""
+        self.armed = 0
+        """The tick at which the lease was granted under which it was listed, if it was."""
         self.told_until_s = math.inf
         """When the first of the entries that were told is no longer to be believed."""
         self.turn = trio.Lock()
@@ -102,10 +109,11 @@ class Directories:
                 directory.is_alone = other.is_alone = False
         known = self._state.directories.of(number)
         is_known = directory.stream is None and is_kept(known, trio.current_time())
-        return OpenedDirectory(self._open.add(directory), known.is_leased, is_known)
+        directory.may_be_kept = known.is_leased
+        return OpenedDirectory(self._open.add(directory), directory.may_be_kept, is_known)
 
     async def _begin(self, directory: OpenDirectory) -> None:
-        state = self._state
+        state, tick = self._state, self._state.directories.asking()
         known = state.directories.of(directory.inode.number).listing(trio.current_time())
         if known is not None:
             directory.known = known
@@ -113,7 +121,8 @@ class Directories:
             directory.listing = await self._listings.begin(directory.inode)
             directory.stream = DirectoryStream(directory.listing)
         directory.is_fresh = True
-        directory.tick = state.directories.asking()
+        directory.tick = tick
+        directory.armed = state.directories.of(directory.inode.number).armed
         directory.told_until_s = math.inf
 
     async def read(self, number: int, start: int, emit: Emit) -> None:
@@ -137,13 +146,30 @@ class Directories:
                 is_all = await self._read_stream(directory, directory.stream, first, emit)
             if is_all and directory.is_alone:
                 known = self._state.directories.of(directory.inode.number)
-                keep(known, Kept(directory.tick, directory.told_until_s))
+                keep(known, Kept(directory.tick, directory.armed, directory.told_until_s))
 
     async def _rewind(self, directory: OpenDirectory) -> None:
-        if directory.stream is not None:
+        if directory.is_fresh and self._is_as_begun(directory):
+            return
+        if directory.stream is not None and not directory.is_fresh:
             directory.stream.rewind()
-        elif not directory.is_fresh:
-            await self._begin(directory)
+            return
+        listing, directory.listing, directory.stream = directory.listing, None, None
+        if listing is not None:
+            listing.close()
+        await self._begin(directory)
+
+    def _is_as_begun(self, directory: OpenDirectory) -> bool:
+        """Whether a reader who has not asked us so far may be told what was there when it opened.
+
+        What the kernel keeps it may have read since, and now it wants to know what has changed.
+        """
+        known = self._state.directories.of(directory.inode.number)
+        if not directory.may_be_kept:
+            return True
+        is_current = directory.stream is not None or known.left_s(trio.current_time()) > 0
+        is_same_lease = known.is_leased and known.armed == directory.armed
+        return is_current and is_same_lease and known.touched <= directory.tick
 
     def _read_known(self, directory: OpenDirectory, first: int, emit: Emit) -> bool:
         """Emit what is known, and return whether that was all."""

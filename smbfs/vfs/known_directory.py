@@ -65,6 +65,8 @@ class Kept(NamedTuple):
 
     tick: int
     """It shows every change up to that one."""
+    armed: int
+    """The tick at which the lease was granted under which it was listed."""
     until_s: float
     """When the first of its entries is no longer to be believed."""
 
@@ -151,7 +153,9 @@ class KnownDirectory:
         key = self.key(listed.name)
         if not self.left_s(now_s):
             return listed
-        return self.entries.get(key, listed if key in self.unknown else None)
+        # Under another lease perhaps only the beginning was listed: that tells of no absence.
+        is_open = key in self.unknown or (not self.is_whole and key not in self.changed)
+        return self.entries.get(key, listed if is_open else None)
 
     def believed_s(self, name: bytes, description: Description, now_s: float) -> float:
         """Return for how long a description may be believed: 0 if it is not what is known."""
@@ -259,7 +263,8 @@ def lose_name(known: KnownDirectory, name: bytes) -> None:
 def keep(known: KnownDirectory, told: Kept) -> None:
     """A listing was told to its end: that is all there is, unless something has changed."""
     is_current = known.is_whole and known.reading is None and known.is_leased
-    if is_current and not known.unknown and max(known.armed, known.touched) <= told.tick:
+    is_same = known.armed == told.armed and known.touched <= told.tick
+    if is_current and is_same and not known.unknown:
         known.kept = told
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import trio
@@ -39,18 +39,26 @@ def list_root(bed: LeasedBed) -> None:
 
 async def read(bed: LeasedBed, opened: OpenedDirectory, start: int = 0, room: float = 100) -> int:
     """Read as the kernel does, and return the position of what comes next."""
-    position = start
+    position, _ = await read_names(bed, opened, start, room)
+    return position
 
-    def emit(_name: bytes, _entry: Entry, next_position: int) -> bool:
+
+async def read_names(
+    bed: LeasedBed, opened: OpenedDirectory, start: int = 0, room: float = 100
+) -> tuple[int, set[bytes]]:
+    position, names = start, set[bytes]()
+
+    def emit(name: bytes, _entry: Entry, next_position: int) -> bool:
         nonlocal position, room
         room -= 1
         if room < 0:
             return False
         position = next_position
+        names.add(name)
         return True
 
     await bed.directories.read(opened.handle, start, emit)
-    return position
+    return position, names - {b".", b".."}
 
 
 async def read_all(bed: LeasedBed) -> OpenedDirectory:
@@ -145,3 +153,49 @@ async def test_what_may_be_stale_at_once_is_not_kept(
         await read_all(bed)
         await trio.sleep(0.1)
         assert not (await read_all(bed)).is_known
+
+
+async def test_who_asks_late_has_read_what_the_kernel_keeps_and_is_told_what_is_new(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It has gone back to the beginning, and the kernel knows that something has changed."""
+    async with leased_bed(b"") as bed:
+        list_root(bed)
+        await read_all(bed)
+        opened = await bed.directories.open(ROOT_NUMBER)
+        assert opened.is_known
+        with bed.state.directories.changing(ROOT_NUMBER, b"new") as change:
+            change.description = Description(told(size=1, file_id=200))
+        assert await read_names(bed, opened) == (13, {*NAMES, b"new"})
+
+
+async def test_what_changes_while_a_listing_is_asked_for_is_not_in_what_is_kept(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with leased_bed(b"") as bed:
+        directories = bed.state.directories
+        bed_directories = cast(Any, bed.directories)
+
+        class Source:
+            async def next_piece(self, *, restart: bool) -> list[Listed] | None:
+                return [] if restart else None
+
+            def close(self) -> None:
+                """Nothing to do."""
+
+            is_large = False
+
+        async def begin(_inode: object) -> Source:
+            list_root(bed)
+            known = directories.of(ROOT_NUMBER)
+            with directories.changing(ROOT_NUMBER, b"new") as change:
+                change.description = Description(told(size=1, file_id=200))
+            assert known.is_whole
+            return Source()
+
+        monkeypatch.setattr(bed_directories._listings, "begin", begin)
+        opened = await bed.directories.open(ROOT_NUMBER)
+        monkeypatch.undo()
+        await bed.directories.read(opened.handle, 2, lambda *_: True)
+        assert not (await bed.directories.open(ROOT_NUMBER)).is_known
+        await bed.directories.release(opened.handle)

@@ -501,14 +501,29 @@ def test_a_listing_under_way_goes_on_with_a_name_that_was_lost() -> None:
     assert bed.known.current(Listed(b"other", HERE), 0.0) is None
 
 
+def test_the_beginning_of_a_listing_does_not_say_that_an_entry_is_gone() -> None:
+    """Of a reader who had begun before the lease was lost, and another one was granted."""
+    bed = Bed()
+    bed.finish(bed.begin(), b"here", handle=leased(), is_whole=False)
+    far = Listed(b"far behind", HERE)
+    assert bed.known.current(far, 0.0) is far
+    with bed.all.changing(DIRECTORY, far.name) as change:
+        change.is_gone = True
+    assert bed.known.current(far, 0.0) is None
+
+
 # ------------------------------------------------------------- what the kernel keeps
+
+
+def told_now(bed: Bed, *, until_s: float = LEASED_S) -> Kept:
+    return Kept(bed.all.asking(), bed.known.armed, until_s)
 
 
 def test_a_listing_may_be_kept_until_something_changes() -> None:
     bed = Bed()
     bed.read(b"here", b"there")
     assert not is_kept(bed.known, 1.0)
-    keep(bed.known, Kept(bed.all.asking(), LEASED_S))
+    keep(bed.known, told_now(bed))
     assert is_kept(bed.known, 1.0)
     with bed.all.changing(DIRECTORY, b"here") as change:
         assert not is_kept(bed.known, 1.0)
@@ -519,7 +534,7 @@ def test_a_listing_may_be_kept_until_something_changes() -> None:
 def test_a_listing_from_before_a_change_is_not_kept() -> None:
     bed = Bed()
     bed.read(b"here")
-    told = Kept(bed.all.asking(), LEASED_S)
+    told = told_now(bed)
     with bed.all.changing(DIRECTORY, b"here") as change:
         change.description = HERE
     keep(bed.known, told)
@@ -529,7 +544,7 @@ def test_a_listing_from_before_a_change_is_not_kept() -> None:
 def test_a_listing_under_an_earlier_lease_is_not_kept() -> None:
     bed = Bed()
     handle = bed.read(b"here")
-    told = Kept(bed.all.asking(), LEASED_S)
+    told = told_now(bed)
     keep(bed.known, told)
     assert handle.lease is not None
     bed.all.broken(handle.lease)
@@ -542,7 +557,7 @@ def test_a_listing_under_an_earlier_lease_is_not_kept() -> None:
 def test_a_listing_read_again_has_to_be_told_again() -> None:
     bed = Bed()
     bed.read(b"here")
-    keep(bed.known, Kept(bed.all.asking(), LEASED_S))
+    keep(bed.known, told_now(bed))
     reading = bed.begin()
     assert not is_kept(bed.known, 1.0)
     bed.finish(reading, b"here", handle=leased())
@@ -555,7 +570,7 @@ def test_only_what_is_known_whole_under_a_lease_is_kept(is_leased: bool, is_whol
     bed = Bed()
     handle = leased() if is_leased else Handle()
     bed.finish(bed.begin(), b"here", handle=handle, is_whole=is_whole)
-    keep(bed.known, Kept(bed.all.asking(), LEASED_S))
+    keep(bed.known, told_now(bed))
     assert is_kept(bed.known, 0.5) == (is_leased and is_whole)
 
 
@@ -563,8 +578,8 @@ def test_what_is_soon_too_old_is_told_again() -> None:
     """Else the kernel would ask about every entry."""
     bed = Bed()
     bed.read(b"here")
-    keep(bed.known, Kept(bed.all.asking(), until_s=5.0))
+    keep(bed.known, told_now(bed, until_s=5.0))
     assert is_kept(bed.known, 5.0 - KEPT_LEFT_MIN_S)
     assert not is_kept(bed.known, 5.1 - KEPT_LEFT_MIN_S)
-    keep(bed.known, Kept(bed.all.asking(), until_s=LEASED_S * 2))
+    keep(bed.known, told_now(bed, until_s=LEASED_S * 2))
     assert not is_kept(bed.known, LEASED_S + 0.1)

@@ -126,8 +126,12 @@ def test_going_back_to_any_position(place: Place) -> None:
         assert reader.read_all() == names[1500:]
 
 
-def test_rewinding_shows_what_has_changed(place: Place, theirs: Path) -> None:
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_rewinding_shows_what_has_changed(place: Place, theirs: Path, is_kept: bool) -> None:
     names = fill(place.served, 100)
+    if is_kept:  # Then nobody asks us before the first change.
+        for _ in range(3):
+            list(place.path.iterdir())
     with DirectoryReader(place.path) as reader:
 
         def again() -> list[str]:
