@@ -183,15 +183,22 @@ class _FileRequests:
         asked = requests.decode_open(body)
         opened = await self._opening.open(node, asked.flags)
         if asked.sheds:
-            await self._attributes.shed_by(opened.handle)
+            await self._shed(opened)
         return _opened(opened, asked.flags)
 
     async def create(self, parent: int, body: bytes) -> bytes:
         asked = requests.decode_create(body)
         opened, entry = await self._opening.create(parent, asked.name, asked.mode, asked.flags)
         if asked.sheds:
-            await self._attributes.shed_by(opened.handle)
+            await self._shed(opened)
         return _entry(entry) + _opened(opened, asked.flags)
+
+    async def _shed(self, opened: OpenedFile) -> None:
+        try:
+            await self._attributes.shed_by(opened.handle)
+        except Exception:
+            await self._files.release(opened.handle)  # The kernel will not hear of it.
+            raise
 
     async def read(self, _node: int, body: bytes) -> Buffer:
         """Read. What the cache holds is handed over as it is, not copied."""

@@ -168,6 +168,7 @@ class AttributeVerbs:
             state.check_same(inode, description)
             change.description = description
         entry = state.shown.told(inode, description, asked=None)
+        opened = state.handles.opened(inode)  # Perhaps only since.
         if opened is not None and wanted.mode is not None:
             for each in opened.handles:
                 each.sheds = has_privileges(entry.attributes.mode)
@@ -181,17 +182,26 @@ class AttributeVerbs:
         state = self._state
         handle = state.handles.get(handle_number)
         if handle.sheds:
-            handle.sheds = False
             await self.shed(await self.get(handle.inode_number))
+            handle.sheds = False
             state.kernel.attributes_changed(handle.inode_number)
 
     async def shed(self, entry: Entry) -> Entry:
-        """Take setuid and setgid bits away, if there are any, and return what there is then."""
+        """Take setuid and setgid bits away, if there are any, and return what there is then.
+
+        A server that lets us write to somebody else's file, but not change its mode, is left to
+        do so itself: it knows that it is not the owner who writes.
+        """
         mode = entry.attributes.mode
         if not has_privileges(mode):
             return entry
         bits = S_IMODE(without_privileges(mode))
-        return await self.set(entry.number, AttributeChanges(mode=bits), None)
+        try:
+            return await self.set(entry.number, AttributeChanges(mode=bits), None)
+        except ServerStatusError as error:
+            if error.status != NtStatus.STATUS_ACCESS_DENIED:
+                raise
+            return entry
 
     async def _set(
         self,

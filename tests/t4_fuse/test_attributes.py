@@ -151,6 +151,24 @@ def test_who_may_not_keep_setuid_bits_takes_them_away(
         assert (shown, mode(served)) == (expected, expected)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a capability up")
+@pytest.mark.parametrize(
+    "command", ["printf x >> file", "printf x > file", "truncate -s 3 file", "printf x 1<> file"]
+)
+def test_the_server_takes_setuid_bits_away_from_what_is_not_ours(
+    served_folder: Path, mount_share: MountShare, command: str
+) -> None:
+    """Who may write to a file may not always change its mode."""
+    served = served_folder / "file"
+    served.write_bytes(b"content")
+    os.chown(served, 0, 0)
+    served.chmod(0o6777)
+    folder = mount_share().path / served_folder.name
+    drop = ["setpriv", "--bounding-set", "-fsetid", "--"]
+    subprocess.run([*drop, "sh", "-ec", command], cwd=folder, check=True)
+    assert (mode(folder / "file"), mode(served)) == (0o777, 0o777)
+
+
 @only_posix
 def test_owners_are_not_given_away(place: Place) -> None:
     file = place.path / "file"
