@@ -76,6 +76,7 @@ class InitFlag(IntFlag):
     AUTO_INVAL_DATA = 1 << 12
     DO_READDIRPLUS = 1 << 13
     ASYNC_DIO = 1 << 15
+    PARALLEL_DIROPS = 1 << 18
     MAX_PAGES = 1 << 22
     HANDLE_KILLPRIV_V2 = 1 << 28
 
@@ -87,8 +88,10 @@ WANTED: Final = (
     | InitFlag.AUTO_INVAL_DATA
     | InitFlag.DO_READDIRPLUS
     | InitFlag.ASYNC_DIO
+    # Else each directory has a lock, for which nobody can be killed who waits.
+    | InitFlag.PARALLEL_DIROPS
     | InitFlag.MAX_PAGES
-    # Else it asks for an extended attribute before each write. The server takes setuid bits away.
+    # Else it asks for an extended attribute before each write. We take setuid bits away.
     | InitFlag.HANDLE_KILLPRIV_V2
 )
 """What is used of it, where the kernel offers it."""

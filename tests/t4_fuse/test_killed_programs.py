@@ -108,6 +108,26 @@ def test_who_waits_for_a_silent_server_can_be_killed(
     assert "Traceback" not in mount.log()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root sees what a process waits for")
+def test_names_of_a_directory_are_looked_up_side_by_side(
+    make_samba: Callable[..., SambaServer], mount_share: MountShare
+) -> None:
+    """Who waits does not hold up who comes later, not even from being killed."""
+    server = make_samba()
+    mount = _prepared(server, mount_share)
+    with silent(server):
+        programs = [
+            subprocess.Popen(["stat", name], cwd=mount.path, stderr=subprocess.DEVNULL)
+            for name in ("never-seen", "nor-this")
+        ]
+        for program in programs:
+            wait_asleep(program.pid)
+        programs[1].kill()
+        assert programs[1].wait(ENDS_WITHIN_S) == -signal.SIGKILL
+        assert programs[0].poll() is None
+    assert programs[0].wait(ENDS_WITHIN_S) == 1
+
+
 def _prepared(server: SambaServer, mount_share: MountShare) -> Mount:
     share = server.share_path()
     (share / "folder").mkdir()

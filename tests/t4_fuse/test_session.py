@@ -119,7 +119,7 @@ async def test_the_first_words(kernel: Kernel, serve: Serve) -> None:
         assert (error, len(body)) == (0, 64)
         major, minor, read_ahead, flags = struct.unpack_from("=IIII", body)
         assert (major, minor, read_ahead) == (7, 33, 131072)
-        assert flags == (used if used is not None else 0x1040_B029)
+        assert flags == (used if used is not None else 0x1044_B029)
         assert struct.unpack_from("=II", body, 20) == (1 << 20, 1)  # max_write, time_gran
 
 
