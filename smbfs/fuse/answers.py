@@ -7,6 +7,7 @@ Spec: Linux ``include/uapi/linux/fuse.h``, structures ``fuse_*_out``.
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Iterator
 from enum import IntEnum
@@ -17,8 +18,8 @@ from smbfs.fuse.requests import InitRequest
 
 _NS: Final = 1_000_000_000
 
-_PAGES_MAX: Final = 256
-"""Pages of one request: ``WRITE_SIZE_MAX``, where pages are of 4 KiB."""
+_PAGES_MAX: Final = max(1, WRITE_SIZE_MAX // mmap.PAGESIZE)
+"""Pages of one request."""
 
 
 class _Notice(IntEnum):
