@@ -175,6 +175,7 @@ class _AttributeRequests:
 
 class _FileRequests:
     def __init__(self, filesystem: FileSystem) -> None:
+        self._names = filesystem.names
         self._opening = filesystem.opening
         self._files = filesystem.files
         self._attributes = filesystem.attributes
@@ -190,14 +191,17 @@ class _FileRequests:
         asked = requests.decode_create(body)
         opened, entry = await self._opening.create(parent, asked.name, asked.mode, asked.flags)
         if asked.sheds:
-            await self._shed(opened)
+            await self._shed(opened, entry)
         return _entry(entry) + _opened(opened, asked.flags)
 
-    async def _shed(self, opened: OpenedFile) -> None:
+    async def _shed(self, opened: OpenedFile, entry: Entry | None = None) -> None:
         try:
             await self._attributes.shed_by(opened.handle)
         except Exception:
-            await self._files.release(opened.handle)  # The kernel will not hear of it.
+            # The kernel will hear of neither.
+            if entry is not None:
+                self._names.forget(entry.number, 1)
+            await self._files.release(opened.handle)
             raise
 
     async def read(self, _node: int, body: bytes) -> Buffer:
