@@ -7,18 +7,21 @@ from dataclasses import replace
 import trio
 import trio.testing
 
-from smbfs.client.tree_connect import TreeConnect
+from smbfs.client.lifeline import Channel
+from smbfs.client.tree_connect import ConnectedTree, TreeConnect
 from smbfs.engine.leases import Lease
 from smbfs.wire.create import CreateRequest, CreateResponse
 from smbfs.wire.create_contexts import LeaseResponseV2, LeaseState
 from smbfs.wire.header import Command, Header
+from smbfs.wire.negotiate import Capabilities
 from smbfs.wire.oplock_break import (
     LeaseBreakAcknowledgment,
     LeaseBreakFlags,
     LeaseBreakNotification,
     LeaseBreakResponse,
 )
-from tests.beds.scripted_server import Reply
+from smbfs.wire.tree_connect import ShareType, TreeConnectResponse
+from tests.beds.scripted_server import TREE_ID, Reply, ScriptedServer
 from tests.t1_engine.test_leases import unsolicited
 from tests.t2_client.test_connection import Bed, signed_on
 from tests.t2_client.test_open import connected_tree
@@ -178,3 +181,18 @@ async def test_the_lease_of_what_was_opened_anew_and_is_another_file_vouches_for
         assert not await tree.reclaim(first, FILE, tree.channel, is_same=lambda _created: False)
         first.lose()
         assert not second.is_vouched_for  # Its lease was closed with that file.
+
+
+async def test_who_comes_back_to_a_server_without_leases_asks_for_none(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    simple = ScriptedServer(capabilities=Capabilities.LARGE_MTU)
+    async with signed_on() as first, signed_on(server=simple) as second:
+        tree = connected_tree(first)
+        shown = [tree.grants_leases]
+        for bed in (second, first):
+            response = TreeConnectResponse(ShareType.DISK, 0, 0, 0)
+            channel = Channel(bed.connection, bed.session)
+            tree.attach(channel, ConnectedTree(TREE_ID, response))
+            shown.append(tree.grants_leases)
+        assert shown == [True, False, True]

@@ -239,6 +239,45 @@ async def test_tcp_small_frames_that_arrive_together_are_split() -> None:
     await stream.aclose()
 
 
+async def test_tcp_frames_that_come_in_two_pieces_are_put_together() -> None:
+    """Wherever the cut is, and whether or not somebody waits already."""
+    ours, theirs = socket.socketpair()
+    stream = TcpStream(theirs)
+    frames = [b"first", bytes(300), b"the third"]
+    sent = b"".join(len(frame).to_bytes(4, "big") + frame for frame in frames)
+    received: list[bytes] = []
+
+    async def receive() -> None:
+        received.extend([bytes(await stream.receive_message()) for _ in frames])
+
+    for cut in range(len(sent) + 1):
+        received.clear()
+        async with trio.open_nursery() as nursery:
+            if cut % 2:
+                nursery.start_soon(receive)
+                await trio.testing.wait_all_tasks_blocked()
+            ours.sendall(sent[:cut])
+            if not cut % 2:
+                nursery.start_soon(receive)
+            await trio.testing.wait_all_tasks_blocked()
+            ours.sendall(sent[cut:])
+        assert received == frames
+    ours.close()
+    await stream.aclose()
+
+
+@pytest.mark.parametrize("sent", [b"", b"\0", b"\0\0\0\x04", b"\0\0\0\x04par"])
+async def test_tcp_peer_that_ends_within_a_frame(sent: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    stream = TcpStream(theirs)
+    ours.sendall(b"\0\0\0\x05whole" + sent)
+    ours.close()
+    assert await stream.receive_message() == b"whole"
+    with trio.fail_after(5), pytest.raises(TransportError, match="closed"):
+        await stream.receive_message()
+    await stream.aclose()
+
+
 async def test_tcp_peer_that_does_not_speak_smb() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
