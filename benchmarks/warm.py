@@ -41,17 +41,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BedError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
+    missed = below_floors(rates)
     for what, here in rates.items():
-        compared = here["mount"] / here["disk"]
         said = "".join(f"{where} {rate:8.2f}/s  " for where, rate in here.items())
-        print(f"{what:12} {said} {compared:5.2f} x{_verdict(what, compared)}")
+        verdict = "  BELOW ITS FLOOR" if what in missed else ""
+        print(f"{what:12} {said} {here['mount'] / here['disk']:5.2f} x{verdict}")
     print(f"requests that the rounds sent: {requests}")
-    missed = [what for what in FLOORS if rates[what]["mount"] < FLOORS[what] * rates[what]["disk"]]
     return int(bool(missed) or requests > 0)
 
 
-def _verdict(what: str, compared: float) -> str:
-    return "  BELOW ITS FLOOR" if compared < FLOORS.get(what, 0.0) else ""
+def below_floors(rates: Rates) -> list[str]:
+    """Return what a mount does too slowly."""
+    return [what for what, here in rates.items() if here["mount"] < FLOORS[what] * here["disk"]]
 
 
 def measure(repeat: int, size: int, folder: Path | None = None) -> tuple[Rates, int]:

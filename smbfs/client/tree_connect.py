@@ -48,7 +48,6 @@ READ_LEASE = LeaseState.READ_CACHING | LeaseState.HANDLE_CACHING
 WRITE_LEASE = READ_LEASE | LeaseState.WRITE_CACHING
 """What writers ask for: whoever opens the file has to wait until our data is there."""
 
-
 _CLOSE_RELATED = CloseRequest(FileId.RELATED)
 
 OPLOCKS_REFUSED_MAX = 16

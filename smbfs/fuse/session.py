@@ -4,7 +4,7 @@ Most requests are answered from memory, without waiting for anybody. So one task
 one request after the other; only when a handler has to wait does another task go on reading. That
 spares the event loop a task, and a turn, for each request.
 
-INVARIANT: at most one task reads; none does only if all that there may be are in handlers.
+INVARIANT: at most one task reads; none does only while as much is in handlers as there may be.
 
 Spec: fuse(4).
 """
@@ -36,6 +36,9 @@ from smbfs.fuse.requests import (
 Handler = Callable[[int, bytes], Coroutine[Any, Any, Buffer]]
 """Serves a request: given its inode and its body, returns the body of the answer."""
 
+Undo = Callable[[Opcode, bytes], Coroutine[Any, Any, None]]
+"""Takes back what an answer would have given out."""
+
 TASKS_MAX: Final = 1000
 """Requests that are served at once; who asks more is not heard, not even if killed."""
 
@@ -44,9 +47,6 @@ HELD_MAX: Final = 64 * 1024 * 1024
 
 IDLE_MAX: Final = 16
 """Tasks that are kept for the next request that has to wait."""
-
-Undo = Callable[[Opcode, bytes], Coroutine[Any, Any, None]]
-"""Takes back what an answer would have given out."""
 
 LOOK_AGAIN_S: Final = 0.5
 """Seconds between two looks at somebody who would rather not wait."""

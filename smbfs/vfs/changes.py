@@ -98,11 +98,10 @@ async def remove(
 
     ``kind`` is DIRECTORY_FILE or NON_DIRECTORY_FILE, or None for either.
     """
-    limits = share.limits
-    if limits.disposition_ex and await remove_like_posix(share, path, kind=kind, keys=keys):
+    if await remove_like_posix(share, path, kind=kind, keys=keys):
         return
     try:
-        if share.posix and kind is not None and kind == CreateOptions.NON_DIRECTORY_FILE:
+        if share.posix and kind == CreateOptions.NON_DIRECTORY_FILE:
             # Shorter. Samba says at once what it can't delete; Windows would not say it at all.
             create = share.create_request(path, _DELETE_ACCESS, options=_REMOVING, keys=keys)
             await share.compound(create)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 import trio
+import trio.testing
 
 from smbfs.errors import SmbfsError
 from smbfs.fuse import session
