@@ -26,6 +26,7 @@ import os, signal, sys
 beats = []
 signal.signal(signal.SIGALRM, lambda *_: beats.append(1))
 signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+print("begins", flush=True)
 print(len(os.listdir(sys.argv[1])), len(beats) > 0)
 """
 
@@ -150,7 +151,9 @@ def test_other_signals_end_no_call(
             stdout=subprocess.PIPE,
             text=True,
         )
-        time.sleep(1.5)  # For so long it is disturbed.
+        assert program.stdout is not None
+        assert program.stdout.readline() == "begins\n"
+        time.sleep(1)  # For so long it is disturbed.
     said, _ = program.communicate(timeout=20)
     assert said.split() == ["1", "True"]
 
