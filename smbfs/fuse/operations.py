@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
+from smbfs.errors import SmbfsError
 from smbfs.fuse import answers, requests
 from smbfs.fuse.protocol import Buffer, Opcode, OpenFlag, SetAttrField
 from smbfs.fuse.requests import SetAttrRequest
@@ -257,7 +258,12 @@ class _DirectoryRequests:
             listed.append(one)
             return True
 
-        await self._directories.read(handle, position, emit)
+        try:
+            await self._directories.read(handle, position, emit)
+        except SmbfsError:
+            if not listed:
+                raise
+            # What was emitted counts as told. The kernel asks for the rest, and hears of it then.
         return b"".join(listed)
 
     async def synchronise(self, _node: int, _body: bytes) -> bytes:
