@@ -1,7 +1,8 @@
 """Extended attributes: ``user.*`` as the server's EAs, and nothing else.
 
 Servers know one namespace of EAs. Programs and the kernel itself ask for other namespaces all the
-time (``security.capability`` before every write), so those are answered without a round trip.
+time, so those are answered without a round trip, and as "not supported": ``ls -l``, which wants
+``security.selinux`` of every file, then asks once for a mount, and not again for each file.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from smbfs.wire.fscc import ExtendedAttribute
 from smbfs.wire.ntstatus import NtStatus
 
 _USER: Final = b"user."
-_SYSTEM: Final = b"system."
 _NAME_SIZE_MAX: Final = 255
 _VALUE_SIZE_MAX: Final = 65535
 
@@ -45,9 +45,7 @@ class ExtendedAttributes:
         """Return a value. Raises: Refused (NO_ATTRIBUTE, NOT_SUPPORTED)."""
         short = self._short_name(name)
         if short is None:
-            # What is not even possible is "not supported" only where programs expect that.
-            reason = Refusal.NOT_SUPPORTED if name.startswith(_SYSTEM) else Refusal.NO_ATTRIBUTE
-            raise Refused(reason, repr(name))
+            raise Refused(Refusal.NOT_SUPPORTED, repr(name))
         for attribute in await self._read(number):
             if self._same(attribute.name, short):
                 return attribute.value
@@ -70,7 +68,7 @@ class ExtendedAttributes:
         await self._write(number, ExtendedAttribute(short, value))
 
     async def remove(self, number: int, name: bytes) -> None:
-        """Remove an attribute. Raises: Refused (NO_ATTRIBUTE)."""
+        """Remove an attribute. Raises: Refused (NO_ATTRIBUTE, NOT_SUPPORTED)."""
         await self.get(number, name)  # Removing what isn't there is fine to a server.
         short = self._short_name(name)
         assert short is not None
