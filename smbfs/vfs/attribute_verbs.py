@@ -159,6 +159,9 @@ class AttributeVerbs:
         opened = state.handles.opened(inode)
         if opened is not None:
             await opened.settle()
+        known = state.shown.known(inode) if self._leases.are_exclusive(inode) else None
+        if known is not None and _is_as_wanted(known.attributes, wanted):
+            return Entry(known.number, known.attributes, 0.0, 0.0)
         await state.kept.let_go(inode)
         state.changed(inode)
         if wanted.mode is not None or wanted.uid is not None or wanted.gid is not None:
@@ -253,8 +256,8 @@ class AttributeVerbs:
         if writer is not None:
             with _suppressing_loss(of_another=writer is not handle):
                 file = await writer.server_file()
-                await state.share.tree.request(end_of_file_request(file.file_id, size), of=file)
-                stat = await state.share.stat_open(file)
+                cut = end_of_file_request(file.file_id, size)
+                stat = await state.share.change_open(file, cut)
         if stat is None:
             keys = self._keys(inode)
             stat = await state.at(
@@ -281,10 +284,8 @@ class AttributeVerbs:
             data = encode_basic_information(access_time=access_time, write_time=write_time)
             with _suppressing_loss(of_another=writer is not handle):
                 file = await writer.server_file()
-                await state.share.tree.request(
-                    set_file_info(FileInfoClass.BASIC, data, file.file_id), of=file
-                )
-                return await state.share.stat_open(file)
+                times = set_file_info(FileInfoClass.BASIC, data, file.file_id)
+                return await state.share.change_open(file, times)
         keys = self._keys(inode)
         return await state.at(
             inode,
@@ -295,8 +296,11 @@ class AttributeVerbs:
 
     async def _set_mode(self, inode: Inode, mode: int) -> FileStat | None:
         state = self._state
+        keys = self._keys(inode)
         if state.share.posix:
-            return await state.at(inode, lambda path: changes.set_mode(state.share, path, mode))
+            return await state.at(
+                inode, lambda path: changes.set_mode(state.share, path, mode, keys=keys)
+            )
         if inode.file_type == S_IFDIR:
             return None
         description = await self._describe(inode, state.handles.opened(inode))
@@ -305,7 +309,6 @@ class AttributeVerbs:
         if read_only == bool(before & FileAttributes.READONLY):
             return None
         after = before ^ FileAttributes.READONLY or FileAttributes.NORMAL
-        keys = self._keys(inode)
         return await state.at(
             inode,
             lambda path: changes.set_attributes(state.share, path, attributes=after, keys=keys),
@@ -323,10 +326,11 @@ class AttributeVerbs:
         uid = None if uid == shown.uid else uid
         gid = None if gid == shown.gid else gid
         if uid is None and gid is None:
-            return None
+            return now.stat
+        keys = self._keys(inode)
         try:
             return await state.at(
-                inode, lambda path: changes.set_owner(state.share, path, uid, gid)
+                inode, lambda path: changes.set_owner(state.share, path, uid, gid, keys=keys)
             )
         except ServerStatusError as error:
             if error.status in _MAY_NOT_GIVE_AWAY:
@@ -375,6 +379,15 @@ class AttributeVerbs:
             0,
             NAME_SIZE_MAX,
         )
+
+
+def _is_as_wanted(known: Attributes, wanted: AttributeChanges) -> bool:
+    """Whether nothing shall be changed but an owner, and that is who owns it already.
+
+    Who unpacks or copies files as root gives each of them an owner, mostly the one it has.
+    """
+    owner = AttributeChanges(uid=wanted.uid, gid=wanted.gid)
+    return wanted == owner and wanted.uid in (None, known.uid) and wanted.gid in (None, known.gid)
 
 
 def _known(number: int) -> int:

@@ -299,18 +299,17 @@ async def set_attributes(
     return share.decode_stat(answer)
 
 
-async def set_mode(share: Share, path: str, mode: int) -> FileStat:
+async def set_mode(
+    share: Share, path: str, mode: int, *, keys: LeaseKeys | None = None
+) -> FileStat:
     """Set permission bits (POSIX extensions only) and return what the file is now."""
-    return await _set_security(
-        share,
-        path,
-        AccessMask.WRITE_DAC,
-        SecurityInformation.DACL,
-        encode_mode_descriptor(mode),
-    )
+    change = _set_security_info(SecurityInformation.DACL, encode_mode_descriptor(mode))
+    return await _set_security(share, path, AccessMask.WRITE_DAC, change, keys)
 
 
-async def set_owner(share: Share, path: str, uid: int | None, gid: int | None) -> FileStat:
+async def set_owner(
+    share: Share, path: str, uid: int | None, gid: int | None, *, keys: LeaseKeys | None = None
+) -> FileStat:
     """Set owner and group where given; return what the file is now."""
     parts = SecurityInformation(0)
     if uid is not None:
@@ -321,16 +320,19 @@ async def set_owner(share: Share, path: str, uid: int | None, gid: int | None) -
         Sid.unix_user_sid(uid) if uid is not None else None,
         Sid.unix_group_sid(gid) if gid is not None else None,
     )
-    access = AccessMask.WRITE_OWNER
-    return await _set_security(share, path, access, parts, descriptor.encode())
+    change = _set_security_info(parts, descriptor.encode())
+    return await _set_security(share, path, AccessMask.WRITE_OWNER, change, keys)
+
+
+def _set_security_info(parts: SecurityInformation, descriptor: bytes) -> SetInfoRequest:
+    return SetInfoRequest(FileId.RELATED, InfoType.SECURITY, 0, descriptor, parts)
 
 
 async def _set_security(
-    share: Share, path: str, access: AccessMask, parts: SecurityInformation, descriptor: bytes
+    share: Share, path: str, access: AccessMask, change: SetInfoRequest, keys: LeaseKeys | None
 ) -> FileStat:
-    request = SetInfoRequest(FileId.RELATED, InfoType.SECURITY, 0, descriptor, parts)
-    create = share.create_request(path, access | STAT_ACCESS)
-    _, answer = await share.compound(create, request, share.stat_query())
+    create = share.create_request(path, access | STAT_ACCESS, keys=keys)
+    _, answer = await share.compound(create, change, share.stat_query())
     return share.decode_stat(answer)
 
 
@@ -338,18 +340,22 @@ def _set_dos_attributes(attributes: FileAttributes) -> SetInfoRequest:
     return set_file_info(FileInfoClass.BASIC, encode_basic_information(attributes=attributes))
 
 
-async def read_extended_attributes(share: Share, path: str) -> tuple[ExtendedAttribute, ...]:
+async def read_extended_attributes(
+    share: Share, path: str, *, keys: LeaseKeys | None = None
+) -> tuple[ExtendedAttribute, ...]:
     """Return all extended attributes of a file."""
     size = min(_EA_SIZE_MAX, share.tree.max_transact_size)
     query = QueryInfoRequest(FileId.RELATED, InfoType.FILE, FileInfoClass.FULL_EA, size)
-    create = share.create_request(path, AccessMask.READ_EA | STAT_ACCESS)
+    create = share.create_request(path, AccessMask.READ_EA | STAT_ACCESS, keys=keys)
     (answer,) = await share.compound(create, query)
     return decode_full_ea_list(QueryInfoResponse.decode(answer).data)
 
 
-async def set_extended_attribute(share: Share, path: str, attribute: ExtendedAttribute) -> None:
+async def set_extended_attribute(
+    share: Share, path: str, attribute: ExtendedAttribute, *, keys: LeaseKeys | None = None
+) -> None:
     """Set an extended attribute; an empty value removes it."""
-    create = share.create_request(path, AccessMask.WRITE_EA | STAT_ACCESS)
+    create = share.create_request(path, AccessMask.WRITE_EA | STAT_ACCESS, keys=keys)
     await share.compound(
         create, set_file_info(FileInfoClass.FULL_EA, encode_full_ea_list([attribute]))
     )

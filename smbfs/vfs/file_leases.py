@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 
 from smbfs.client.open import Open
 from smbfs.engine.leases import LEASE_KEY_SIZE, Lease
@@ -52,23 +53,32 @@ class FileLeases:
         return lease_key(self._state.directories.of(directory.number))
 
     def keys(self, directory: Inode | None, inode: Inode | None) -> LeaseKeys | None:
-        """Return the keys for an open that changes what is in a directory, None if it needs none.
+        """Return the keys for an open that breaks no lease of ours, None if it needs none.
 
-        ``inode``: what is changed, None if that is new.
+        ``directory``: where it is. ``inode``: what is changed, None if that is new.
         """
-        parent = self.parent_key(directory)
-        if parent is None:
+        if not (self.are_wanted and self._state.share.tree.grants_leases):
             return None
-        own = self.key_for(inode)
+        parent = self.parent_key(directory)
+        own = self._key_in_use(inode) if inode is not None else None
+        if own is None and parent is not None:
+            own = secrets.token_bytes(LEASE_KEY_SIZE)  # One can't be named without the other.
         return LeaseKeys(own, parent) if own is not None else None
 
+    def are_exclusive(self, inode: Inode) -> bool:
+        """Whether nobody else can change a file, its owner included, before we are told."""
+        return any(lease.may_write for lease in self._leases_on(inode))
+
     def _key_in_use(self, inode: Inode) -> bytes | None:
+        lease = next(self._leases_on(inode), None)
+        return lease.key if lease is not None else self._state.kept.lease_key(inode)
+
+    def _leases_on(self, inode: Inode) -> Iterator[Lease]:
         opened = self._state.handles.opened(inode)
         for handle in opened.handles if opened is not None else ():
             lease = _lease_of(handle)
             if lease is not None:
-                return lease.key
-        return self._state.kept.lease_key(inode)
+                yield lease
 
     def _broken(self, lease: Lease, must_acknowledge: bool) -> bool:
         """Believe no more than is left. Called before the break is acknowledged.

@@ -85,8 +85,8 @@ class FileOpening:
         try:
             state.check_same(inode, Description(stat))
             if truncate and not overwrite and stat.size:
-                await state.share.tree.request(end_of_file_request(file.file_id, 0), of=file)
-                stat = await state.share.stat_open(file)
+                cut = end_of_file_request(file.file_id, 0)
+                stat = await state.share.change_open(file, cut)
         except BaseException:
             file.close_unwaited()
             raise

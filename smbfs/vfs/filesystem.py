@@ -59,7 +59,7 @@ class FileSystem:
         self.opening = FileOpening(state, leases)
         self.files = Files(state, removal)
         self.directories = Directories(state, listings)
-        self.extended_attributes = ExtendedAttributes(state)
+        self.extended_attributes = ExtendedAttributes(state, leases)
 
     def unmounted(self) -> None:
         """Nobody can ask any more: what is under way ends soon, with the server or without."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
+from smbfs.client.answers import answer
 from smbfs.client.open import Open
 from smbfs.client.tree_connect import READ_LEASE, TreeConnect
 from smbfs.errors import HandleLost, RemoteProtocolError, ServerStatusError
@@ -41,7 +42,13 @@ from smbfs.wire.fscc import (
     decode_file_all_information,
     decode_posix_information,
 )
-from smbfs.wire.info import FileInfoClass, InfoType, QueryInfoRequest, QueryInfoResponse
+from smbfs.wire.info import (
+    FileInfoClass,
+    InfoType,
+    QueryInfoRequest,
+    QueryInfoResponse,
+    SetInfoRequest,
+)
 from smbfs.wire.ioctl import FsctlCode, IoctlRequest, IoctlResponse
 from smbfs.wire.message import Message
 from smbfs.wire.ntstatus import NtStatus
@@ -106,8 +113,8 @@ class LeaseKeys(NamedTuple):
 
     own: bytes
     """The key of the lease on the file, or a new one."""
-    parent: bytes
-    """The key of the lease on its directory."""
+    parent: bytes | None
+    """The key of the lease on its directory, if that has one."""
 
 
 class Share:
@@ -152,7 +159,7 @@ class Share:
         """Return the CREATE that opens ``path`` without hindering anyone else.
 
         ``mode``: permission bits of what is made, where the server knows such.
-        ``keys``: for an open that changes something, if its directory is leased.
+        ``keys``: for an open that changes something, if it or its directory is leased.
         """
         contexts: tuple[CreateContext, ...] = ()
         if self.tree.posix:
@@ -263,6 +270,15 @@ class Share:
             InfoType.FILE, question.info_class, length=question.output_buffer_length
         )
         return decode_posix_information(data) if self.posix else decode_file_all_information(data)
+
+    async def change_open(self, file: Open, change: SetInfoRequest) -> FileStat:
+        """Change an open file and return what it is then, in one round trip."""
+        if self.posix and not file.is_posix:
+            await self.tree.request(change, of=file)
+            return await self._stat_taken_over(file)
+        changed = await self.tree.perform(change, self.stat_query(), of=file)
+        answer(changed)
+        return self.decode_stat(answer(changed, 1).body)
 
     async def _stat_taken_over(self, file: Open) -> FileStat:
         """Do that where the handle was taken over from a lost session, and is no POSIX one now."""

@@ -11,6 +11,7 @@ from typing import Final
 
 from smbfs.errors import ServerStatusError
 from smbfs.vfs import changes
+from smbfs.vfs.file_leases import FileLeases
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.state import MountState
 from smbfs.wire.fscc import ExtendedAttribute
@@ -33,8 +34,9 @@ _NO_EAS: Final = frozenset(
 class ExtendedAttributes:
     """The verbs about extended attributes. May raise ServerStatusError, Refused."""
 
-    def __init__(self, state: MountState) -> None:
+    def __init__(self, state: MountState, leases: FileLeases) -> None:
         self._state = state
+        self._leases = leases
 
     @property
     def are_offered(self) -> bool:
@@ -89,9 +91,10 @@ class ExtendedAttributes:
     async def _read(self, number: int) -> tuple[ExtendedAttribute, ...]:
         state = self._state
         inode = state.inodes.get(number)
+        keys = self._leases.keys(inode.parent, inode)
         try:
             return await state.at(
-                inode, lambda path: changes.read_extended_attributes(state.share, path)
+                inode, lambda path: changes.read_extended_attributes(state.share, path, keys=keys)
             )
         except ServerStatusError as error:
             if error.status in _NO_EAS:
@@ -102,8 +105,9 @@ class ExtendedAttributes:
         state = self._state
         inode = state.inodes.get(number)
         await state.kept.let_go(inode)
+        keys = self._leases.keys(inode.parent, inode)
         await state.at(
             inode,
-            lambda path: changes.set_extended_attribute(state.share, path, attribute),
+            lambda path: changes.set_extended_attribute(state.share, path, attribute, keys=keys),
         )
         state.changed(inode)

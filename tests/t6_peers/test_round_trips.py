@@ -122,6 +122,56 @@ def test_a_new_file_in_a_directory_that_is_known_is_three_requests(
     assert status["leases"]["directory"] == 2
 
 
+def test_what_unpacks_a_file_waits_five_times(work: Path, count: Count, mounted: Mounted) -> None:
+    """Made, written, given its times, left with its owner, given its mode, closed."""
+
+    def unpack(first: int) -> None:
+        for index in range(first, first + 50):
+            file = os.open(work / f"file {index}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            os.write(file, bytes(5000))
+            os.utime(file, (10**9, 10**9))
+            os.fchown(file, os.fstat(file).st_uid, os.fstat(file).st_gid)
+            os.fchmod(file, 0o640)
+            os.close(file)
+
+    unpack(0)
+    breaks = mounted.status()["leases"]["breaks"]
+    frames = count(lambda: unpack(50))
+    assert frames == {"CREATE": 100, "WRITE": 50, "SET_INFO": 50, "CLOSE": 50}
+    assert mounted.status()["leases"]["breaks"] == breaks
+    made = (work / "file 60").stat()
+    assert (made.st_size, made.st_mtime, made.st_mode & 0o777) == (5000, 10**9, 0o640)
+
+
+@pytest.mark.parametrize("actimeo", [60, 0], ids=["leased directory", "no leased directory"])
+def test_what_is_set_on_an_open_file_breaks_no_lease_of_ours(
+    work: Path, mount_share: MountShare, actimeo: int
+) -> None:
+    mounted = mount_share("-o", f"actimeo={actimeo}")
+    place = mounted.path / work.name
+
+    def breaks() -> int:
+        count: int = mounted.status()["leases"]["breaks"]
+        return count
+
+    with (place / "file").open("w+b", buffering=0) as file:
+        file.write(bytes(5000))
+        assert mounted.status()["leases"]["file"] == 1
+        assert bool(mounted.status()["leases"]["directory"]) == bool(actimeo)
+        for change in (
+            lambda: os.fchmod(file.fileno(), 0o640),
+            lambda: os.setxattr(file.fileno(), "user.mark", b"x"),
+            lambda: os.getxattr(file.fileno(), "user.mark"),
+            lambda: os.utime(file.fileno(), (10**9, 10**9)),
+            lambda: os.truncate(file.fileno(), 100),
+            lambda: os.utime(place, (10**9, 10**9)),
+            lambda: place.chmod(0o700),
+        ):
+            change()
+            assert breaks() == 0
+        assert mounted.status()["leases"]["file"] == 1
+
+
 def test_a_large_file_is_read_in_large_pieces(
     work: Path, on_server: Callable[[Path], Path], count: Count
 ) -> None:
