@@ -118,8 +118,11 @@ class Directories:
         if known is not None:
             directory.known = known
         else:
-            directory.listing = await self._listings.begin(directory.inode)
-            directory.stream = DirectoryStream(directory.listing)
+            directory.listing = listing = await self._listings.begin(directory.inode)
+            directory.stream = DirectoryStream(listing)
+            if listing.is_at_hand:
+                # Whoever just holds it open, to use names in it, may never read it.
+                await _read_to_be_known(listing, directory.stream)
         directory.is_fresh = True
         directory.tick = tick
         directory.armed = state.directories.of(directory.inode.number).armed
@@ -266,3 +269,11 @@ class Directories:
         shown = inode.parent if parent and inode.parent is not None else inode
         attributes = Attributes(S_IFDIR, 0, 1, 0, 0, 0, 0, 0, 0, 0)
         return Entry(shown.number, attributes, 0.0, 0.0)
+
+
+async def _read_to_be_known(listing: Listing, stream: DirectoryStream) -> None:
+    try:
+        await stream.entry(0)
+    except BaseException:
+        listing.close()
+        raise

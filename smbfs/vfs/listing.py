@@ -136,6 +136,11 @@ class Listing:
         return whole
 
     @property
+    def is_at_hand(self) -> bool:
+        """Whether all of it came when the directory was opened, and nobody has read it yet."""
+        return self._first is not None and self._first.is_all
+
+    @property
     def is_large(self) -> bool:
         """Whether it has more entries than are remembered."""
         return self._entries > ENTRIES_MAX

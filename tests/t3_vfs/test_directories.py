@@ -183,7 +183,7 @@ async def test_what_changes_while_a_listing_is_asked_for_is_not_in_what_is_kept(
             def close(self) -> None:
                 """Nothing to do."""
 
-            is_large = False
+            is_at_hand = is_large = False
 
         async def begin(_inode: object) -> Source:
             list_root(bed)

@@ -122,6 +122,31 @@ def test_a_new_file_in_a_directory_that_is_known_is_three_requests(
     assert status["leases"]["directory"] == 2
 
 
+def test_a_directory_that_is_only_held_open_is_known(work: Path, count: Count) -> None:
+    """So do those who use names relative to it: tar -C, find, git."""
+    for name in ("one", "two"):
+        (work / name).mkdir()
+    (work / "one" / "file").write_bytes(b"x")
+    held = os.open(work, os.O_RDONLY)
+    inner = os.open("one", os.O_RDONLY, dir_fd=held)
+    try:
+
+        def use() -> None:
+            for index in range(20):
+                os.stat("file", dir_fd=inner)
+                os.stat("one/file", dir_fd=held)
+                with pytest.raises(FileNotFoundError):
+                    os.stat(f"nothing {index}", dir_fd=inner)
+
+        assert count(use).total() <= 6
+        assert count(use) == {}
+        assert sorted(os.listdir(held)) == ["one", "two"]  # noqa: PTH208 - what is held
+        assert os.listdir(inner) == ["file"]  # noqa: PTH208
+    finally:
+        os.close(held)
+        os.close(inner)
+
+
 def test_what_unpacks_a_file_waits_five_times(work: Path, count: Count, mounted: Mounted) -> None:
     """Made, written, given its times, left with its owner, given its mode, closed."""
 
