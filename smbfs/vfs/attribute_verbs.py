@@ -382,12 +382,14 @@ class AttributeVerbs:
 
 
 def _is_as_wanted(known: Attributes, wanted: AttributeChanges) -> bool:
-    """Whether nothing shall be changed but an owner, and that is who owns it already.
+    """Whether a file has the mode and owner already that are all it shall be given.
 
-    Who unpacks or copies files as root gives each of them an owner, mostly the one it has.
+    Who unpacks or copies files sets both for each of them, and mostly they are so.
     """
-    owner = AttributeChanges(uid=wanted.uid, gid=wanted.gid)
-    return wanted == owner and wanted.uid in (None, known.uid) and wanted.gid in (None, known.gid)
+    has_owner = wanted.uid in (None, known.uid) and wanted.gid in (None, known.gid)
+    has_mode = wanted.mode is None or S_IMODE(wanted.mode) == S_IMODE(known.mode)
+    rest = wanted._replace(mode=None, uid=None, gid=None)
+    return has_owner and has_mode and rest == AttributeChanges()
 
 
 def _known(number: int) -> int:

@@ -24,7 +24,10 @@ Fold = Callable[[bytes], bytes]
 """Makes names equal that the server takes for the same one."""
 
 DOUBTFUL_SHARE: Final = 32
-"""A listing is worth reading again when more than one of so many entries is unknown."""
+"""A listing is worth reading again when more than one of so many entries is unknown,"""
+
+DOUBTFUL_MIN: Final = 4
+"""and more than these: who writes one file after the other has changed one or two lately."""
 
 ENTRIES_MAX: Final = 32_768
 """Entries up to which a directory is known."""
@@ -126,7 +129,8 @@ class KnownDirectory:
     def is_good(self, now_s: float) -> bool:
         """Whether a new listing would tell little more, for what it costs."""
         is_complete = self.is_whole and now_s < self.until_s
-        return is_complete and len(self.unknown) <= len(self.entries) // DOUBTFUL_SHARE
+        doubtful = max(DOUBTFUL_MIN, len(self.entries) // DOUBTFUL_SHARE)
+        return is_complete and len(self.unknown) <= doubtful
 
     def find(self, name: bytes, now_s: float) -> Answer | None:
         """Return what is known of a name, or None: ask the server."""

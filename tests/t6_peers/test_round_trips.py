@@ -148,11 +148,12 @@ def test_a_directory_that_is_only_held_open_is_known(work: Path, count: Count) -
 
 
 def test_what_unpacks_a_file_waits_five_times(work: Path, count: Count, mounted: Mounted) -> None:
-    """Made, written, given its times, left with its owner, given its mode, closed."""
+    """Made, written, given its times, left with its mode and owner, given a mode, closed."""
 
     def unpack(first: int) -> None:
         for index in range(first, first + 50):
             file = os.open(work / f"file {index}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            os.fchmod(file, 0o600)
             os.write(file, bytes(5000))
             os.utime(file, (10**9, 10**9))
             os.fchown(file, os.fstat(file).st_uid, os.fstat(file).st_gid)
@@ -166,6 +167,20 @@ def test_what_unpacks_a_file_waits_five_times(work: Path, count: Count, mounted:
     assert mounted.status()["leases"]["breaks"] == breaks
     made = (work / "file 60").stat()
     assert (made.st_size, made.st_mtime, made.st_mode & 0o777) == (5000, 10**9, 0o640)
+
+
+def test_who_writes_one_file_after_the_other_has_nothing_listed(work: Path, count: Count) -> None:
+    """As rsync does: each under another name first, and looked at before it gets its own."""
+
+    def copy(first: int) -> None:
+        for index in range(first, first + 20):
+            hidden = work / f".file {index}"
+            hidden.write_bytes(bytes(5000))
+            assert hidden.stat().st_size == 5000
+            hidden.rename(work / f"file {index}")
+
+    copy(0)
+    assert count(lambda: copy(20)) == {"CREATE": 60, "WRITE": 20, "CLOSE": 20}
 
 
 @pytest.mark.parametrize("actimeo", [60, 0], ids=["leased directory", "no leased directory"])
