@@ -25,6 +25,9 @@ FLOORS = (
     Floor("create", 1.5),
     Floor("read_small", 1.5),
     Floor("unlink", 1.5),
+    Floor("list", 1.0),
+    Floor("list_again", 1.0),
+    Floor("tar_extract", 1.0),
 )
 MEMORY_LIMIT_MB = 80.0
 """The daemon's, after mounting."""
