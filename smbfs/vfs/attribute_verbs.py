@@ -289,9 +289,7 @@ class AttributeVerbs:
         keys = self._keys(inode)
         return await state.at(
             inode,
-            lambda path: changes.set_attributes(
-                state.share, path, access_time=access_time, write_time=write_time, keys=keys
-            ),
+            lambda path: changes.set_times(state.share, path, access_time, write_time, keys=keys),
         )
 
     async def _set_mode(self, inode: Inode, mode: int) -> FileStat | None:

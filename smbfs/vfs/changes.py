@@ -7,7 +7,10 @@ ServerStatusError.
 
 from __future__ import annotations
 
+from stat import S_IMODE, S_IWUSR
 from typing import Final
+
+import trio
 
 from smbfs.client.open import Open
 from smbfs.errors import ServerStatusError
@@ -208,7 +211,9 @@ async def rename_open(file: Open, new: str) -> None:
 
 async def link(share: Share, existing: str, new: str, *, keys: LeaseKeys | None = None) -> FileStat:
     """Give a file a further name and return what it is now."""
-    create = share.create_request(existing, AccessMask.WRITE_ATTRIBUTES | STAT_ACCESS, keys=keys)
+    # Windows asks for more itself; Samba does not, and has no more of a file that is read-only.
+    access = STAT_ACCESS if share.posix else AccessMask.WRITE_ATTRIBUTES | STAT_ACCESS
+    create = share.create_request(existing, access, keys=keys)
     data = encode_link_information(new, replace=False)
     _, answer = await share.compound(
         create, set_file_info(FileInfoClass.LINK, data), share.stat_query()
@@ -322,6 +327,33 @@ async def set_owner(
     )
     change = _set_security_info(parts, descriptor.encode())
     return await _set_security(share, path, AccessMask.WRITE_OWNER, change, keys)
+
+
+async def set_times(
+    share: Share, path: str, access_time: int, write_time: int, *, keys: LeaseKeys | None = None
+) -> FileStat:
+    """Set times (FILETIMEs, 0 for what stays), also of what its owner has made read-only.
+
+    Samba lets nobody set the times of that, who owns it included. But an owner may always change
+    the mode, and change it back.
+    """
+    try:
+        return await set_attributes(
+            share, path, access_time=access_time, write_time=write_time, keys=keys
+        )
+    except ServerStatusError as error:
+        if error.status != NtStatus.STATUS_ACCESS_DENIED or not share.posix:
+            raise
+        mode = (await share.stat(path)).stat.mode
+        if mode is None or mode & S_IWUSR:
+            raise
+    await set_mode(share, path, S_IMODE(mode) | S_IWUSR, keys=keys)
+    try:
+        await set_attributes(share, path, access_time=access_time, write_time=write_time, keys=keys)
+    finally:
+        with trio.CancelScope(shield=True):
+            stat = await set_mode(share, path, S_IMODE(mode), keys=keys)
+    return stat
 
 
 def _set_security_info(parts: SecurityInformation, descriptor: bytes) -> SetInfoRequest:

@@ -92,6 +92,41 @@ def test_modes_are_the_servers(place: Place) -> None:
 
 
 @only_posix
+@pytest.mark.parametrize("bits", [0o444, 0o555, 0o000], ids=oct)
+def test_who_owns_a_read_only_file_may_set_its_times_and_link_it(place: Place, bits: int) -> None:
+    """Git makes its objects read-only and links them; rsync sets the times of what it copies."""
+    file, directory = place.path / "file", place.path / "directory"
+    file.touch()
+    directory.mkdir()
+    for each in (file, directory):
+        each.chmod(bits)
+        os.utime(each, ns=(TIME_NS, TIME_NS))
+        assert each.stat().st_mtime_ns == TIME_NS
+        assert (place.served / each.name).stat().st_mtime_ns == TIME_NS
+        assert mode(each) == mode(place.served / each.name) == bits
+    (place.path / "link").hardlink_to(file)
+    assert file.stat().st_nlink == 2
+    directory.chmod(0o700)
+
+
+@only_posix
+def test_who_does_not_own_a_file_may_not_set_its_times(place: Place) -> None:
+    (place.path / "theirs").mkdir()
+    modes = (0o644, 0o444)
+    for bits in modes:
+        file = place.served / "theirs" / f"{bits:o}"
+        file.touch()
+        file.chmod(bits)
+        os.chown(file, 0, 0)
+        os.utime(file, (1, 1))
+    for bits in modes:
+        file = place.served / "theirs" / f"{bits:o}"
+        with pytest.raises(PermissionError):
+            os.utime(place.path / "theirs" / file.name, ns=(TIME_NS, TIME_NS))
+        assert (file.stat().st_mtime, mode(file)) == (1, bits)
+
+
+@only_posix
 def test_the_umask_counts(place: Place) -> None:
     before = os.umask(0o077)
     try:
