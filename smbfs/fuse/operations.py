@@ -146,7 +146,7 @@ class _NameRequests:
 
 class _AttributeRequests:
     def __init__(self, filesystem: FileSystem) -> None:
-        self._attributes = filesystem.attributes
+        self._attributes, self._space = filesystem.attributes, filesystem.space
 
     async def get(self, node: int, _body: bytes) -> bytes:
         return _attr_answer(await self._attributes.get(node))
@@ -160,7 +160,7 @@ class _AttributeRequests:
         return _attr_answer(entry)
 
     async def space(self, _node: int, _body: bytes) -> bytes:
-        space = await self._attributes.space()
+        space = await self._space.get()
         return answers.encode_statfs(
             answers.StatFs(
                 blocks=space.blocks,

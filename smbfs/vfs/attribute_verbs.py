@@ -1,4 +1,4 @@
-"""Attributes: getattr, setattr and statfs.
+"""Attributes: getattr and setattr.
 
 A file that is open is asked about, and changed, through one of its handles where that matters: it
 may have no name any more, and some servers note the time of a write only when the writing handle
@@ -7,12 +7,10 @@ is closed, which would undo a time that was set by path.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from stat import S_IFDIR, S_IMODE
+from stat import S_IFDIR, S_IMODE, S_IRUSR, S_IXUSR
 from typing import Final, NamedTuple
-
-import trio
 
 from smbfs.errors import HandleLost, ServerStatusError
 from smbfs.vfs import changes
@@ -24,29 +22,23 @@ from smbfs.vfs.file_leases import FileLeases
 from smbfs.vfs.handles import Handle, OpenFile
 from smbfs.vfs.inodes import Inode
 from smbfs.vfs.listings import Listings
-from smbfs.vfs.names import NAME_SIZE_MAX
 from smbfs.vfs.refusals import Refusal, Refused
-from smbfs.vfs.share import STAT_ACCESS, LeaseKeys
+from smbfs.vfs.share import LeaseKeys
 from smbfs.vfs.shown import Entry
 from smbfs.vfs.state import MountState
-from smbfs.wire.create import FileAttributes, FileId
+from smbfs.wire.create import FileAttributes
 from smbfs.wire.filetime import ns_to_filetime
 from smbfs.wire.fscc import (
     FileStat,
-    decode_fs_full_size_information,
-    decode_posix_fs_information,
     encode_basic_information,
 )
 from smbfs.wire.info import (
     FileInfoClass,
-    FsInfoClass,
-    InfoType,
-    QueryInfoRequest,
-    QueryInfoResponse,
 )
 from smbfs.wire.ntstatus import NtStatus
 
 _WRITE_BITS: Final = 0o222
+_LOOK_BITS: Final = S_IRUSR | S_IXUSR
 
 _MAY_NOT_GIVE_AWAY: Final = frozenset(
     {
@@ -69,18 +61,6 @@ class AttributeChanges(NamedTuple):
     mtime_ns: int | None = None
 
 
-class FileSystemSpace(NamedTuple):
-    """What statfs(2) tells. Blocks are of ``block_size`` bytes."""
-
-    block_size: int
-    blocks: int
-    free_blocks: int
-    available_blocks: int
-    files: int
-    free_files: int
-    name_size_max: int
-
-
 class AttributeVerbs:
     """The verbs about attributes. May raise ServerStatusError, TransportError, Refused."""
 
@@ -90,9 +70,6 @@ class AttributeVerbs:
         self._listings = listings
         self._root: Entry | None = None
         """What the root was when last seen."""
-        self._space: FileSystemSpace | None = None
-        self._space_changes = 0
-        self._space_until_s = 0.0
 
     async def get(self, number: int) -> Entry:
         """Return an inode's attributes."""
@@ -165,7 +142,10 @@ class AttributeVerbs:
         await state.kept.let_go(inode)
         state.changed(inode)
         if wanted.mode is not None or wanted.uid is not None or wanted.gid is not None:
-            forget_content(state, inode)  # The server may let us read it no more.
+            # The server may let us read it no more.
+            forget_content(state, inode)
+            if inode.file_type == S_IFDIR and not _leaves_it_open(wanted):
+                state.directories.forget(number)
         with state.changing(inode) as change:
             description = await self._set(inode, number, opened, handle, wanted)
             state.check_same(inode, description)
@@ -260,7 +240,7 @@ class AttributeVerbs:
                 stat = await state.share.change_open(file, cut)
         if stat is None:
             keys = self._keys(inode)
-            stat = await state.at(
+            stat = await self._at(
                 inode, lambda path: changes.set_size(state.share, path, size, keys=keys)
             )
         if opened is not None:
@@ -287,7 +267,7 @@ class AttributeVerbs:
                 times = set_file_info(FileInfoClass.BASIC, data, file.file_id)
                 return await state.share.change_open(file, times)
         keys = self._keys(inode)
-        return await state.at(
+        return await self._at(
             inode,
             lambda path: changes.set_times(state.share, path, access_time, write_time, keys=keys),
         )
@@ -296,7 +276,7 @@ class AttributeVerbs:
         state = self._state
         keys = self._keys(inode)
         if state.share.posix:
-            return await state.at(
+            return await self._at(
                 inode, lambda path: changes.set_mode(state.share, path, mode, keys=keys)
             )
         if inode.file_type == S_IFDIR:
@@ -307,10 +287,20 @@ class AttributeVerbs:
         if read_only == bool(before & FileAttributes.READONLY):
             return None
         after = before ^ FileAttributes.READONLY or FileAttributes.NORMAL
-        return await state.at(
+        return await self._at(
             inode,
             lambda path: changes.set_attributes(state.share, path, attributes=after, keys=keys),
         )
+
+    async def _at(self, inode: Inode, ask: Callable[[str], Awaitable[FileStat]]) -> FileStat:
+        """Do what :meth:`MountState.at` does, also with a file that is removed, but open.
+
+        Servers without POSIX extensions let nobody open what is about to go.
+        """
+        opened = self._state.handles.opened(inode) if self._state.share.posix else None
+        if inode.parent is None and opened is not None and opened.hidden_path:
+            return await ask(opened.hidden_path)
+        return await self._state.at(inode, ask)
 
     def _keys(self, inode: Inode) -> LeaseKeys | None:
         return self._leases.keys(inode.parent, inode)
@@ -327,7 +317,7 @@ class AttributeVerbs:
             return now.stat
         keys = self._keys(inode)
         try:
-            return await state.at(
+            return await self._at(
                 inode, lambda path: changes.set_owner(state.share, path, uid, gid, keys=keys)
             )
         except ServerStatusError as error:
@@ -335,48 +325,11 @@ class AttributeVerbs:
                 raise Refused(Refusal.NOT_PERMITTED, str(error)) from error
             raise
 
-    # ------------------------------------------------------------- statfs
 
-    async def space(self) -> FileSystemSpace:
-        """Return how much room the share has, or had when we last changed something."""
-        so_far, now_s = self._state.directories.changes, trio.current_time()
-        is_same = so_far == self._space_changes and now_s < self._space_until_s
-        if self._space is not None and (is_same or self._is_server_away):
-            return self._space
-        space = await self._ask_space()
-        self._space, self._space_changes = space, so_far
-        self._space_until_s = now_s + self._state.policy.space_s
-        return space
-
-    async def _ask_space(self) -> FileSystemSpace:
-        share = self._state.share
-        info_class = FsInfoClass.POSIX if share.posix else FsInfoClass.FULL_SIZE
-        (answer,) = await share.compound(
-            share.create_request(share.path(()), STAT_ACCESS),
-            QueryInfoRequest(FileId.RELATED, InfoType.FILESYSTEM, info_class, 4096),
-        )
-        data = QueryInfoResponse.decode(answer).data
-        if share.posix:
-            told = decode_posix_fs_information(data)
-            return FileSystemSpace(
-                told.block_size or 1,
-                _known(told.total_blocks),
-                _known(told.available_blocks),
-                _known(told.user_available_blocks),
-                _known(told.total_files),
-                _known(told.free_files),
-                NAME_SIZE_MAX,
-            )
-        size = decode_fs_full_size_information(data)
-        return FileSystemSpace(
-            size.unit_size or 1,
-            size.total_units,
-            size.actual_available_units,
-            size.caller_available_units,
-            0,
-            0,
-            NAME_SIZE_MAX,
-        )
+def _leaves_it_open(wanted: AttributeChanges) -> bool:
+    """Whether who owns a directory, and nobody else may change that, can go on looking into it."""
+    mode = wanted.mode if wanted.mode is not None else 0
+    return wanted.uid is None and wanted.gid is None and mode & _LOOK_BITS == _LOOK_BITS
 
 
 def _is_as_wanted(known: Attributes, wanted: AttributeChanges) -> bool:
@@ -388,11 +341,6 @@ def _is_as_wanted(known: Attributes, wanted: AttributeChanges) -> bool:
     has_mode = wanted.mode is None or S_IMODE(wanted.mode) == S_IMODE(known.mode)
     rest = wanted._replace(mode=None, uid=None, gid=None)
     return has_owner and has_mode and rest == AttributeChanges()
-
-
-def _known(number: int) -> int:
-    """All ones means not known."""
-    return 0 if number == 0xFFFF_FFFF_FFFF_FFFF else number
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.removal import Removal
 from smbfs.vfs.renames import Renames
 from smbfs.vfs.share import Share
+from smbfs.vfs.space import Space
 from smbfs.vfs.state import MountState
 from smbfs.vfs.xattrs import ExtendedAttributes
 
@@ -56,6 +57,7 @@ class FileSystem:
         self.renames = Renames(state, removal, leases)
         self.links = Links(state, leases)
         self.attributes = AttributeVerbs(state, leases, listings)
+        self.space = Space(state)
         self.opening = FileOpening(state, leases)
         self.files = Files(state, removal)
         self.directories = Directories(state, listings)

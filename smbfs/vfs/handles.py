@@ -57,7 +57,7 @@ class OpenFile:
         "deleting",
         "end",
         "handles",
-        "hidden_name",
+        "hidden_path",
         "inode",
         "is_all_ours",
         "is_watched",
@@ -94,13 +94,13 @@ class OpenFile:
         """When the server's handle must be closed at last, if it was kept before."""
         self.deleting: Open | None = None
         """An open whose close will remove the file."""
-        self.hidden_name = ""
-        """The name under which it waits for its last close, if it was removed."""
+        self.hidden_path = ""
+        """The server's path under which it waits for its last close, if it was removed."""
 
     @property
     def is_removed(self) -> bool:
         """Whether it was removed here and waits for its last close."""
-        return self.deleting is not None or bool(self.hidden_name)
+        return self.deleting is not None or bool(self.hidden_path)
 
     @property
     def is_dirty(self) -> bool:

@@ -69,7 +69,7 @@ class Removal:
                 await changes.rename_open(deleting, hidden)
             except ServerStatusError as error:
                 _log.info("no hidden name %s: %s", hidden, error)
-                self._hidden.discard(opened.hidden_name)
+                self._hidden.discard(self._name(opened))
             else:
                 return
         await self.closed(opened)  # Then it is removed at once.
@@ -96,18 +96,22 @@ class Removal:
         deleting, opened.deleting = opened.deleting, None
         if deleting is not None:
             await deleting.close()
-        if opened.hidden_name:
-            self._past.append(opened.hidden_name)
-            self._hidden.discard(opened.hidden_name)
+        if opened.hidden_path:
+            self._past.append(self._name(opened))
+            self._hidden.discard(self._name(opened))
 
     def _note(self, hidden: str, opened: OpenFile) -> None:
-        opened.hidden_name = hidden.rpartition(self._share.names.separator)[2]
-        self._hidden.add(opened.hidden_name)
+        opened.hidden_path = hidden
+        self._hidden.add(self._name(opened))
+
+    def _name(self, opened: OpenFile) -> str:
+        return opened.hidden_path.rpartition(self._share.names.separator)[2]
 
     async def _hide(self, path: str, hidden: str, opened: OpenFile) -> None:
         self._note(hidden, opened)
         try:
             await changes.rename_and_delete(self._share, path, hidden)
         except SmbfsError:
-            self._hidden.discard(opened.hidden_name)
+            self._hidden.discard(self._name(opened))
+            opened.hidden_path = ""
             raise

@@ -110,6 +110,34 @@ def test_who_owns_a_read_only_file_may_set_its_times_and_link_it(place: Place, b
 
 
 @only_posix
+def test_a_directory_that_its_owner_may_not_list_is_not_listed_from_memory(place: Place) -> None:
+    directory = place.path / "directory"
+    directory.mkdir()
+    (directory / "file").touch()
+    assert [each.name for each in directory.iterdir()] == ["file"]
+    directory.chmod(0o300)
+    with pytest.raises(PermissionError):
+        list(directory.iterdir())
+    directory.chmod(0o700)
+    assert [each.name for each in directory.iterdir()] == ["file"]
+
+
+@only_posix
+def test_a_file_that_is_removed_but_open_has_attributes_to_set(place: Place) -> None:
+    file = place.path / "file"
+    file.write_bytes(b"content")
+    with file.open("rb") as opened:
+        file.unlink()
+        os.utime(opened.fileno(), ns=(TIME_NS, TIME_NS))
+        os.fchmod(opened.fileno(), 0o600)
+        found = os.fstat(opened.fileno())
+        assert (found.st_mtime_ns, found.st_nlink) == (TIME_NS, 0)
+        assert stat.S_IMODE(found.st_mode) == 0o600
+        assert opened.read() == b"content"
+    wait_until(lambda: not list(place.served.iterdir()))
+
+
+@only_posix
 def test_who_does_not_own_a_file_may_not_set_its_times(place: Place) -> None:
     (place.path / "theirs").mkdir()
     modes = (0o644, 0o444)
