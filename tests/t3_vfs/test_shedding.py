@@ -88,7 +88,7 @@ async def test_an_open_that_fails_leaves_nothing_behind(
             attributes=bed.attributes,
             names=SimpleNamespace(forget=lambda *what: forgotten.append(what)),
             extended_attributes=SimpleNamespace(are_offered=False),
-            **dict.fromkeys(("links", "renames", "directories")),
+            **dict.fromkeys(("links", "renames", "directories", "space")),
         )
         serve = handlers(cast(FileSystem, filesystem))[opcode]
         layout = "=II" if opcode == Opcode.OPEN else "=II4xI"
