@@ -12,9 +12,11 @@ from contextlib import contextmanager, suppress
 from stat import S_IFDIR, S_IMODE, S_IRUSR, S_IXUSR
 from typing import Final, NamedTuple
 
+import trio
+
 from smbfs.errors import HandleLost, ServerStatusError
 from smbfs.vfs import changes
-from smbfs.vfs.attributes import Attributes, has_privileges, without_privileges
+from smbfs.vfs.attributes import Attributes, has_privileges, present, without_privileges
 from smbfs.vfs.changes import end_of_file_request, set_file_info
 from smbfs.vfs.contents import content_changed, forget_content
 from smbfs.vfs.descriptions import Description
@@ -136,8 +138,9 @@ class AttributeVerbs:
         opened = state.handles.opened(inode)
         if opened is not None:
             await opened.settle()
-        known = state.shown.known(inode) if self._leases.are_exclusive(inode) else None
-        if known is not None and _is_as_wanted(known.attributes, wanted):
+        known = state.shown.known(inode)
+        if known is not None and opened is not None and self._is_as_wanted(opened, wanted):
+            # Who unpacks or copies files gives each a mode and an owner, mostly what it has.
             return Entry(known.number, known.attributes, 0.0, 0.0)
         await state.kept.let_go(inode)
         state.changed(inode)
@@ -152,10 +155,29 @@ class AttributeVerbs:
             change.description = description
         entry = state.shown.told(inode, description, asked=None)
         opened = state.handles.opened(inode)  # Perhaps only since.
-        if opened is not None and wanted.mode is not None:
-            for each in opened.handles:
+        if opened is not None:
+            opened.told = description.stat, trio.current_time()
+            for each in opened.handles if wanted.mode is not None else ():
                 each.sheds = has_privileges(entry.attributes.mode)
         return entry
+
+    def _is_as_wanted(self, opened: OpenFile, wanted: AttributeChanges) -> bool:
+        """Whether all that shall be set is a mode and an owner which a file has on the server.
+
+        That has to be told under a lease that nobody else can change them under, and just now:
+        what is changed on the server's own disk breaks none.
+        """
+        state = self._state
+        if opened.told is None or not self._leases.are_exclusive(opened.inode):
+            return False
+        stat, told_s = opened.told
+        if stat.mode is None or trio.current_time() - told_s > state.policy.timeout_s:
+            return False
+        shown = present(stat, state.rules)
+        has_owner = wanted.uid in (None, shown.uid) and wanted.gid in (None, shown.gid)
+        has_mode = wanted.mode is None or S_IMODE(wanted.mode) == S_IMODE(stat.mode)
+        rest = wanted._replace(mode=None, uid=None, gid=None)
+        return has_owner and has_mode and rest == AttributeChanges()
 
     async def shed_by(self, handle_number: int) -> None:
         """Take setuid and setgid bits away from what somebody writes to who may not keep them.
@@ -236,8 +258,8 @@ class AttributeVerbs:
         if writer is not None:
             with _suppressing_loss(of_another=writer is not handle):
                 file = await writer.server_file()
-                cut = end_of_file_request(file.file_id, size)
-                stat = await state.share.change_open(file, cut)
+                await state.share.tree.request(end_of_file_request(file.file_id, size), of=file)
+                stat = await state.share.stat_open(file)
         if stat is None:
             keys = self._keys(inode)
             stat = await self._at(
@@ -330,17 +352,6 @@ def _leaves_it_open(wanted: AttributeChanges) -> bool:
     """Whether who owns a directory, and nobody else may change that, can go on looking into it."""
     mode = wanted.mode if wanted.mode is not None else 0
     return wanted.uid is None and wanted.gid is None and mode & _LOOK_BITS == _LOOK_BITS
-
-
-def _is_as_wanted(known: Attributes, wanted: AttributeChanges) -> bool:
-    """Whether a file has the mode and owner already that are all it shall be given.
-
-    Who unpacks or copies files sets both for each of them, and mostly they are so.
-    """
-    has_owner = wanted.uid in (None, known.uid) and wanted.gid in (None, known.gid)
-    has_mode = wanted.mode is None or S_IMODE(wanted.mode) == S_IMODE(known.mode)
-    rest = wanted._replace(mode=None, uid=None, gid=None)
-    return has_owner and has_mode and rest == AttributeChanges()
 
 
 @contextmanager

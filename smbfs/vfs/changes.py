@@ -200,7 +200,7 @@ async def rename_and_delete(share: Share, old: str, new: str) -> None:
 async def open_to_delete(share: Share, path: str, *, keys: LeaseKeys | None = None) -> Open:
     """Open a file so that closing this open removes it."""
     request = share.create_request(path, _DELETE_ACCESS, options=_REMOVING, keys=keys)
-    return await share.tree.create(request)
+    return await share.create(request)
 
 
 async def rename_open(file: Open, new: str) -> None:

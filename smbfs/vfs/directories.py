@@ -113,19 +113,21 @@ class Directories:
         return OpenedDirectory(self._open.add(directory), directory.may_be_kept, is_known)
 
     async def _begin(self, directory: OpenDirectory) -> None:
-        state, tick = self._state, self._state.directories.asking()
-        known = state.directories.of(directory.inode.number).listing(trio.current_time())
+        state, number = self._state, directory.inode.number
+        tick = state.directories.asking()
+        known = state.directories.of(number).listing(trio.current_time())
         if known is not None:
             directory.known = known
+            directory.armed = state.directories.of(number).armed
         else:
             directory.listing = listing = await self._listings.begin(directory.inode)
             directory.stream = DirectoryStream(listing)
+            directory.armed = state.directories.of(number).armed
             if listing.is_at_hand:
                 # Whoever just holds it open, to use names in it, may never read it.
                 await _read_to_be_known(listing, directory.stream)
         directory.is_fresh = True
         directory.tick = tick
-        directory.armed = state.directories.of(directory.inode.number).armed
         directory.told_until_s = math.inf
 
     async def read(self, number: int, start: int, emit: Emit) -> None:

@@ -66,7 +66,7 @@ class FileLeases:
         return LeaseKeys(own, parent) if own is not None else None
 
     def are_exclusive(self, inode: Inode) -> bool:
-        """Whether nobody else can change a file, its owner included, before we are told."""
+        """Whether no other client has opened a file to change more than its times."""
         return any(lease.may_write for lease in self._leases_on(inode))
 
     def _key_in_use(self, inode: Inode) -> bytes | None:

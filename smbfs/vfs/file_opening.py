@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Final
 
+import trio
+
 from smbfs.client.open import Open
 from smbfs.client.tree_connect import READ_LEASE, WRITE_LEASE
 from smbfs.vfs.attributes import has_privileges
@@ -85,8 +87,8 @@ class FileOpening:
         try:
             state.check_same(inode, Description(stat))
             if truncate and not overwrite and stat.size:
-                cut = end_of_file_request(file.file_id, 0)
-                stat = await state.share.change_open(file, cut)
+                await state.share.tree.request(end_of_file_request(file.file_id, 0), of=file)
+                stat = await state.share.stat_open(file)
         except BaseException:
             file.close_unwaited()
             raise
@@ -98,10 +100,12 @@ class FileOpening:
         return self._opened.shown(inode, number, handle, state.share.version_of(stat))
 
     def _add(self, inode: Inode, number: int, file: Open, flags: int, stat: FileStat) -> int:
-        handle = self._opened.add(inode, number, file, flags, stat.size)
+        number = self._opened.add(inode, number, file, flags, stat.size)
+        handle = self._state.handles.get(number)
+        handle.opened.told = stat, trio.current_time()
         if stat.mode is not None:  # Elsewhere there are no such bits.
-            self._state.handles.get(handle).sheds = has_privileges(stat.mode)
-        return handle
+            handle.sheds = has_privileges(stat.mode)
+        return number
 
     async def _open_file(
         self,

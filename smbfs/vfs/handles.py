@@ -22,6 +22,7 @@ from smbfs.vfs.read_ahead import FileReader
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.small_file import SmallFile
 from smbfs.vfs.write_gather import WriteGather
+from smbfs.wire.fscc import FileStat
 from smbfs.wire.message import Buffer
 
 ItemT = TypeVar("ItemT")
@@ -65,6 +66,7 @@ class OpenFile:
         "server_end",
         "server_version",
         "since_s",
+        "told",
         "version",
     )
 
@@ -90,6 +92,8 @@ class OpenFile:
         self.server_version: Version | None = None
         """The file as the server had it when it had last told of it, before it executed any write
         that it may not have told of; None if it has executed one since."""
+        self.told: tuple[FileStat, float] | None = None
+        """What the server has told of it when it opened or changed it last, and when."""
         self.keep_until_s = math.inf
         """When the server's handle must be closed at last, if it was kept before."""
         self.deleting: Open | None = None

@@ -24,10 +24,11 @@ Fold = Callable[[bytes], bytes]
 """Makes names equal that the server takes for the same one."""
 
 DOUBTFUL_SHARE: Final = 32
-"""A listing is worth reading again when more than one of so many entries is unknown,"""
+"""A listing is worth reading again when more than one of so many entries is unknown."""
 
 DOUBTFUL_MIN: Final = 4
-"""and more than these: who writes one file after the other has changed one or two lately."""
+"""Unknown entries for which it is not, however few there are: who writes one file after the other
+has changed one or two lately."""
 
 ENTRIES_MAX: Final = 32_768
 """Entries up to which a directory is known."""

@@ -184,12 +184,19 @@ class Share:
         try:
             result = await self.tree.compound(create, *related)
         except ServerStatusError as error:
-            is_of_lease = error.command == "CREATE" and create.oplock_level == OplockLevel.LEASE
-            if error.status != NtStatus.STATUS_INVALID_PARAMETER or not is_of_lease:
+            if not _is_of_lease(error, create):
                 raise
-            # The key is another name's of the same file. Then it is better to break a lease.
             result = await self.tree.compound(_without_lease(create), *related)
         return result.responses
+
+    async def create(self, create: CreateRequest) -> Open:
+        """Open what :meth:`create_request` has asked for."""
+        try:
+            return await self.tree.create(create)
+        except ServerStatusError as error:
+            if not _is_of_lease(error, create):
+                raise
+            return await self.tree.create(_without_lease(create))
 
     def version_of(self, stat: FileStat) -> Version:
         """Return what changes with a file's content, by whatever told of it.
@@ -272,13 +279,18 @@ class Share:
         return decode_posix_information(data) if self.posix else decode_file_all_information(data)
 
     async def change_open(self, file: Open, change: SetInfoRequest) -> FileStat:
-        """Change an open file and return what it is then, in one round trip."""
-        if self.posix and not file.is_posix:
-            await self.tree.request(change, of=file)
-            return await self._stat_taken_over(file)
+        """Change an open file and return what it is then, in one round trip.
+
+        It must be a change that no lease of another client has wait: servers may refuse to go on
+        with a compound then.
+        """
         changed = await self.tree.perform(change, self.stat_query(), of=file)
         answer(changed)
-        return self.decode_stat(answer(changed, 1).body)
+        told = changed.response(1)
+        is_told = told.header.status == NtStatus.STATUS_SUCCESS
+        if not is_told or (self.posix and not file.is_posix):  # Perhaps only since.
+            return await self.stat_open(file)
+        return self.decode_stat(told.body)
 
     async def _stat_taken_over(self, file: Open) -> FileStat:
         """Do that where the handle was taken over from a lost session, and is no POSIX one now."""
@@ -359,6 +371,12 @@ class Share:
         if len(contents) > length:
             raise RemoteProtocolError(f"READ of {length} bytes answered with {len(contents)}")
         return result.create, memoryview(bytes(contents))  # a view would keep the whole frame
+
+
+def _is_of_lease(error: ServerStatusError, create: CreateRequest) -> bool:
+    """Whether the lease key is another name's of the same file: better to break a lease then."""
+    is_of_create = error.command == "CREATE" and create.oplock_level == OplockLevel.LEASE
+    return error.status == NtStatus.STATUS_INVALID_PARAMETER and is_of_create
 
 
 def _without_lease(create: CreateRequest) -> CreateRequest:

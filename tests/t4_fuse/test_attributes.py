@@ -154,6 +154,18 @@ def test_who_does_not_own_a_file_may_not_set_its_times(place: Place) -> None:
         assert (file.stat().st_mtime, mode(file)) == (1, bits)
 
 
+def test_a_mode_that_is_only_shown_is_no_reason_not_to_set_it(
+    mount_share: MountShare, served_folder: Path
+) -> None:
+    folder = mount_share(file_mode=0o600).path / served_folder.name
+    opened = os.open(folder / "file", os.O_CREAT | os.O_WRONLY, 0o644)
+    assert mode(served_folder / "file") == 0o644
+    assert mode(folder / "file") == 0o600
+    os.fchmod(opened, 0o600)
+    os.close(opened)
+    assert mode(served_folder / "file") == 0o600
+
+
 @only_posix
 def test_the_umask_counts(place: Place) -> None:
     before = os.umask(0o077)

@@ -44,6 +44,26 @@ def test_a_file_that_they_removed(place: Place, theirs: Path) -> None:
 
 
 @only_posix
+@pytest.mark.parametrize("opens_before", [True, False])
+def test_a_mode_that_they_have_changed_is_set_again(
+    place: Place, theirs: Path, opens_before: bool
+) -> None:
+    """No lease tells of theirs: to us the mode may look as if it was what it shall be."""
+    file = place.path / "file"
+    file.write_bytes(b"private")
+    file.chmod(0o600)
+    assert list(place.path.iterdir()) == [file]
+    opened = os.open(file, os.O_WRONLY) if opens_before else None
+    (theirs / "file").chmod(0o666)
+    file.stat()  # It may still be 0600 to us.
+    last = os.open(file, os.O_WRONLY)
+    os.fchmod(last, 0o600)
+    assert (place.served / "file").stat().st_mode & 0o777 == 0o600
+    for each in filter(None, (opened, last)):
+        os.close(each)
+
+
+@only_posix
 @pytest.mark.parametrize("is_made_anew", [True, False])
 def test_a_file_that_they_removed_while_it_is_open_here_from_memory(
     place: Place, theirs: Path, is_made_anew: bool

@@ -150,3 +150,21 @@ def test_a_read_only_file_is_removed(place: Place) -> None:
     file.chmod(0o444)
     file.unlink()
     assert list(place.served.iterdir()) == []
+
+
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_RDWR], ids=["reader", "writer"])
+@pytest.mark.parametrize("actimeo", [0, 1])
+def test_the_last_other_name_of_an_open_file_is_removed(
+    mount_share: MountShare, served_folder: Path, actimeo: int, flags: int
+) -> None:
+    """The server knows our lease by the name that the file was opened with."""
+    folder = mount_share(actimeo_s=float(actimeo)).path / served_folder.name
+    (folder / "one").write_bytes(b"x" * 100_000)
+    opened = os.open(folder / "one", flags)
+    (folder / "two").hardlink_to(folder / "one")
+    (folder / "one").unlink()
+    (folder / "two").unlink()
+    assert list(folder.iterdir()) == []
+    assert os.read(opened, 3) == b"xxx"
+    os.close(opened)
+    wait_until(lambda: list(served_folder.iterdir()) == [])

@@ -6,6 +6,7 @@ Spec: [MS-SMB2] 2.2.13.2.3 (asking), 2.2.13.2.4 (taking it back).
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -123,3 +124,30 @@ def test_a_copy_goes_on(bed: Bed, tmp_path: Path) -> None:
     first, *others = bed.asked_for("copied")
     assert first is DurableHandleRequestV1
     assert set(others) == {DurableHandleReconnectV1}
+
+
+def test_what_is_set_while_a_handle_comes_back_is_done_and_told(
+    samba: SambaServer, tmp_path: Path
+) -> None:
+    """It comes back without POSIX extensions, which nobody knew when that was sent."""
+    require_fuse()
+    options = f"credentials={samba.credentials_file()},cache_size=16M"
+    with (
+        Proxy(HOST, samba.port) as proxy,
+        mount(f"//{HOST}:{proxy.port}/share", tmp_path / "mount", "-o", options) as mounted,
+        (mounted.path / "taken over").open("wb", buffering=0) as file,
+    ):
+        served = samba.share_path() / "taken over"
+        file.write(bytes(100_000))
+        os.fsync(file.fileno())
+
+        def returns() -> int:
+            times: int = mounted.status()["reconnects"]
+            return times
+
+        for times in range(1, RETURNS + 1):
+            before = returns()
+            proxy.cut()
+            os.utime(file.fileno(), (10**9, 10**9 + times))
+            assert os.fstat(file.fileno()).st_mtime == served.stat().st_mtime == 10**9 + times
+            assert returns() > before
