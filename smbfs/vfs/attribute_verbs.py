@@ -287,7 +287,7 @@ class AttributeVerbs:
             with _suppressing_loss(of_another=writer is not handle):
                 file = await writer.server_file()
                 times = set_file_info(FileInfoClass.BASIC, data, file.file_id)
-                return await state.share.change_open(file, times)
+                return await changes.change_open(state.share, file, times)
         keys = self._keys(inode)
         return await self._at(
             inode,

@@ -12,6 +12,7 @@ from typing import Final
 
 import trio
 
+from smbfs.client.answers import answer
 from smbfs.client.open import Open
 from smbfs.errors import ServerStatusError
 from smbfs.vfs.share import NOT_SUPPORTED, STAT_ACCESS, LeaseKeys, Share
@@ -86,8 +87,8 @@ async def make_directory(
         mode=mode,
         keys=keys,
     )
-    (answer,) = await share.compound(create, share.stat_query())
-    return share.decode_stat(answer)
+    (told,) = await share.compound(create, share.stat_query())
+    return share.decode_stat(told)
 
 
 async def remove(
@@ -178,12 +179,12 @@ async def rename(
 
 async def _rename(share: Share, create: CreateRequest, request: SetInfoRequest) -> FileStat | None:
     try:
-        _, answer = await share.compound(create, request, share.stat_query())
+        _, told = await share.compound(create, request, share.stat_query())
     except ServerStatusError as error:
         if error.command != "QUERY_INFO":
             raise
         return None
-    return share.decode_stat(answer)
+    return share.decode_stat(told)
 
 
 async def rename_and_delete(share: Share, old: str, new: str) -> None:
@@ -215,10 +216,10 @@ async def link(share: Share, existing: str, new: str, *, keys: LeaseKeys | None 
     access = STAT_ACCESS if share.posix else AccessMask.WRITE_ATTRIBUTES | STAT_ACCESS
     create = share.create_request(existing, access, keys=keys)
     data = encode_link_information(new, replace=False)
-    _, answer = await share.compound(
+    _, told = await share.compound(
         create, set_file_info(FileInfoClass.LINK, data), share.stat_query()
     )
-    return share.decode_stat(answer)
+    return share.decode_stat(told)
 
 
 async def make_special(
@@ -246,14 +247,14 @@ async def make_special(
     for reparse in candidates:
         request = IoctlRequest(FsctlCode.SET_REPARSE_POINT, FileId.RELATED, reparse, 0)
         try:
-            _, answer = await share.compound(create, request, share.stat_query())
+            _, told = await share.compound(create, request, share.stat_query())
         except ServerStatusError as error:
             if error.command == "CREATE":
                 raise
             await remove(share, path, keys=keys)  # An empty file, which nobody asked for.
             failure = error
         else:
-            return share.decode_stat(answer)
+            return share.decode_stat(told)
     assert failure is not None, "no candidates"
     raise failure
 
@@ -262,6 +263,21 @@ async def set_reparse_point(share: Share, path: str, reparse: bytes) -> None:
     """Make an existing file a reparse point."""
     request = IoctlRequest(FsctlCode.SET_REPARSE_POINT, FileId.RELATED, reparse, 0)
     await share.compound(share.create_request(path, _REPARSE_ACCESS), request)
+
+
+async def change_open(share: Share, file: Open, change: SetInfoRequest) -> FileStat:
+    """Change an open file and return what it is then, in one round trip.
+
+    It must be a change that no lease of another client has wait: servers may refuse to go on with
+    a compound then.
+    """
+    changed = await share.tree.perform(change, share.stat_query(), of=file)
+    answer(changed)
+    told = changed.response(1)
+    is_told = told.header.status == NtStatus.STATUS_SUCCESS
+    if not is_told or (share.posix and not file.is_posix):  # Perhaps only since.
+        return await share.stat_open(file)
+    return share.decode_stat(told.body)
 
 
 def end_of_file_request(file_id: FileId, size: int) -> SetInfoRequest:
@@ -280,8 +296,8 @@ async def set_size(
         keys=keys,
     )
     request = end_of_file_request(FileId.RELATED, size)
-    _, answer = await share.compound(create, request, share.stat_query())
-    return share.decode_stat(answer)
+    _, told = await share.compound(create, request, share.stat_query())
+    return share.decode_stat(told)
 
 
 async def set_attributes(
@@ -298,10 +314,10 @@ async def set_attributes(
         access_time=access_time, write_time=write_time, attributes=attributes
     )
     create = share.create_request(path, AccessMask.WRITE_ATTRIBUTES | STAT_ACCESS, keys=keys)
-    _, answer = await share.compound(
+    _, told = await share.compound(
         create, set_file_info(FileInfoClass.BASIC, data), share.stat_query()
     )
-    return share.decode_stat(answer)
+    return share.decode_stat(told)
 
 
 async def set_mode(
@@ -364,8 +380,8 @@ async def _set_security(
     share: Share, path: str, access: AccessMask, change: SetInfoRequest, keys: LeaseKeys | None
 ) -> FileStat:
     create = share.create_request(path, access | STAT_ACCESS, keys=keys)
-    _, answer = await share.compound(create, change, share.stat_query())
-    return share.decode_stat(answer)
+    _, told = await share.compound(create, change, share.stat_query())
+    return share.decode_stat(told)
 
 
 def _set_dos_attributes(attributes: FileAttributes) -> SetInfoRequest:
@@ -379,8 +395,8 @@ async def read_extended_attributes(
     size = min(_EA_SIZE_MAX, share.tree.max_transact_size)
     query = QueryInfoRequest(FileId.RELATED, InfoType.FILE, FileInfoClass.FULL_EA, size)
     create = share.create_request(path, AccessMask.READ_EA | STAT_ACCESS, keys=keys)
-    (answer,) = await share.compound(create, query)
-    return decode_full_ea_list(QueryInfoResponse.decode(answer).data)
+    (told,) = await share.compound(create, query)
+    return decode_full_ea_list(QueryInfoResponse.decode(told).data)
 
 
 async def set_extended_attribute(

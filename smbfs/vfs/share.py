@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from smbfs.client.answers import answer
 from smbfs.client.open import Open
 from smbfs.client.tree_connect import READ_LEASE, TreeConnect
 from smbfs.errors import HandleLost, RemoteProtocolError, ServerStatusError
@@ -47,7 +46,6 @@ from smbfs.wire.info import (
     InfoType,
     QueryInfoRequest,
     QueryInfoResponse,
-    SetInfoRequest,
 )
 from smbfs.wire.ioctl import FsctlCode, IoctlRequest, IoctlResponse
 from smbfs.wire.message import Message
@@ -277,20 +275,6 @@ class Share:
             InfoType.FILE, question.info_class, length=question.output_buffer_length
         )
         return decode_posix_information(data) if self.posix else decode_file_all_information(data)
-
-    async def change_open(self, file: Open, change: SetInfoRequest) -> FileStat:
-        """Change an open file and return what it is then, in one round trip.
-
-        It must be a change that no lease of another client has wait: servers may refuse to go on
-        with a compound then.
-        """
-        changed = await self.tree.perform(change, self.stat_query(), of=file)
-        answer(changed)
-        told = changed.response(1)
-        is_told = told.header.status == NtStatus.STATUS_SUCCESS
-        if not is_told or (self.posix and not file.is_posix):  # Perhaps only since.
-            return await self.stat_open(file)
-        return self.decode_stat(told.body)
 
     async def _stat_taken_over(self, file: Open) -> FileStat:
         """Do that where the handle was taken over from a lost session, and is no POSIX one now."""
