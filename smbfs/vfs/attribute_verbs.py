@@ -101,7 +101,9 @@ class AttributeVerbs:
             if refused.reason != Refusal.STALE or remembered is None:
                 raise
             return self._gone(inode, remembered)
-        entry = state.shown.told(inode, description, asked=asked)
+        entry = state.shown.told(
+            inode, description, asked=asked, is_by_path=opened is None or not opened.handles
+        )
         if inode is state.inodes.root:
             self._root = Entry(entry.number, entry.attributes, 0.0, 0.0)
         return entry

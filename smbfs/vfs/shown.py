@@ -113,7 +113,14 @@ class Shown:
         number = state.inodes.number_as(inode, parent, name)
         return Entry(number, entry.attributes, entry.entry_timeout_s, 0.0)
 
-    def told(self, inode: Inode, description: Description, *, asked: int | None) -> Entry:
+    def told(
+        self,
+        inode: Inode,
+        description: Description,
+        *,
+        asked: int | None,
+        is_by_path: bool = False,
+    ) -> Entry:
         """Return what the server has told of a known inode, by its path or by a handle.
 
         ``asked``: the tick of the question; None for the answer to a change.
@@ -122,8 +129,9 @@ class Shown:
         if asked is not None:
             for parent, name in inode.names():
                 known = state.directories.of(parent.number)
-                # We may have asked by a handle, whose name leads elsewhere.
-                if known.description_of(name, inode.file_id) is not None:
+                # By a handle we may have asked for a file whose name leads elsewhere.
+                is_named = is_by_path and parent is inode.parent and name == inode.name
+                if is_named or known.description_of(name, inode.file_id) is not None:
                     known.note(name, description, asked)
         attributes = self.present(inode, description)
         believed_s = 0.0
