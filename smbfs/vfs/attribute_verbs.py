@@ -39,6 +39,9 @@ from smbfs.wire.info import (
 )
 from smbfs.wire.ntstatus import NtStatus
 
+TOLD_S: Final = 1.0
+"""Seconds for which the mode and owner that the server has told of an open file are its own."""
+
 _WRITE_BITS: Final = 0o222
 _LOOK_BITS: Final = S_IRUSR | S_IXUSR
 
@@ -94,6 +97,7 @@ class AttributeVerbs:
         if known is not None:
             return known
         asked = state.directories.asking()
+        is_by_path = opened is None or not opened.handles
         try:
             description = await self._describe(inode, opened)
             state.check_same(inode, description)
@@ -101,9 +105,7 @@ class AttributeVerbs:
             if refused.reason != Refusal.STALE or remembered is None:
                 raise
             return self._gone(inode, remembered)
-        entry = state.shown.told(
-            inode, description, asked=asked, is_by_path=opened is None or not opened.handles
-        )
+        entry = state.shown.told(inode, description, asked=asked, is_by_path=is_by_path)
         if inode is state.inodes.root:
             self._root = Entry(entry.number, entry.attributes, 0.0, 0.0)
         return entry
@@ -145,14 +147,17 @@ class AttributeVerbs:
             # Who unpacks or copies files gives each a mode and an owner, mostly what it has.
             return Entry(known.number, known.attributes, 0.0, 0.0)
         await state.kept.let_go(inode)
+        if opened is not None:
+            opened.told = None
         state.changed(inode)
         if wanted.mode is not None or wanted.uid is not None or wanted.gid is not None:
-            # The server may let us read it no more.
-            forget_content(state, inode)
-            if inode.file_type == S_IFDIR and not _leaves_it_open(wanted):
-                state.directories.forget(number)
+            forget_content(state, inode)  # The server may let us read it no more.
         with state.changing(inode) as change:
-            description = await self._set(inode, number, opened, handle, wanted)
+            try:
+                description = await self._set(inode, number, opened, handle, wanted)
+            finally:
+                if inode.file_type == S_IFDIR and not _leaves_it_open(wanted):
+                    state.directories.forget(inode.number)
             state.check_same(inode, description)
             change.description = description
         entry = state.shown.told(inode, description, asked=None)
@@ -166,14 +171,16 @@ class AttributeVerbs:
     def _is_as_wanted(self, opened: OpenFile, wanted: AttributeChanges) -> bool:
         """Whether all that shall be set is a mode and an owner which a file has on the server.
 
-        That has to be told under a lease that nobody else can change them under, and just now:
-        what is changed on the server's own disk breaks none.
+        That has to be told under a lease that nobody else can change them under, and just now
+        (``TOLD_S``): what is changed on the server's own disk breaks none.
         """
         state = self._state
         if opened.told is None or not self._leases.are_exclusive(opened.inode):
             return False
         stat, told_s = opened.told
-        if stat.mode is None or trio.current_time() - told_s > state.policy.timeout_s:
+        if trio.current_time() - told_s > min(TOLD_S, state.policy.timeout_s):
+            return False
+        if stat.mode is None or has_privileges(stat.mode):  # The server takes these away itself.
             return False
         shown = present(stat, state.rules)
         has_owner = wanted.uid in (None, shown.uid) and wanted.gid in (None, shown.gid)
@@ -351,7 +358,9 @@ class AttributeVerbs:
 
 
 def _leaves_it_open(wanted: AttributeChanges) -> bool:
-    """Whether who owns a directory, and nobody else may change that, can go on looking into it."""
+    """Whether a directory's owner can list and enter it after a change of it as before."""
+    if (wanted.mode, wanted.uid, wanted.gid) == (None, None, None):
+        return True
     mode = wanted.mode if wanted.mode is not None else 0
     return wanted.uid is None and wanted.gid is None and mode & _LOOK_BITS == _LOOK_BITS
 

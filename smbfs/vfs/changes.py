@@ -7,6 +7,8 @@ ServerStatusError.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from stat import S_IMODE, S_IWUSR
 from typing import Final
 
@@ -14,7 +16,7 @@ import trio
 
 from smbfs.client.answers import answer
 from smbfs.client.open import Open
-from smbfs.errors import ServerStatusError
+from smbfs.errors import ServerStatusError, SmbfsError
 from smbfs.vfs.share import NOT_SUPPORTED, STAT_ACCESS, LeaseKeys, Share
 from smbfs.wire.create import (
     AccessMask,
@@ -324,8 +326,7 @@ async def set_mode(
     share: Share, path: str, mode: int, *, keys: LeaseKeys | None = None
 ) -> FileStat:
     """Set permission bits (POSIX extensions only) and return what the file is now."""
-    change = _set_security_info(SecurityInformation.DACL, encode_mode_descriptor(mode))
-    return await _set_security(share, path, AccessMask.WRITE_DAC, change, keys)
+    return await _set_security(share, path, AccessMask.WRITE_DAC, _mode_request(mode), keys)
 
 
 async def set_owner(
@@ -341,7 +342,8 @@ async def set_owner(
         Sid.unix_user_sid(uid) if uid is not None else None,
         Sid.unix_group_sid(gid) if gid is not None else None,
     )
-    change = _set_security_info(parts, descriptor.encode())
+    data = descriptor.encode()
+    change = SetInfoRequest(FileId.RELATED, InfoType.SECURITY, 0, data, parts)
     return await _set_security(share, path, AccessMask.WRITE_OWNER, change, keys)
 
 
@@ -360,20 +362,40 @@ async def set_times(
     except ServerStatusError as error:
         if error.status != NtStatus.STATUS_ACCESS_DENIED or not share.posix:
             raise
-        mode = (await share.stat(path)).stat.mode
-        if mode is None or mode & S_IWUSR:
-            raise
-    await set_mode(share, path, S_IMODE(mode) | S_IWUSR, keys=keys)
+        refusal = error
+    file = await share.create(
+        share.create_request(path, AccessMask.WRITE_DAC | STAT_ACCESS, keys=keys)
+    )
     try:
-        await set_attributes(share, path, access_time=access_time, write_time=write_time, keys=keys)
+        mode = (await share.stat_open(file)).mode
+        if mode is None or mode & S_IWUSR:
+            raise refusal
+        async with _writable(share, path, file, S_IMODE(mode)):
+            await set_attributes(
+                share, path, access_time=access_time, write_time=write_time, keys=keys
+            )
+        return await share.stat_open(file)
+    finally:
+        file.close_unwaited()
+
+
+@asynccontextmanager
+async def _writable(share: Share, path: str, file: Open, mode: int) -> AsyncIterator[None]:
+    """Let its owner write to a file for the length of the block, whatever happens in that."""
+    try:
+        await share.tree.request(_mode_request(mode | S_IWUSR, file.file_id), of=file)
+        yield
     finally:
         with trio.CancelScope(shield=True):
-            stat = await set_mode(share, path, S_IMODE(mode), keys=keys)
-    return stat
+            try:
+                await share.tree.request(_mode_request(mode, file.file_id), of=file)
+            except SmbfsError:  # The handle may be lost: then it is by the path, or not at all.
+                await set_mode(share, path, mode)
 
 
-def _set_security_info(parts: SecurityInformation, descriptor: bytes) -> SetInfoRequest:
-    return SetInfoRequest(FileId.RELATED, InfoType.SECURITY, 0, descriptor, parts)
+def _mode_request(mode: int, file_id: FileId = FileId.RELATED) -> SetInfoRequest:
+    descriptor = encode_mode_descriptor(mode)
+    return SetInfoRequest(file_id, InfoType.SECURITY, 0, descriptor, SecurityInformation.DACL)
 
 
 async def _set_security(

@@ -89,6 +89,8 @@ class FileLeases:
         for inode in self._state.kept.broken(lease):
             self._content_lost(inode)
         handles = [] if lease.may_write else self._handles_of(lease)
+        if handles:
+            handles[0].opened.told = None
         if handles and not lease.may_read:
             self._content_lost(handles[0].opened.inode)
         writers = [each.gather for each in handles if each.gather is not None]

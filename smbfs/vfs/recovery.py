@@ -75,6 +75,7 @@ class Recovery:
 
     async def _restore_handle(self, handle: Handle, channel: Channel) -> None:
         file = handle.file
+        handle.opened.told = None  # Nobody told us what others did meanwhile.
         if isinstance(file, SmallFile):
             file.forget_server_file()  # It is opened when it is needed.
         elif _is_missing(file) and not await self._comes_back(handle, file, channel):

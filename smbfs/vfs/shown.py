@@ -124,6 +124,7 @@ class Shown:
         """Return what the server has told of a known inode, by its path or by a handle.
 
         ``asked``: the tick of the question; None for the answer to a change.
+        ``is_by_path``: it was asked by the inode's first name.
         """
         state = self._state
         if asked is not None:

@@ -209,6 +209,8 @@ def test_what_is_set_on_an_open_file_breaks_no_lease_of_ours(
         ):
             change()
             assert breaks() == 0
+        (place / "file").stat()
+        assert breaks() == 0
         assert mounted.status()["leases"]["file"] == 1
 
 
