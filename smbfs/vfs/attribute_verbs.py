@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import trio
 
 from smbfs.errors import HandleLost, ServerStatusError
-from smbfs.vfs import changes
+from smbfs.vfs import changes, permissions
 from smbfs.vfs.attributes import Attributes, has_privileges, present, without_privileges
 from smbfs.vfs.changes import end_of_file_request, set_file_info
 from smbfs.vfs.contents import content_changed, forget_content
@@ -30,17 +30,13 @@ from smbfs.vfs.shown import Entry
 from smbfs.vfs.state import MountState
 from smbfs.wire.create import FileAttributes
 from smbfs.wire.filetime import ns_to_filetime
-from smbfs.wire.fscc import (
-    FileStat,
-    encode_basic_information,
-)
-from smbfs.wire.info import (
-    FileInfoClass,
-)
+from smbfs.wire.fscc import FileStat, encode_basic_information
+from smbfs.wire.info import FileInfoClass
 from smbfs.wire.ntstatus import NtStatus
 
 TOLD_S: Final = 1.0
-"""Seconds for which the mode and owner that the server has told of an open file are its own."""
+"""Seconds for which a file has the mode and owner that the server has told, if nobody else has it
+open to change them."""
 
 _WRITE_BITS: Final = 0o222
 _LOOK_BITS: Final = S_IRUSR | S_IXUSR
@@ -142,10 +138,11 @@ class AttributeVerbs:
         opened = state.handles.opened(inode)
         if opened is not None:
             await opened.settle()
-        known = state.shown.known(inode)
-        if known is not None and opened is not None and self._is_as_wanted(opened, wanted):
+        if opened is not None and self._is_as_wanted(opened, wanted):
             # Who unpacks or copies files gives each a mode and an owner, mostly what it has.
-            return Entry(known.number, known.attributes, 0.0, 0.0)
+            known = state.shown.known(inode)
+            if known is not None:
+                return Entry(known.number, known.attributes, 0.0, 0.0)
         await state.kept.let_go(inode)
         if opened is not None:
             opened.told = None
@@ -300,7 +297,9 @@ class AttributeVerbs:
         keys = self._keys(inode)
         return await self._at(
             inode,
-            lambda path: changes.set_times(state.share, path, access_time, write_time, keys=keys),
+            lambda path: permissions.set_times(
+                state.share, path, access_time, write_time, keys=keys
+            ),
         )
 
     async def _set_mode(self, inode: Inode, mode: int) -> FileStat | None:
@@ -308,7 +307,7 @@ class AttributeVerbs:
         keys = self._keys(inode)
         if state.share.posix:
             return await self._at(
-                inode, lambda path: changes.set_mode(state.share, path, mode, keys=keys)
+                inode, lambda path: permissions.set_mode(state.share, path, mode, keys=keys)
             )
         if inode.file_type == S_IFDIR:
             return None
@@ -349,7 +348,7 @@ class AttributeVerbs:
         keys = self._keys(inode)
         try:
             return await self._at(
-                inode, lambda path: changes.set_owner(state.share, path, uid, gid, keys=keys)
+                inode, lambda path: permissions.set_owner(state.share, path, uid, gid, keys=keys)
             )
         except ServerStatusError as error:
             if error.status in _MAY_NOT_GIVE_AWAY:

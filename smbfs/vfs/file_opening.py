@@ -100,12 +100,12 @@ class FileOpening:
         return self._opened.shown(inode, number, handle, state.share.version_of(stat))
 
     def _add(self, inode: Inode, number: int, file: Open, flags: int, stat: FileStat) -> int:
-        number = self._opened.add(inode, number, file, flags, stat.size)
-        handle = self._state.handles.get(number)
+        handle_number = self._opened.add(inode, number, file, flags, stat.size)
+        handle = self._state.handles.get(handle_number)
         handle.opened.told = stat, trio.current_time()
         if stat.mode is not None:  # Elsewhere there are no such bits.
             handle.sheds = has_privileges(stat.mode)
-        return number
+        return handle_number
 
     async def _open_file(
         self,

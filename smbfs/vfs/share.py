@@ -41,12 +41,7 @@ from smbfs.wire.fscc import (
     decode_file_all_information,
     decode_posix_information,
 )
-from smbfs.wire.info import (
-    FileInfoClass,
-    InfoType,
-    QueryInfoRequest,
-    QueryInfoResponse,
-)
+from smbfs.wire.info import FileInfoClass, InfoType, QueryInfoRequest, QueryInfoResponse
 from smbfs.wire.ioctl import FsctlCode, IoctlRequest, IoctlResponse
 from smbfs.wire.message import Message
 from smbfs.wire.ntstatus import NtStatus
