@@ -297,14 +297,11 @@ class _ExtendedAttributeRequests:
 
     async def _check_there(self, node: int, name: bytes, flags: int) -> None:
         # SMB can't be told to set an EA only if it is there, or only if not.
-        try:
-            await self._extended.get(node, name)
-        except Refused as refused:
-            if refused.reason != Refusal.NO_ATTRIBUTE or flags & os.XATTR_REPLACE:
-                raise
-        else:
-            if flags & os.XATTR_CREATE:
-                raise Refused(Refusal.EXISTS, repr(name))
+        is_there = await self._extended.is_there(node, name)
+        if is_there and flags & os.XATTR_CREATE:
+            raise Refused(Refusal.EXISTS, repr(name))
+        if not is_there and flags & os.XATTR_REPLACE:
+            raise Refused(Refusal.NO_ATTRIBUTE, repr(name))
 
     async def remove(self, node: int, body: bytes) -> bytes:
         await self._extended.remove(node, requests.decode_name(body))

@@ -90,6 +90,32 @@ async def list_piece(
     return _entries([data], info_class) if data is not None else None
 
 
+async def ids_of_bare(share: Share, path: str) -> set[int]:
+    """Return the file ids of what is in a directory and has no extended attributes.
+
+    It is empty if the server does not tell file ids in listings.
+    """
+    info_class = FileInfoClass.ID_FULL_DIRECTORY
+    if not share.limits.file_ids_in_listings:
+        return set()
+    options = CreateOptions.DIRECTORY_FILE
+    request = share.create_request(path, _LIST_ACCESS, options=options)
+    opened, pieces, is_all = await share.tree.create_and_list(
+        request, info_class, length=SINGLE_CREDIT_SIZE
+    )
+    try:
+        ids: set[int] = set()
+        while True:
+            entries = _entries(pieces, info_class)
+            ids.update(entry.stat.file_id for entry in entries if entry.ea_size == 0)
+            piece = None if is_all else await opened.query_directory(info_class)
+            if piece is None:
+                return ids
+            pieces = [piece]
+    finally:
+        opened.close_unwaited()
+
+
 @contextmanager
 def _closing_on_error(opened: Open) -> Iterator[None]:
     try:

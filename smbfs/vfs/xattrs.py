@@ -12,6 +12,8 @@ from typing import Final
 from smbfs.errors import ServerStatusError
 from smbfs.vfs import changes
 from smbfs.vfs.file_leases import FileLeases
+from smbfs.vfs.inodes import Inode
+from smbfs.vfs.known_bare import KnownBare
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.state import MountState
 from smbfs.wire.fscc import ExtendedAttribute
@@ -37,6 +39,7 @@ class ExtendedAttributes:
     def __init__(self, state: MountState, leases: FileLeases) -> None:
         self._state = state
         self._leases = leases
+        self._bare = KnownBare(state)
 
     @property
     def are_offered(self) -> bool:
@@ -45,24 +48,29 @@ class ExtendedAttributes:
 
     async def get(self, number: int, name: bytes) -> bytes:
         """Return a value. Raises: Refused (NO_ATTRIBUTE, NOT_SUPPORTED)."""
-        short = self._short_name(name)
-        if short is None:
-            raise Refused(Refusal.NOT_SUPPORTED, repr(name))
-        for attribute in await self._read(number):
+        inode, short = self._state.inodes.get(number), self._short_name(name)
+        attributes = () if await self._bare.has(inode) else await self._read(inode)
+        for attribute in attributes:
             if self._same(attribute.name, short):
                 return attribute.value
         raise Refused(Refusal.NO_ATTRIBUTE, repr(name))
 
+    async def is_there(self, number: int, name: bytes) -> bool:
+        """Whether the server has an attribute now. Raises: Refused (NOT_SUPPORTED)."""
+        inode, short = self._state.inodes.get(number), self._short_name(name)
+        return any(self._same(each.name, short) for each in await self._read(inode))
+
     async def list(self, number: int) -> list[bytes]:
         """Return the names of all attributes."""
-        names = [_USER + attribute.name for attribute in await self._read(number)]
+        inode = self._state.inodes.get(number)
+        if await self._bare.has(inode):
+            return []
+        names = [_USER + attribute.name for attribute in await self._read(inode)]
         return [name for name in names if b"\0" not in name]
 
     async def set(self, number: int, name: bytes, value: bytes) -> None:
         """Set a value. Raises: Refused (NOT_SUPPORTED, TOO_LARGE)."""
         short = self._short_name(name)
-        if short is None:
-            raise Refused(Refusal.NOT_SUPPORTED, repr(name))
         if not value:
             raise Refused(Refusal.NOT_SUPPORTED, "to a server, an empty value is no attribute")
         if len(short) > _NAME_SIZE_MAX or len(value) > _VALUE_SIZE_MAX:
@@ -71,15 +79,15 @@ class ExtendedAttributes:
 
     async def remove(self, number: int, name: bytes) -> None:
         """Remove an attribute. Raises: Refused (NO_ATTRIBUTE, NOT_SUPPORTED)."""
-        await self.get(number, name)  # Removing what isn't there is fine to a server.
         short = self._short_name(name)
-        assert short is not None
+        if not await self.is_there(number, name):  # That is fine to a server.
+            raise Refused(Refusal.NO_ATTRIBUTE, repr(name))
         await self._write(number, ExtendedAttribute(short, b""))
 
-    def _short_name(self, name: bytes) -> bytes | None:
-        """Return the server's name of an attribute, or None if it can't have one."""
+    def _short_name(self, name: bytes) -> bytes:
+        """Return the server's name of an attribute. Raises: Refused (NOT_SUPPORTED)."""
         if not name.startswith(_USER) or len(name) == len(_USER):
-            return None
+            raise Refused(Refusal.NOT_SUPPORTED, repr(name))
         return name[len(_USER) :]
 
     def _same(self, name: bytes, wanted: bytes) -> bool:
@@ -88,9 +96,8 @@ class ExtendedAttributes:
             not self._state.share.names.case_sensitive and name.lower() == wanted.lower()
         )
 
-    async def _read(self, number: int) -> tuple[ExtendedAttribute, ...]:
+    async def _read(self, inode: Inode) -> tuple[ExtendedAttribute, ...]:
         state = self._state
-        inode = state.inodes.get(number)
         keys = self._leases.keys(inode.parent, inode)
         try:
             return await state.at(
@@ -106,8 +113,13 @@ class ExtendedAttributes:
         inode = state.inodes.get(number)
         await state.kept.let_go(inode)
         keys = self._leases.keys(inode.parent, inode)
-        await state.at(
-            inode,
-            lambda path: changes.set_extended_attribute(state.share, path, attribute, keys=keys),
-        )
+        try:
+            await state.at(
+                inode,
+                lambda path: changes.set_extended_attribute(
+                    state.share, path, attribute, keys=keys
+                ),
+            )
+        finally:
+            self._bare.changed(inode)
         state.changed(inode)

@@ -34,6 +34,8 @@ class DirectoryEntry(NamedTuple):
 
     name: str
     stat: FileStat
+    ea_size: int | None = None
+    """Bytes of its extended attributes; None if the server has not told."""
 
 
 def iterate_directory(data: memoryview, info_class: int) -> Iterator[DirectoryEntry]:
@@ -101,6 +103,7 @@ def _iterate(
                 None,
                 None,
             ),
+            ea_size if not attributes & _REPARSE_POINT else None,
         )
         if not next_offset:
             return

@@ -45,7 +45,7 @@ def _times(stat: FileStat) -> tuple[int, int, int, int]:
 def _common(entry: DirectoryEntry, name: bytes) -> bytes:
     stat = entry.stat
     sizes = (stat.size, stat.allocation_size, stat.attributes, len(name))
-    ea_size = stat.reparse_tag if stat.attributes & _REPARSE_POINT else 77
+    ea_size = stat.reparse_tag if entry.ea_size is None else entry.ea_size
     return struct.pack("<IIQQQQQQIII", 0, 5, *_times(stat), *sizes, ea_size)
 
 

@@ -65,7 +65,11 @@ def stats(listing: Listing) -> st.SearchStrategy[FileStat]:
 
 
 def entry_lists(listing: Listing) -> st.SearchStrategy[list[DirectoryEntry]]:
-    return st.lists(st.builds(DirectoryEntry, names, stats(listing)), min_size=1, max_size=4)
+    def entries(stat: FileStat) -> st.SearchStrategy[DirectoryEntry]:
+        has_ea_size = listing.info_class is not FileInfoClass.POSIX and not stat.attributes & 0x400
+        return st.builds(DirectoryEntry, names, st.just(stat), U32 if has_ea_size else st.none())
+
+    return st.lists(stats(listing).flatmap(entries), min_size=1, max_size=4)
 
 
 def plain_entry(listing: Listing, name: str, number: int = 7) -> DirectoryEntry:
@@ -73,7 +77,8 @@ def plain_entry(listing: Listing, name: str, number: int = 7) -> DirectoryEntry:
     times = (1, 2, 3, 4)
     file_id = number if listing.has_file_id else 0
     unix = (0o100644, OWNER, GROUP) if posix else (None, None, None)
-    return DirectoryEntry(name, FileStat(file_id, 10, 4096, *times, 0x20, 1, 0, *unix))
+    stat = FileStat(file_id, 10, 4096, *times, 0x20, 1, 0, *unix)
+    return DirectoryEntry(name, stat, None if posix else 77)
 
 
 def read(data: bytes, listing: Listing) -> list[DirectoryEntry]:
@@ -208,13 +213,14 @@ def test_as_smbprotocol_packs_it(
         end_of_file=5,
         allocation_size=6,
         file_attributes=0x20,
+        ea_size=77,
         file_name="smörgås.txt".encode("utf-16-le"),
         **numbers,
     )
     file_id = 0x1234_5678_9ABC_DEF0 if listing.has_file_id else 0
     times = (1, 2, 3, 133_457_831_234_567_891)
     stat = FileStat(file_id, 5, 6, *times, 0x20, 1, 0, None, None, None)
-    assert read(pack(structure), listing) == [DirectoryEntry("smörgås.txt", stat)]
+    assert read(pack(structure), listing) == [DirectoryEntry("smörgås.txt", stat, 77)]
 
 
 def test_posix_entry_as_samba_sends_it() -> None:

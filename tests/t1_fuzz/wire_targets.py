@@ -184,7 +184,7 @@ def _lists() -> Iterator[Target]:
         return directory_listing.iterate_directory(data[1:], kind) if kind else None
 
     entries = st.lists(
-        st.builds(DirectoryEntry, names, st.just(EXAMPLE_STAT)), min_size=1, max_size=4
+        st.builds(DirectoryEntry, names, st.just(EXAMPLE_STAT), st.none()), min_size=1, max_size=4
     )
     listings = st.builds(
         lambda index, found: (

@@ -183,6 +183,19 @@ def test_who_writes_one_file_after_the_other_has_nothing_listed(work: Path, coun
     assert count(lambda: copy(20)) == {"CREATE": 60, "WRITE": 20, "CLOSE": 20}
 
 
+def test_one_listing_tells_of_a_thousand_files_that_they_have_no_attributes(
+    folder: Path, count: Count
+) -> None:
+    """What coreutils 9.6 and later ask about each file for `ls -l`."""
+    names = sorted(entry.path for entry in os.scandir(folder))
+
+    def ask() -> None:
+        assert not any(os.listxattr(name) for name in names)
+
+    assert count(ask).total() <= 50
+    assert count(ask) == {}
+
+
 @pytest.mark.parametrize("actimeo", [60, 0], ids=["leased directory", "no leased directory"])
 def test_what_is_set_on_an_open_file_breaks_no_lease_of_ours(
     work: Path, mount_share: MountShare, actimeo: int
