@@ -167,6 +167,7 @@ _ERRNO_OF_REFUSAL: Final = {
     Refusal.NOT_A_LINK: errno.EINVAL,
     Refusal.NO_ATTRIBUTE: errno.ENODATA,
     Refusal.NOT_SUPPORTED: errno.EOPNOTSUPP,
+    Refusal.NO_ACCESS: errno.EACCES,
     Refusal.NOT_PERMITTED: errno.EPERM,
     Refusal.INVALID: errno.EINVAL,
     Refusal.TOO_LARGE: errno.E2BIG,

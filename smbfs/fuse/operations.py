@@ -47,6 +47,7 @@ def handlers(filesystem: FileSystem) -> Mapping[Opcode, Handler]:
         Opcode.MKNOD: names.make_node,
         Opcode.GETATTR: attributes.get,
         Opcode.SETATTR: attributes.set,
+        Opcode.ACCESS: attributes.check,
         Opcode.STATFS: attributes.space,
         Opcode.OPEN: files.open,
         Opcode.CREATE: files.create,
@@ -147,6 +148,7 @@ class _NameRequests:
 class _AttributeRequests:
     def __init__(self, filesystem: FileSystem) -> None:
         self._attributes, self._space = filesystem.attributes, filesystem.space
+        self._access = filesystem.access
 
     async def get(self, node: int, _body: bytes) -> bytes:
         return _attr_answer(await self._attributes.get(node))
@@ -158,6 +160,10 @@ class _AttributeRequests:
         if asked.fields & SetAttrField.KILL_SUIDGID and not asked.fields & SetAttrField.MODE:
             entry = await self._attributes.shed(entry)
         return _attr_answer(entry)
+
+    async def check(self, node: int, body: bytes) -> bytes:
+        await self._access.check(node, requests.decode_access(body))
+        return _DONE
 
     async def space(self, _node: int, _body: bytes) -> bytes:
         space = await self._space.get()

@@ -35,6 +35,7 @@ _WRITE_IN: Final = struct.Struct("=QQII16x")
 _HANDLE_IN: Final = struct.Struct("=Q")
 _SETXATTR_IN: Final = struct.Struct("=II")
 _GETXATTR_IN: Final = struct.Struct("=I4x")
+_ACCESS_IN: Final = struct.Struct("=I4x")
 
 
 class Request(NamedTuple):
@@ -213,6 +214,12 @@ def decode_handle(body: bytes) -> int:
     """Decode the handle that RELEASE, FLUSH and FSYNC begin with."""
     (handle,) = _HANDLE_IN.unpack_from(body)
     return int(handle)
+
+
+def decode_access(body: bytes) -> int:
+    """Decode what somebody would like to do: R_OK, W_OK and X_OK of access(2)."""
+    (wanted,) = _ACCESS_IN.unpack_from(body)
+    return int(wanted)
 
 
 def decode_setxattr(body: bytes) -> tuple[int, bytes, bytes]:

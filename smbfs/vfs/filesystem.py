@@ -15,6 +15,7 @@ import trio
 from smbfs.client.background import background_tasks
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.config.model import MountOptions
+from smbfs.vfs.access import Access
 from smbfs.vfs.attribute_verbs import AttributeVerbs
 from smbfs.vfs.directories import Directories
 from smbfs.vfs.disk_cache import DiskCache
@@ -57,6 +58,7 @@ class FileSystem:
         self.renames = Renames(state, removal, leases)
         self.links = Links(state, leases)
         self.attributes = AttributeVerbs(state, leases, listings)
+        self.access = Access(state, self.attributes)
         self.space = Space(state)
         self.opening = FileOpening(state, leases)
         self.files = Files(state, removal)

@@ -26,6 +26,8 @@ class Refusal(Enum):
     """No such extended attribute."""
     NOT_SUPPORTED = auto()
     """Neither this client nor this server can do it."""
+    NO_ACCESS = auto()
+    """The server would not let us do it."""
     NOT_PERMITTED = auto()
     """The server has no way to store this kind of file or owner."""
     INVALID = auto()

@@ -71,6 +71,7 @@ EXPECTED: dict[str, int] = {
     "offsetof(struct fuse_read_in, read_flags)": _size(requests._READ_IN),
     "FUSE_COMPAT_SETXATTR_IN_SIZE": _size(requests._SETXATTR_IN),
     "sizeof(struct fuse_getxattr_in)": _size(requests._GETXATTR_IN),
+    "sizeof(struct fuse_access_in)": _size(requests._ACCESS_IN),
     "sizeof(struct fuse_out_header)": _size(answers._ANSWER),
     "sizeof(struct fuse_init_out)": _size(answers._INIT_OUT),
     "sizeof(struct fuse_attr)": _size(answers._ATTRIBUTES),

@@ -196,6 +196,17 @@ def test_one_listing_tells_of_a_thousand_files_that_they_have_no_attributes(
     assert count(ask) == {}
 
 
+def test_what_is_allowed_is_asked_once_if_its_mode_leaves_it_open(
+    folder: Path, on_server: Callable[[Path], Path], count: Count
+) -> None:
+    (on_server(folder) / "file 1999").chmod(0o640)
+    (folder / "file 1999").stat()
+    (folder / "file 0").stat()
+    assert count(lambda: os.access(folder / "file 0", os.R_OK | os.W_OK)) == {}
+    assert count(lambda: os.access(folder / "file 1999", os.R_OK)) == {"CREATE": 1}
+    assert count(lambda: os.access(folder / "file 1999", os.W_OK)) == {}
+
+
 @pytest.mark.parametrize("actimeo", [60, 0], ids=["leased directory", "no leased directory"])
 def test_what_is_set_on_an_open_file_breaks_no_lease_of_ours(
     work: Path, mount_share: MountShare, actimeo: int

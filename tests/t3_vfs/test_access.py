@@ -1,0 +1,103 @@
+"""What we may do with a file, by answers that Samba does not give."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from stat import S_IFREG
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from smbfs.client.tree_connect import TreeConnect
+from smbfs.vfs.access import REMEMBERED_MAX, Access
+from smbfs.vfs.attribute_verbs import AttributeVerbs
+from smbfs.vfs.inodes import Inode
+from smbfs.vfs.names import WindowsNames
+from smbfs.vfs.refusals import Refused
+from smbfs.vfs.share import Share
+from smbfs.vfs.state import MountState
+from smbfs.wire.create import AccessMask, CreateRequest, FileAttributes
+from smbfs.wire.create_contexts import MaximalAccessRequest, MaximalAccessResponse
+from smbfs.wire.ntstatus import NtStatus
+
+READ_WRITE = AccessMask.READ_DATA | AccessMask.WRITE_DATA
+
+
+class Server:
+    """A server without POSIX extensions, and what it tells of each of its files."""
+
+    def __init__(self, told: MaximalAccessResponse | None, attributes: int = 0) -> None:
+        self.questions = 0
+        self.attribute_questions = 0
+        self._told = told
+        self._attributes = attributes
+        tree = SimpleNamespace(posix=False, compound=self._compound)
+        state = SimpleNamespace(
+            share=Share(cast(TreeConnect, tree), names=WindowsNames()),
+            inodes=SimpleNamespace(get=self._inode, root=None),
+            policy=SimpleNamespace(timeout_s=1.0),
+            at=self._at,
+        )
+        verbs = SimpleNamespace(get=self._get)
+        self.access = Access(cast(MountState, state), cast(AttributeVerbs, verbs))
+
+    async def _compound(self, create: CreateRequest) -> SimpleNamespace:
+        assert create.contexts[-1] == MaximalAccessRequest()
+        self.questions += 1
+        created = SimpleNamespace(context=lambda _: self._told, file_attributes=self._attributes)
+        return SimpleNamespace(create=created)
+
+    def _inode(self, number: int) -> SimpleNamespace:
+        return SimpleNamespace(number=number, parent=self, file_type=S_IFREG)
+
+    async def _get(self, _number: int) -> SimpleNamespace:
+        self.attribute_questions += 1
+        return SimpleNamespace(attributes=SimpleNamespace(mode=S_IFREG | 0o644, uid=0, gid=0))
+
+    async def _at(self, inode: Inode, ask: Callable[[str], Awaitable[int]]) -> int:
+        return await ask(str(inode.number))
+
+    async def allows(self, wanted: int, number: int = 7) -> bool:
+        try:
+            await self.access.check(number, wanted)
+        except Refused:
+            return False
+        return True
+
+
+@pytest.mark.parametrize(
+    ("told", "attributes", "expected"),
+    [
+        (MaximalAccessResponse(NtStatus.STATUS_SUCCESS, READ_WRITE), 0, "rw"),
+        (MaximalAccessResponse(NtStatus.STATUS_SUCCESS, AccessMask.READ_DATA), 0, "r"),
+        (MaximalAccessResponse(NtStatus.STATUS_SUCCESS, 0), 0, ""),
+        (MaximalAccessResponse(NtStatus.STATUS_ACCESS_DENIED, 0), 0, "rw"),
+        (None, 0, "rw"),
+        (MaximalAccessResponse(0, READ_WRITE), FileAttributes.READONLY, "r"),
+        (MaximalAccessResponse(0, READ_WRITE), FileAttributes(0x11), "rw"),
+    ],
+    ids=["all", "reading", "nothing", "unknown", "untold", "read-only", "read-only directory"],
+)
+async def test_what_servers_tell(
+    told: MaximalAccessResponse | None, attributes: int, expected: str
+) -> None:
+    server = Server(told, attributes)
+    allowed = {"r": await server.allows(os.R_OK), "w": await server.allows(os.W_OK)}
+    assert "".join(right for right, is_allowed in allowed.items() if is_allowed) == expected
+    assert await server.allows(os.R_OK | os.W_OK) == (expected == "rw")
+    assert server.questions == 1
+
+
+async def test_whether_it_is_there_the_kernel_knows() -> None:
+    server = Server(None)
+    assert await server.allows(os.F_OK)
+    assert server.attribute_questions == server.questions == 0
+
+
+async def test_what_is_remembered_is_bounded() -> None:
+    server = Server(None)
+    for number in (*range(REMEMBERED_MAX), 0, REMEMBERED_MAX, 1, 0):
+        assert await server.allows(os.W_OK, number)
+    assert server.questions == REMEMBERED_MAX + 2
