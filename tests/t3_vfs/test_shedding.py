@@ -86,6 +86,7 @@ async def test_an_open_that_fails_leaves_nothing_behind(
             opening=SimpleNamespace(open=opens, create=creates),
             files=bed.files,
             attributes=bed.attributes,
+            access=None,
             names=SimpleNamespace(forget=lambda *what: forgotten.append(what)),
             extended_attributes=SimpleNamespace(are_offered=False),
             **dict.fromkeys(("links", "renames", "directories", "space")),
