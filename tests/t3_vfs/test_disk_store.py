@@ -108,6 +108,7 @@ def test_a_store_of_another_format_is_emptied(tmp_path: Path) -> None:
     store = DiskStore(tmp_path / "store", 100)
     store.put([stored(1, 0, b"a")])
     store.check_invariants()
+    store.close()
 
 
 WRITER = """
