@@ -7,6 +7,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from random import Random
 
@@ -15,6 +17,7 @@ import pytest
 from smbfs.vfs.disk_store import DiskStore, FileVersion, StoredBlock
 
 VERSION, OTHER = FileVersion(10, 20, 30, 40), FileVersion(10, 21, 30, 40)
+OpenStore = Callable[[Path, int], DiskStore]
 LARGE_ID = (1 << 64) - 5
 
 
@@ -22,12 +25,19 @@ def stored(file_id: int, position: int, data: bytes, version: FileVersion = VERS
     return StoredBlock(file_id, version, position, memoryview(data))
 
 
-def test_what_was_put_is_there_after_reopening(tmp_path: Path) -> None:
+@pytest.fixture
+def open_store() -> Iterator[OpenStore]:
+    """Open stores that are closed in the end, if they are not before."""
+    with ExitStack() as stack:
+        yield lambda path, limit: stack.enter_context(closing(DiskStore(path, limit)))
+
+
+def test_what_was_put_is_there_after_reopening(open_store: OpenStore, tmp_path: Path) -> None:
     path = tmp_path / "store"
-    store = DiskStore(path, 1000)
+    store = open_store(path, 1000)
     store.put([stored(1, 0, b"a"), stored(LARGE_ID, 7, b"bb")])
     store.close()
-    store = DiskStore(path, 1000)
+    store = open_store(path, 1000)
     assert store.get(1, VERSION, 0) == b"a"
     assert store.get(LARGE_ID, VERSION, 7) == b"bb"
     assert store.get(1, VERSION, 1) is None
@@ -37,15 +47,19 @@ def test_what_was_put_is_there_after_reopening(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("field", FileVersion._fields)
-def test_every_part_of_the_version_must_agree(tmp_path: Path, field: str) -> None:
-    store = DiskStore(tmp_path / "store", 1000)
+def test_every_part_of_the_version_must_agree(
+    open_store: OpenStore, tmp_path: Path, field: str
+) -> None:
+    store = open_store(tmp_path / "store", 1000)
     store.put([stored(1, 0, b"a")])
     assert store.get(1, VERSION._replace(**{field: 99}), 0) is None
     assert store.get(1, VERSION, 0) == b"a"
 
 
-def test_a_new_version_drops_what_was_there_of_the_old_one(tmp_path: Path) -> None:
-    store = DiskStore(tmp_path / "store", 1000)
+def test_a_new_version_drops_what_was_there_of_the_old_one(
+    open_store: OpenStore, tmp_path: Path
+) -> None:
+    store = open_store(tmp_path / "store", 1000)
     store.put([stored(1, 0, b"a"), stored(1, 1, b"b")])
     store.put([stored(1, 1, b"n", OTHER)])
     assert store.get(1, OTHER, 0) is None
@@ -54,8 +68,10 @@ def test_a_new_version_drops_what_was_there_of_the_old_one(tmp_path: Path) -> No
     assert store.size == 1
 
 
-def test_files_that_were_not_used_for_longest_make_room(tmp_path: Path) -> None:
-    store = DiskStore(tmp_path / "store", 30)
+def test_files_that_were_not_used_for_longest_make_room(
+    open_store: OpenStore, tmp_path: Path
+) -> None:
+    store = open_store(tmp_path / "store", 30)
     for file_id in (1, 2, 3):
         store.put([stored(file_id, 0, bytes(10))])
     assert store.use(1, VERSION) == {0}
@@ -67,48 +83,47 @@ def test_files_that_were_not_used_for_longest_make_room(tmp_path: Path) -> None:
     store.check_invariants()
 
 
-def test_a_smaller_limit_is_kept_from_the_beginning(tmp_path: Path) -> None:
-    store = DiskStore(tmp_path / "store", 100)
+def test_a_smaller_limit_is_kept_from_the_beginning(open_store: OpenStore, tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store", 100)
     store.put([stored(1, position, bytes(10)) for position in range(10)])
     store.close()
-    store = DiskStore(tmp_path / "store", 50)
+    store = open_store(tmp_path / "store", 50)
     assert store.size == 50
     store.check_invariants()
 
 
-def test_two_mounts_do_not_share_a_store(tmp_path: Path) -> None:
-    store = DiskStore(tmp_path / "store", 100)
+def test_two_mounts_do_not_share_a_store(open_store: OpenStore, tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store", 100)
     store.put([stored(1, 0, b"a")])
     with pytest.raises(sqlite3.OperationalError, match="locked"):
-        DiskStore(tmp_path / "store", 100)
+        open_store(tmp_path / "store", 100)
     store.close()
 
 
-def test_what_is_no_store_is_replaced(tmp_path: Path) -> None:
+def test_what_is_no_store_is_replaced(open_store: OpenStore, tmp_path: Path) -> None:
     path = tmp_path / "store"
     path.write_bytes(b"something else entirely" * 1000)
-    store = DiskStore(path, 100)
+    store = open_store(path, 100)
     store.put([stored(1, 0, b"a")])
     assert store.get(1, VERSION, 0) == b"a"
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_link_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_is_not_followed(open_store: OpenStore, tmp_path: Path) -> None:
     (tmp_path / "store").symlink_to(tmp_path / "victim")
     with pytest.raises(OSError, match="symbolic links"):
-        DiskStore(tmp_path / "store", 100)
+        open_store(tmp_path / "store", 100)
     assert not (tmp_path / "victim").exists()
 
 
-def test_a_store_of_another_format_is_emptied(tmp_path: Path) -> None:
+def test_a_store_of_another_format_is_emptied(open_store: OpenStore, tmp_path: Path) -> None:
     database = sqlite3.connect(tmp_path / "store")
     database.execute("CREATE TABLE blocks (something INTEGER)")
     database.execute("PRAGMA user_version = 77")
     database.close()
-    store = DiskStore(tmp_path / "store", 100)
+    store = open_store(tmp_path / "store", 100)
     store.put([stored(1, 0, b"a")])
     store.check_invariants()
-    store.close()
 
 
 WRITER = """
@@ -124,7 +139,9 @@ for number in range(1 << 30):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_writer_that_is_killed_leaves_whole_blocks(tmp_path: Path, seed: int) -> None:
+def test_a_writer_that_is_killed_leaves_whole_blocks(
+    open_store: OpenStore, tmp_path: Path, seed: int
+) -> None:
     path = tmp_path / "store"
     for _ in range(2):
         with subprocess.Popen(
@@ -134,7 +151,7 @@ def test_a_writer_that_is_killed_leaves_whole_blocks(tmp_path: Path, seed: int) 
             for _line in range(Random(seed).randrange(20, 200)):
                 writer.stdout.readline()
             os.kill(writer.pid, signal.SIGKILL)
-        store = DiskStore(path, 1 << 22)
+        store = open_store(path, 1 << 22)
         store.check_invariants()
         found = 0
         for file_id in range(90):
