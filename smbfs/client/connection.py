@@ -79,7 +79,7 @@ class Connection:
             timeout_s=timeout_s,
             is_busy=lambda: bool(engine.outstanding or engine.flow.queued),
             ask=lambda: self.submit(exchange_of([EchoRequest()])),
-            progress=lambda: stream.progress,
+            flow=lambda: stream.flow,
             overtaken_s=self._overtaken_s,
         )
         self._answered_s = 0.0

@@ -4,7 +4,9 @@ When something is outstanding and nothing has come for a while, an ECHO asks whe
 lives. If nothing comes for as long again, ``on_silent`` is told, and of an answer after that,
 however late, ``on_answered``. In the end the connection fails.
 
-A slow line is not silent: whatever the server takes or sends counts, even if no message is whole.
+A slow line is not silent: whatever is taken or comes counts, even if no message is whole. But that a
+machine takes our question tells nothing of its server, which may hang: until the timeout there has to
+be an answer, or something that is on its way for longer than from one look to the next.
 
 Spec: [MS-SMB2] 3.2.6.1 (Request Expiration), 3.3.5.14 (ECHO).
 """
@@ -16,6 +18,7 @@ from collections.abc import Callable
 import trio
 
 from smbfs.errors import DeadlineExceeded
+from smbfs.transport.base import Flow
 
 ECHO_AFTER_S = 5.0
 """Silence with something outstanding after which we ask whether the server lives."""
@@ -45,12 +48,12 @@ class SilenceWatch:
         timeout_s: float,
         is_busy: Callable[[], bool],
         ask: Callable[[], None],
-        progress: Callable[[], int],
+        flow: Callable[[], Flow],
         overtaken_s: Callable[[], float],
     ) -> None:
         """``is_busy``: whether an answer is outstanding. ``ask`` sends an ECHO.
 
-        ``progress``: a number that changes while bytes flow, even if no message is whole yet.
+        ``flow``: what has passed so far, even if no message is whole yet.
 
         ``overtaken_s``: by how much the oldest request without an answer is older than one that
         has got its own.
@@ -69,9 +72,11 @@ class SilenceWatch:
         self._patience_s = self._echo_after_s
         self._is_busy = is_busy
         self._ask = ask
-        self._progress = progress
+        self._flow = flow
         self._overtaken_s = overtaken_s
         self._heard_s = trio.current_time()
+        self._answered_s = self._heard_s
+        """When the server had shown last that it works, and not only its machine."""
         self._began = trio.Event()
         self._checked = trio.Event()
         self._is_checking = False
@@ -98,12 +103,13 @@ class SilenceWatch:
 
     def begins(self, now_s: float) -> None:
         """Something is about to be asked, and nothing was outstanding: silence starts now."""
-        self._heard_s = now_s
+        self._heard_s = self._answered_s = now_s
         self._began.set()
 
     def heard(self) -> None:
         """Something has come."""
         self._patience_s = self._echo_after_s
+        self._answered_s = trio.current_time()
         self._hear()
 
     def _hear(self) -> None:
@@ -115,7 +121,7 @@ class SilenceWatch:
 
     async def run(self) -> None:
         """Watch until cancelled. Raises: DeadlineExceeded."""
-        asked, before = False, self._progress()
+        asked, before = False, self._flow()
         while True:
             if not self._is_busy():
                 self._began = trio.Event()
@@ -123,12 +129,16 @@ class SilenceWatch:
                     await self._began.wait()
                 if idle.cancelled_caught:
                     self._ask()
-            if (now := self._progress()) != before:
-                before = now
+            now = self._flow()
+            if now.received != before.received or now.taken != before.taken:
                 self._hear()
+            if now.received != before.received or before.taken != now.taken < before.sent:
+                self._answered_s = trio.current_time()
+            before = now
             silence_s = trio.current_time() - self._heard_s
-            if silence_s >= self._timeout_s:
-                raise DeadlineExceeded("our requests", silence_s)
+            unanswered_s = trio.current_time() - self._answered_s
+            if unanswered_s >= self._timeout_s:
+                raise DeadlineExceeded("our requests", unanswered_s)
             if self._overtaken_s() >= min(self._timeout_s, OVERTAKEN_MAX_S):
                 raise DeadlineExceeded("one request of several", self._overtaken_s())
             if silence_s >= 2 * self._patience_s and not self.is_silent:

@@ -6,7 +6,7 @@ Every implementation passes ``tests/t2_client/test_message_stream.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from smbfs.transport.tunnel import Tunnel
 
@@ -22,6 +22,17 @@ LENGTH_PREFIX_SIZE = 4
 
 MAX_FRAME_SIZE = 0xFF_FFFF
 """Largest length that the prefix can state."""
+
+
+class Flow(NamedTuple):
+    """Bytes of a stream so far, of frames that are not whole yet, too."""
+
+    received: int
+    """They came from the peer."""
+    sent: int
+    """They were given to the stream to be sent."""
+    taken: int
+    """Of those sent, the peer's machine has acknowledged them. That says nothing of its server."""
 
 
 class MessageStream(Protocol):
@@ -51,11 +62,8 @@ class MessageStream(Protocol):
         """Whether part of a sent frame still waits for ``flush``."""
 
     @property
-    def progress(self) -> int:
-        """A number that grows with every byte that the peer has taken, or that came from it.
-
-        On a slow line there may be half a minute between two whole frames.
-        """
+    def flow(self) -> Flow:
+        """What has passed so far: on a slow line there may be half a minute between two frames."""
 
     def send(self, buffers: Sequence[Buffer]) -> None:
         """Send one frame, given in pieces without its length prefix.

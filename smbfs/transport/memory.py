@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import trio
 
 from smbfs.errors import RemoteProtocolError, TransportError
-from smbfs.transport.base import MAX_FRAME_SIZE, Buffer, OnMoved, TransportName
+from smbfs.transport.base import MAX_FRAME_SIZE, Buffer, Flow, OnMoved, TransportName
 
 
 class MemoryStream:
@@ -36,9 +36,9 @@ class MemoryStream:
         return ("memory", 0)
 
     @property
-    def progress(self) -> int:
+    def flow(self) -> Flow:
         """See :class:`~smbfs.transport.base.MessageStream`: frames are whole or not there."""
-        return 0
+        return Flow(0, 0, 0)
 
     @property
     def unflushed(self) -> bool:

@@ -19,6 +19,7 @@ from smbfs.transport.base import (
     LENGTH_PREFIX_SIZE,
     MAX_FRAME_SIZE,
     Buffer,
+    Flow,
     OnMoved,
     TransportName,
 )
@@ -82,9 +83,9 @@ class QuicStream:
         self._assembler.max_message_size = size
 
     @property
-    def progress(self) -> int:
+    def flow(self) -> Flow:
         """See :class:`MessageStream`."""
-        return self._quic.progress
+        return self._quic.flow
 
     @property
     def unflushed(self) -> bool:

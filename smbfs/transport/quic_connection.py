@@ -18,6 +18,7 @@ from aioquic.quic.packet import QuicFrameType
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.stream import QuicStream
 
+from smbfs.transport.base import Flow
 from smbfs.transport.sized_connection import SizedConnection
 
 ALPN: Final = "smb"
@@ -90,12 +91,14 @@ class BoundedConnection(SizedConnection):
         return len(stream.sender._buffer) if stream is not None else 0  # noqa: SLF001
 
     @property
-    def progress(self) -> int:
-        """Bytes of the stream that the peer has acknowledged, and that have come in order."""
+    def flow(self) -> Flow:
+        """Bytes of the stream that have come in order, were written, and were acknowledged."""
         stream = self._streams.get(STREAM_ID)
         if stream is None:
-            return 0
-        return stream.sender._buffer_start + stream.receiver._buffer_start  # noqa: SLF001
+            return Flow(0, 0, 0)
+        sender = stream.sender
+        received = stream.receiver._buffer_start  # noqa: SLF001
+        return Flow(received, sender._buffer_stop, sender._buffer_start)  # noqa: SLF001
 
     @property
     def unsent(self) -> int:

@@ -24,6 +24,7 @@ from smbfs.transport.base import (
     LENGTH_PREFIX_SIZE,
     MAX_FRAME_SIZE,
     Buffer,
+    Flow,
     OnMoved,
     TransportName,
 )
@@ -81,13 +82,14 @@ class TcpStream:
         return int.from_bytes(info[_TCP_INFO_RTT:], sys.byteorder) / 1_000_000
 
     @property
-    def progress(self) -> int:
+    def flow(self) -> Flow:
         """See :class:`MessageStream`. Spec: tcp(7)."""
         size = _TCP_INFO_BYTES + 16
         info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
-        acknowledged = info[_TCP_INFO_BYTES : _TCP_INFO_BYTES + 8]
-        received = info[_TCP_INFO_BYTES + 8 : size]
-        return int.from_bytes(acknowledged, sys.byteorder) + int.from_bytes(received, sys.byteorder)
+        taken = int.from_bytes(info[_TCP_INFO_BYTES : _TCP_INFO_BYTES + 8], sys.byteorder)
+        received = int.from_bytes(info[_TCP_INFO_BYTES + 8 : size], sys.byteorder)
+        sent = taken + self._unacknowledged + sum(map(len, self._backlog))
+        return Flow(received, sent, taken)
 
     @property
     def unflushed(self) -> bool:
@@ -177,14 +179,14 @@ class TcpStream:
         await trio.lowlevel.checkpoint()
 
     @property
-    def _undelivered(self) -> bool:
-        """Whether the kernel has bytes that the peer has not acknowledged. Spec: tcp(7)."""
-        return any(fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)))
+    def _unacknowledged(self) -> int:
+        """Bytes that the kernel has, and the peer has not acknowledged. Spec: tcp(7)."""
+        return int.from_bytes(fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
     async def aclose(self) -> None:
         """See :class:`MessageStream`."""
         if self._socket.fileno() >= 0:
-            if self._undelivered:
+            if self._unacknowledged:
                 # Or the kernel would go on sending for minutes what nobody wants any more: a
                 # request may be executed then that was repeated long ago by another connection.
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP_UNSENT)

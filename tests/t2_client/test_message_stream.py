@@ -72,18 +72,20 @@ async def test_frames_arrive_whole_and_in_order(make: Make) -> None:
 
 
 @pairs
-async def test_progress_grows_with_what_was_taken_and_what_came(make: Make) -> None:
+async def test_flow_grows_with_what_was_taken_and_what_came(make: Make) -> None:
     ours, theirs = await make()
     if isinstance(ours, MemoryStream):
         return  # A frame is there at once.
-    before = ours.progress
+    before = ours.flow
     await deliver(ours, theirs, bytes(100_000))
+    assert ours.flow.sent - before.sent >= 100_000
     with trio.fail_after(5):
-        while ours.progress - before < 100_000:  # An acknowledgement may come a little later.
+        while ours.flow.taken - before.taken < 100_000:  # It may be acknowledged a little later.
             await deliver(theirs, ours, b"thank you")
-    middle = ours.progress
+    middle = ours.flow
+    assert middle.sent - middle.taken < 1000
     await deliver(theirs, ours, bytes(50_000))
-    assert ours.progress - middle >= 50_000
+    assert ours.flow.received - middle.received >= 50_000
     await ours.aclose()
     await theirs.aclose()
 

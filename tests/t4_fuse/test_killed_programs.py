@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 
 from smbfs.fuse.askers import is_being_killed
 from tests.beds.samba import SambaServer
-from tests.t4_fuse.conftest import Mount, MountShare
+from tests.t4_fuse.conftest import Mount, MountShare, wait_until
 
 TIMEOUT_S = 60.0
 ENDS_WITHIN_S = 5.0
@@ -109,6 +110,21 @@ def test_who_waits_for_a_silent_server_can_be_killed(
     assert "Traceback" not in mount.log()
 
 
+def test_a_server_that_hangs_is_given_up_in_time(
+    make_samba: Callable[..., SambaServer], mount_share: MountShare
+) -> None:
+    """Its machine goes on taking our questions."""
+    server = make_samba()
+    mount = _prepared(server, mount_share, timeout_s=2.0)
+    with silent(server):
+        began_s = time.monotonic()
+        with pytest.raises(OSError) as caught:  # noqa: PT011 - the numbers below decide
+            (mount.path / "never-seen").stat()
+        assert caught.value.errno in {errno.ETIMEDOUT, errno.EHOSTDOWN}
+        assert time.monotonic() - began_s < 2.0 + ENDS_WITHIN_S
+    wait_until(lambda: os.access(mount.path / "small", os.F_OK))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root sees what a process waits for")
 def test_names_of_a_directory_are_looked_up_side_by_side(
     make_samba: Callable[..., SambaServer], mount_share: MountShare
@@ -129,7 +145,9 @@ def test_names_of_a_directory_are_looked_up_side_by_side(
     assert programs[0].wait(ENDS_WITHIN_S) == 1
 
 
-def _prepared(server: SambaServer, mount_share: MountShare) -> Mount:
+def _prepared(
+    server: SambaServer, mount_share: MountShare, *, timeout_s: float = TIMEOUT_S
+) -> Mount:
     share = server.share_path()
     (share / "folder").mkdir()
     for name in ("folder/a", "small"):
@@ -137,7 +155,7 @@ def _prepared(server: SambaServer, mount_share: MountShare) -> Mount:
     (share / "large").write_bytes(bytes(1 << 20))
     for path in (share, *share.rglob("*")):
         path.chmod(0o777)
-    return mount_share(server=server, timeout_s=TIMEOUT_S, actimeo_s=0.0)
+    return mount_share(server=server, timeout_s=timeout_s, actimeo_s=0.0)
 
 
 def test_other_signals_end_no_call(
