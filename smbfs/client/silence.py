@@ -4,9 +4,9 @@ When something is outstanding and nothing has come for a while, an ECHO asks whe
 lives. If nothing comes for as long again, ``on_silent`` is told, and of an answer after that,
 however late, ``on_answered``. In the end the connection fails.
 
-A slow line is not silent: whatever is taken or comes counts, even if no message is whole. But that a
-machine takes our question tells nothing of its server, which may hang: until the timeout there has to
-be an answer, or something that is on its way for longer than from one look to the next.
+A slow line is not silent: whatever is taken or comes counts, even if no message is whole. But that
+a machine takes our question tells nothing of its server, which may hang: until the timeout there
+has to be an answer, or something that is on its way for longer than from one look to the next.
 
 Spec: [MS-SMB2] 3.2.6.1 (Request Expiration), 3.3.5.14 (ECHO).
 """
@@ -119,6 +119,15 @@ class SilenceWatch:
             self.is_silent = False
             self.on_answered()
 
+    def _look(self, before: Flow) -> Flow:
+        """Return what has passed by now, and note whether that is a sign of life."""
+        now = self._flow()
+        if now.received != before.received or now.taken != before.taken:
+            self._hear()
+        if now.received != before.received or before.taken != now.taken < before.sent:
+            self._answered_s = trio.current_time()
+        return now
+
     async def run(self) -> None:
         """Watch until cancelled. Raises: DeadlineExceeded."""
         asked, before = False, self._flow()
@@ -129,12 +138,7 @@ class SilenceWatch:
                     await self._began.wait()
                 if idle.cancelled_caught:
                     self._ask()
-            now = self._flow()
-            if now.received != before.received or now.taken != before.taken:
-                self._hear()
-            if now.received != before.received or before.taken != now.taken < before.sent:
-                self._answered_s = trio.current_time()
-            before = now
+            before = self._look(before)
             silence_s = trio.current_time() - self._heard_s
             unanswered_s = trio.current_time() - self._answered_s
             if unanswered_s >= self._timeout_s:
