@@ -3,15 +3,16 @@
 Whether a program may do something is decided by the server when it does it, with the rights of the
 mount's user. The same server is asked here, since a mode alone does not tell which of its three
 parts is ours, and what lists of access rights add. Only what everybody may do by its mode is not
-asked for.
+asked for; and a program that asks about file after file, as those do that show a folder, is told of
+the rest what was found of the first ones that look the same.
 """
 
 from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from dataclasses import replace
-from stat import S_IFDIR, S_IMODE
+from dataclasses import dataclass, replace
+from stat import S_IFDIR, S_IFREG, S_IMODE
 from typing import Final, NamedTuple
 
 import trio
@@ -29,6 +30,9 @@ from smbfs.wire.ntstatus import NtStatus
 REMEMBERED_MAX: Final = 1024
 """Files of which it is remembered what we may do with them."""
 
+ALIKE_MIN: Final = 8
+"""Files of a directory that look the same and have the same answer, before others get it, too."""
+
 _EVERYBODY: Final = ((os.R_OK, 0o444), (os.W_OK, 0o222), (os.X_OK, 0o111))
 """What may be asked for, and the bits of a mode that allow it to everybody."""
 
@@ -42,11 +46,31 @@ _RIGHTS: Final = (
 _EVERYTHING: Final = os.R_OK | os.W_OK | os.X_OK
 
 
+class _Looks(NamedTuple):
+    """What can be seen of a file without asking for our rights."""
+
+    directory: int
+    mode: int
+    uid: int
+    gid: int
+
+
 class _Answer(NamedTuple):
+    """What we may do with one file. Times are in seconds of trio's clock."""
+
     allowed: int
-    seen: tuple[int, int, int]
-    """Mode, owner and group that the file had."""
+    looks: _Looks
+    asked_s: float
     until_s: float
+
+
+@dataclass(slots=True)
+class _Alike:
+    """What we may do with files that look the same."""
+
+    allowed: int
+    until_s: float
+    count: int = 0
 
 
 class Access:
@@ -56,46 +80,65 @@ class Access:
         self._state = state
         self._attributes = attributes
         self._remembered: OrderedDict[int, _Answer] = OrderedDict()
+        self._alike: OrderedDict[_Looks, _Alike] = OrderedDict()
 
     async def check(self, number: int, wanted: int) -> None:
         """Return if the server would allow what is wanted: R_OK, W_OK and X_OK, or nothing.
 
         Raises: Refused (NO_ACCESS).
         """
-        inode = self._state.inodes.get(number)
-        if inode.parent is None and inode is not self._state.inodes.root:
+        state, inode = self._state, self._state.inodes.get(number)
+        if inode.parent is None and inode is not state.inodes.root:
             return  # It was removed, and is open: what could be asked about its path?
+        if inode is state.inodes.root or (inode.file_type == S_IFDIR and not state.share.posix):
+            # We have entered the one already, also when the server is away; and Windows lets
+            # everybody pass through directories.
+            wanted &= ~os.X_OK
         if not wanted:
             return
-        attributes = (await self._attributes.get(number)).attributes
+        attributes = (state.shown.known(inode) or await self._attributes.get(number)).attributes
+        if wanted & os.X_OK and inode.file_type == S_IFREG and not attributes.mode & 0o111:
+            raise Refused(Refusal.NO_ACCESS, f"inode {number} is no program")  # To the kernel.
         wanted &= ~self._allowed_to_everybody(inode, attributes)
         if wanted and wanted & ~await self._allowed(inode, attributes):
             raise Refused(Refusal.NO_ACCESS, f"inode {number}")
 
     def _allowed_to_everybody(self, inode: Inode, attributes: Attributes) -> int:
-        state, mode = self._state, S_IMODE(attributes.mode)
-        is_directory = inode.file_type == S_IFDIR
-        if not state.share.posix:
-            # These modes are our own. Windows lets everybody pass through directories, and who can
-            # read a program can run it here.
-            return os.X_OK if is_directory or mode & 0o111 else 0
-        if (state.rules.dir_mode if is_directory else state.rules.file_mode) is not None:
+        rules, mode = self._state.rules, S_IMODE(attributes.mode)
+        if not self._state.share.posix:
+            return os.X_OK  # The mode is our own, and who can read a program can run it here.
+        forced = rules.dir_mode if inode.file_type == S_IFDIR else rules.file_mode
+        if forced is not None:
             return 0
         return sum(wanted for wanted, bits in _EVERYBODY if mode & bits == bits)
 
     async def _allowed(self, inode: Inode, attributes: Attributes) -> int:
-        now_s = trio.current_time()
-        seen = attributes.mode, attributes.uid, attributes.gid
+        state, now_s = self._state, trio.current_time()
+        directory = inode.parent.number if inode.parent is not None else 0
+        looks = _Looks(directory, attributes.mode, attributes.uid, attributes.gid)
         answer = self._remembered.get(inode.number)
-        if answer is None or answer.seen != seen or now_s >= answer.until_s:
-            share = self._state.share
-            allowed = await self._state.at(inode, lambda path: _ask(share, path))
-            answer = _Answer(allowed, seen, now_s + self._state.policy.timeout_s)
-            self._remembered[inode.number] = answer
-            self._remembered.move_to_end(inode.number)
-            if len(self._remembered) > REMEMBERED_MAX:
-                self._remembered.popitem(last=False)
-        return answer.allowed
+        is_current = answer is not None and now_s < answer.until_s and answer.looks == looks
+        if answer is not None and is_current and inode.changed_s < answer.asked_s:
+            return answer.allowed
+        alike = self._alike.get(looks)
+        if alike is not None and alike.count >= ALIKE_MIN and now_s < alike.until_s:
+            return alike.allowed
+        if inode is state.inodes.root and state.share.tree.line.ready is None:
+            return _EVERYTHING  # Who looks for mounts shall not wait for the server.
+        allowed = await state.at(inode, lambda path: _ask(state.share, path))
+        self._remember(inode, _Answer(allowed, looks, now_s, now_s + state.policy.timeout_s))
+        return allowed
+
+    def _remember(self, inode: Inode, answer: _Answer) -> None:
+        self._remembered[inode.number] = answer
+        self._remembered.move_to_end(inode.number)
+        alike = self._alike.get(answer.looks)
+        if alike is None or answer.asked_s >= alike.until_s or alike.allowed != answer.allowed:
+            alike = self._alike[answer.looks] = _Alike(answer.allowed, answer.until_s)
+        alike.count += 1
+        for books in (self._remembered, self._alike):
+            if len(books) > REMEMBERED_MAX:
+                books.popitem(last=False)
 
 
 async def _ask(share: Share, path: str) -> int:
@@ -111,6 +154,7 @@ async def _ask(share: Share, path: str) -> int:
         return _EVERYTHING
     allowed = sum(wanted for wanted, right in _RIGHTS if told.maximal_access & right)
     attributes = created.file_attributes
-    if attributes & FileAttributes.READONLY and not attributes & FileAttributes.DIRECTORY:
+    is_read_only = attributes & FileAttributes.READONLY and not share.posix
+    if is_read_only and not attributes & FileAttributes.DIRECTORY:
         allowed &= ~os.W_OK  # No right of anybody, and so not told.
     return allowed

@@ -5,7 +5,7 @@ managers, whatever copies everything. That is a round trip each, mostly to be to
 none. A listing tells how large the attributes of all files are, so a directory is listed for that
 when as many of its files were asked one by one as the listing costs.
 
-No lease tells of attributes, so that is believed for as long as what no lease vouches for.
+No lease tells of attributes, so that is believed as a listing is that no lease vouches for.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import trio
 
 from smbfs.errors import SmbfsError
 from smbfs.vfs.inodes import Inode
-from smbfs.vfs.server_directories import ids_of_bare
+from smbfs.vfs.known_directory import ENTRIES_MAX
+from smbfs.vfs.server_directories import ids_of_bare, tells_ea_sizes
 from smbfs.vfs.state import MountState
 
 QUESTIONS_MIN: Final = 4
@@ -27,6 +28,9 @@ QUESTIONS_MIN: Final = 4
 
 ENTRIES_A_QUESTION: Final = 64
 """Entries that a server lists in about the time of one question."""
+
+QUIET_S: Final = 10.0
+"""Seconds without a question after which the files of a directory are not asked for any more."""
 
 DIRECTORIES_MAX: Final = 64
 """Directories of which something is known at the same time."""
@@ -38,18 +42,20 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _Period:
-    """What was asked of the files of one directory lately, and what is known of them."""
+class _Survey:
+    """What is asked of the files of one directory, and known of them. Times are of trio's clock."""
 
-    until_s: float
-    """When that is no longer to be believed, by trio's clock."""
-    is_popular: bool = False
-    """Whether the period before saw more questions than a listing costs."""
+    asked_s: float
+    """When somebody asked last."""
     questions: int = 0
-    ids: set[int] | None = None
-    """Of its files without attributes; None if it was not listed for that."""
+    """Questions since the last listing, or the beginning."""
+    ids: set[int] = field(default_factory=set)
+    """Of the files that had no attributes when they were listed."""
+    until_s: float = 0.0
+    """When that is no longer to be believed."""
     changed: set[int] = field(default_factory=set)
-    """The ids of files that were given attributes meanwhile."""
+    """The ids of files that were given attributes since it was asked for."""
+    is_listing: bool = False
 
 
 class KnownBare:
@@ -57,13 +63,13 @@ class KnownBare:
 
     def __init__(self, state: MountState) -> None:
         self._state = state
-        self._periods: dict[int, _Period] = {}
+        self._surveys: dict[int, _Survey] = {}
         self._sweeps = False
 
     @property
     def is_in_use(self) -> bool:
         """Whether anything is known, or counted."""
-        return bool(self._periods)
+        return bool(self._surveys)
 
     async def has(self, inode: Inode) -> bool:
         """Whether a file is known to have no attributes; ask about all around it if that pays."""
@@ -72,55 +78,65 @@ class KnownBare:
             return False
         if inode.file_type not in {S_IFREG, S_IFDIR}:
             return False
-        period = self._current(parent)
-        period.questions += 1
-        if period.ids is None and (period.is_popular or self._has_paid(parent, period)):
-            await self._list(parent, period)
-        return period.ids is not None and inode.file_id in period.ids
+        survey, now_s = self._survey(parent), trio.current_time()
+        survey.questions += 1
+        if now_s >= survey.until_s and not survey.is_listing:
+            known = self._state.directories.of(parent.number)
+            patience = QUESTIONS_MIN + len(known.entries) // ENTRIES_A_QUESTION
+            if known.is_whole and survey.questions > patience:
+                await self._list(parent, survey)
+            elif survey.ids:  # They were not worth a listing.
+                survey.ids, survey.questions = set(), 1
+        return inode.file_id in survey.ids
 
-    def changed(self, inode: Inode) -> None:
+    def changed(self, file_id: int) -> None:
         """A file may have attributes now."""
-        for period in self._periods.values():
-            period.changed.add(inode.file_id)
-            if period.ids is not None:
-                period.ids.discard(inode.file_id)
+        for survey in self._surveys.values():
+            survey.changed.add(file_id)
+            survey.ids.discard(file_id)
 
-    def _current(self, directory: Inode) -> _Period:
+    def _survey(self, directory: Inode) -> _Survey:
         now_s = trio.current_time()
-        period = self._periods.get(directory.number)
-        if period is None or now_s >= period.until_s:
-            is_popular = period is not None and self._has_paid(directory, period)
-            period = _Period(now_s + self._state.policy.timeout_s, is_popular)
-            self._periods.pop(directory.number, None)
-            self._periods[directory.number] = period
+        survey = self._surveys.get(directory.number)
+        if survey is None or now_s >= survey.asked_s + QUIET_S:
+            survey = _Survey(now_s)
+            self._surveys.pop(directory.number, None)
+            self._surveys[directory.number] = survey
             self._bound()
             self._sweep()
-        return period
+        survey.asked_s = now_s
+        return survey
 
-    def _has_paid(self, directory: Inode, period: _Period) -> bool:
-        """Whether there were as many questions as a listing is worth."""
-        known = self._state.directories.of(directory.number)
-        patience = QUESTIONS_MIN + len(known.entries) // ENTRIES_A_QUESTION
-        return known.is_whole and period.questions > patience
-
-    async def _list(self, directory: Inode, period: _Period) -> None:
-        state = self._state
-        period.ids = set()  # Who asks meanwhile asks for one file.
-        period.until_s = trio.current_time() + state.policy.timeout_s
+    async def _list(self, directory: Inode, survey: _Survey) -> None:
+        """Learn of all files of a directory. Who asks meanwhile asks for one file."""
+        state, began_s = self._state, trio.current_time()
+        survey.is_listing, survey.questions = True, 0
+        survey.ids, survey.changed = set(), set()
+        ids: set[int] = set()
         try:
-            ids = await state.at(directory, lambda path: ids_of_bare(state.share, path))
+            if await tells_ea_sizes(state.share):
+                ids = await state.at(
+                    directory, lambda path: ids_of_bare(state.share, path, entries_max=ENTRIES_MAX)
+                )
         except SmbfsError as error:
             _log.debug("listing for attributes: %s", error)
-        else:
-            period.ids = ids - period.changed
+        finally:
+            survey.is_listing = False
+        now_s, survey.until_s = (
+            trio.current_time(),
+            began_s + state.policy.listing_timeout_s(len(ids)),
+        )
+        if ids and now_s < survey.until_s:
+            survey.ids = ids - survey.changed
             self._bound()
+        else:  # It tells nothing, or too late: nobody shall try again soon.
+            survey.until_s = now_s + QUIET_S
 
     def _bound(self) -> None:
         """Forget what is oldest, if it is too much."""
-        ids = sum(len(period.ids) for period in self._periods.values() if period.ids)
-        while len(self._periods) > DIRECTORIES_MAX or (ids > IDS_MAX and len(self._periods) > 1):
-            oldest = self._periods.pop(next(iter(self._periods)))
-            ids -= len(oldest.ids or ())
+        ids = sum(len(survey.ids) for survey in self._surveys.values())
+        while len(self._surveys) > DIRECTORIES_MAX or (ids > IDS_MAX and len(self._surveys) > 1):
+            ids -= len(self._surveys.pop(next(iter(self._surveys))).ids)
 
     def _sweep(self) -> None:
         if not self._sweeps:
@@ -128,11 +144,10 @@ class KnownBare:
             self._state.nursery.start_soon(self._forget_old)
 
     async def _forget_old(self) -> None:
-        timeout_s = self._state.policy.timeout_s
-        while self._periods:
-            await trio.sleep(timeout_s)
+        while self._surveys:
+            await trio.sleep(QUIET_S)
             now_s = trio.current_time()
-            for directory, period in list(self._periods.items()):
-                if now_s >= period.until_s + timeout_s:
-                    del self._periods[directory]
+            for directory, survey in list(self._surveys.items()):
+                if now_s >= max(survey.asked_s + QUIET_S, survey.until_s):
+                    del self._surveys[directory]
         self._sweeps = False

@@ -14,11 +14,23 @@ from smbfs.client.open import Open
 from smbfs.engine.negotiate import SINGLE_CREDIT_SIZE
 from smbfs.errors import ServerStatusError, WireError
 from smbfs.vfs.share import NOT_SUPPORTED, STAT_ACCESS, Share, stat_of_open
-from smbfs.wire.create import AccessMask, CreateOptions
-from smbfs.wire.fscc import DirectoryEntry, FileStat, iterate_directory
-from smbfs.wire.info import FileInfoClass
+from smbfs.wire.create import AccessMask, CreateOptions, FileId
+from smbfs.wire.fscc import (
+    DirectoryEntry,
+    FileStat,
+    decode_fs_object_id_information,
+    iterate_directory,
+)
+from smbfs.wire.info import (
+    FileInfoClass,
+    FsInfoClass,
+    InfoType,
+    QueryInfoRequest,
+    QueryInfoResponse,
+)
 from smbfs.wire.ntstatus import NtStatus
 
+_OBJECT_ID_SIZE: Final = 64
 _LIST_ACCESS: Final = AccessMask.LIST_DIRECTORY | STAT_ACCESS
 
 
@@ -90,25 +102,48 @@ async def list_piece(
     return _entries([data], info_class) if data is not None else None
 
 
-async def ids_of_bare(share: Share, path: str) -> set[int]:
+async def tells_ea_sizes(share: Share) -> bool:
+    """Whether a listing tells of each file how large its extended attributes are.
+
+    Samba says that it is Samba, and does. Others are not believed: ksmbd tells 0 of files that have
+    some, and NTFS may tell what was so when the name was used last.
+    Spec: [MS-FSCC] 2.4.17, 2.5.6.
+    """
+    if share.limits.ea_sizes_in_listings is None:
+        query = QueryInfoRequest(
+            FileId.RELATED, InfoType.FILESYSTEM, FsInfoClass.OBJECT_ID, _OBJECT_ID_SIZE
+        )
+        create = share.create_request(share.path(()), STAT_ACCESS)
+        try:
+            (answer,) = await share.compound(create, query)
+            told = decode_fs_object_id_information(QueryInfoResponse.decode(answer).data)
+            share.limits.ea_sizes_in_listings = told.is_of_samba
+        except (ServerStatusError, WireError):
+            share.limits.ea_sizes_in_listings = False
+    return share.limits.ea_sizes_in_listings and share.limits.file_ids_in_listings
+
+
+async def ids_of_bare(share: Share, path: str, *, entries_max: int) -> set[int]:
     """Return the file ids of what is in a directory and has no extended attributes.
 
-    It is empty if the server does not tell file ids in listings.
+    None of them if there are more entries than that.
     """
     info_class = FileInfoClass.ID_FULL_DIRECTORY
-    if not share.limits.file_ids_in_listings:
-        return set()
     options = CreateOptions.DIRECTORY_FILE
     request = share.create_request(path, _LIST_ACCESS, options=options)
     opened, pieces, is_all = await share.tree.create_and_list(
         request, info_class, length=SINGLE_CREDIT_SIZE
     )
+    ids: set[int] = set()
+    count = 0
     try:
-        ids: set[int] = set()
         while True:
             entries = _entries(pieces, info_class)
+            count += len(entries)
+            if count > entries_max:
+                return set()
             ids.update(entry.stat.file_id for entry in entries if entry.ea_size == 0)
-            piece = None if is_all else await opened.query_directory(info_class)
+            piece = None if is_all or not entries else await opened.query_directory(info_class)
             if piece is None:
                 return ids
             pieces = [piece]

@@ -112,7 +112,7 @@ class ExtendedAttributes:
         state = self._state
         inode = state.inodes.get(number)
         await state.kept.let_go(inode)
-        keys = self._leases.keys(inode.parent, inode)
+        keys, file_id = self._leases.keys(inode.parent, inode), inode.file_id
         try:
             await state.at(
                 inode,
@@ -121,5 +121,5 @@ class ExtendedAttributes:
                 ),
             )
         finally:
-            self._bare.changed(inode)
+            self._bare.changed(file_id)
         state.changed(inode)

@@ -15,6 +15,10 @@ _FULL_SIZE = struct.Struct("<QQQII")
 _ATTRIBUTE = struct.Struct("<III")
 _VOLUME = struct.Struct("<QIIBx")
 _POSIX = struct.Struct("<IIQQQQQQ")
+_OBJECT_ID = struct.Struct("<16s48s")
+
+_SAMBA = b"aBmS"
+"""How Samba begins the extended information: its ``SAMBA_EXTENDED_INFO_MAGIC``."""
 
 
 class FileSystemAttributes(IntFlag):
@@ -90,6 +94,21 @@ class FsVolumeInformation(NamedTuple):
     label: str
 
 
+class FsObjectIdInformation(NamedTuple):
+    """The volume's object id (16 bytes), and 48 bytes of the server's own.
+
+    Spec: [MS-FSCC] 2.5.6.
+    """
+
+    object_id: bytes
+    extended_info: bytes
+
+    @property
+    def is_of_samba(self) -> bool:
+        """Whether these are what Samba tells of itself."""
+        return self.extended_info.startswith(_SAMBA)
+
+
 class PosixFsInformation(NamedTuple):
     """Space in blocks of ``block_size`` bytes, and files; all ones means not known.
 
@@ -134,6 +153,14 @@ def decode_fs_volume_information(data: memoryview) -> FsVolumeInformation:
     creation_time, serial_number, length, _ = unpack_at(_VOLUME, data, 0, what)
     label = decode_text(slice_data(data, _VOLUME.size, length, what), what)
     return FsVolumeInformation(creation_time, serial_number, label)
+
+
+def decode_fs_object_id_information(data: memoryview) -> FsObjectIdInformation:
+    """Read FileFsObjectIdInformation: 64 bytes. Raises: WireError if short.
+
+    Spec: [MS-FSCC] 2.5.6.
+    """
+    return FsObjectIdInformation(*unpack_at(_OBJECT_ID, data, 0, "FileFsObjectIdInformation"))
 
 
 def decode_posix_fs_information(data: memoryview) -> PosixFsInformation:

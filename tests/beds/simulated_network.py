@@ -18,7 +18,7 @@ from typing import NamedTuple
 import trio
 
 from smbfs.errors import DeadlineExceeded, RemoteProtocolError, TransportError
-from smbfs.transport.base import MAX_FRAME_SIZE, Buffer, OnMoved, TransportName
+from smbfs.transport.base import MAX_FRAME_SIZE, Buffer, Flow, OnMoved, TransportName
 from tests.beds.simulated_server import SimulatedServer
 from tests.beds.simulated_sessions import Peer
 
@@ -69,7 +69,7 @@ class Stream:
     transport: TransportName = "tcp"
     tunnel = None
     unflushed = False
-    progress = 0
+    flow = Flow(0, 0, 0)
 
     def __init__(self, link: Link, host: str) -> None:
         self.peer = (host, 445)

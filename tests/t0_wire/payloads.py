@@ -11,6 +11,7 @@ from smbfs.wire.fscc import (
     FileStat,
     FsAttributeInformation,
     FsFullSizeInformation,
+    FsObjectIdInformation,
     FsVolumeInformation,
     PosixFsInformation,
     StreamInformation,
@@ -149,6 +150,11 @@ def encode_fs_volume_information(information: FsVolumeInformation) -> bytes:
     label = encode_text(information.label)
     numbers = (information.creation_time, information.serial_number, len(label))
     return struct.pack("<QIIBB", *numbers, 1, 0) + label
+
+
+def encode_fs_object_id_information(information: FsObjectIdInformation) -> bytes:
+    """FileFsObjectIdInformation."""
+    return struct.pack("<16s48s", *information)
 
 
 def encode_posix_fs_information(information: PosixFsInformation) -> bytes:

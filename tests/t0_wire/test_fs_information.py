@@ -9,10 +9,12 @@ from smbfs.wire.fscc import (
     FileSystemAttributes,
     FsAttributeInformation,
     FsFullSizeInformation,
+    FsObjectIdInformation,
     FsVolumeInformation,
     PosixFsInformation,
     decode_fs_attribute_information,
     decode_fs_full_size_information,
+    decode_fs_object_id_information,
     decode_fs_volume_information,
     decode_posix_fs_information,
 )
@@ -21,6 +23,7 @@ from tests.t0_wire.payload_checks import check_damage, check_round_trip, check_t
 from tests.t0_wire.payloads import (
     encode_fs_attribute_information,
     encode_fs_full_size_information,
+    encode_fs_object_id_information,
     encode_fs_volume_information,
     encode_posix_fs_information,
 )
@@ -30,6 +33,7 @@ FULL_SIZE = FsFullSizeInformation(1000, 500, 600, 8, 512)
 ATTRIBUTES = FsAttributeInformation(
     FileSystemAttributes.CASE_PRESERVED_NAMES | FileSystemAttributes.NAMED_STREAMS, 255, "NTFS"
 )
+OBJECT_ID = FsObjectIdInformation(bytes(range(16)), b"dsfC" + bytes(44))
 VOLUME = FsVolumeInformation(5, 0xDEADBEEF, "data")
 POSIX = PosixFsInformation(65536, 4096, 1000, 600, 500, 100, 50, 0x0102030405060708)
 
@@ -73,6 +77,22 @@ def test_attributes() -> None:
         encode_fs_attribute_information,
         decode_fs_attribute_information,
     )
+
+
+def test_object_id() -> None:
+    data = encode_fs_object_id_information(OBJECT_ID)
+    check_truncation(data, decode_fs_object_id_information)
+    check_round_trip(
+        st.builds(
+            FsObjectIdInformation,
+            st.binary(min_size=16, max_size=16),
+            st.binary(min_size=48, max_size=48),
+        ),
+        encode_fs_object_id_information,
+        decode_fs_object_id_information,
+    )
+    assert not OBJECT_ID.is_of_samba
+    assert OBJECT_ID._replace(extended_info=(0x536D4261).to_bytes(4, "little")).is_of_samba
 
 
 def test_volume() -> None:

@@ -235,6 +235,7 @@ def _payloads() -> Iterator[Target]:
         file_stat.decode_network_open_information: 56,
         file_stat.decode_posix_information: 104,
         fs_information.decode_fs_full_size_information: 32,
+        fs_information.decode_fs_object_id_information: 64,
         fs_information.decode_fs_attribute_information: 20,
         fs_information.decode_fs_volume_information: 26,
         fs_information.decode_posix_fs_information: 56,

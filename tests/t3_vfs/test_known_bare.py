@@ -16,7 +16,7 @@ import trio.testing
 from smbfs.errors import ServerStatusError
 from smbfs.vfs import known_bare
 from smbfs.vfs.inodes import Inode
-from smbfs.vfs.known_bare import DIRECTORIES_MAX, IDS_MAX, QUESTIONS_MIN, KnownBare
+from smbfs.vfs.known_bare import DIRECTORIES_MAX, IDS_MAX, QUESTIONS_MIN, QUIET_S, KnownBare
 from smbfs.vfs.state import MountState
 from smbfs.wire.ntstatus import NtStatus
 
@@ -34,11 +34,17 @@ class Bed:
     ids: set[int] = field(default_factory=lambda: set(range(1, 100)))
     """Of the files without attributes, in whatever directory."""
     failure: ServerStatusError | None = None
+    takes_s: float = LISTING_S
+    tells_sizes: bool = True
 
-    async def ids_of_bare(self, _share: object, path: str) -> set[int]:
+    async def tells_ea_sizes(self, _share: object) -> bool:
+        return self.tells_sizes
+
+    async def ids_of_bare(self, _share: object, path: str, *, entries_max: int) -> set[int]:
+        assert entries_max >= len(self.ids)
         self.listings.append(path)
         ids = set(self.ids)
-        await trio.sleep(LISTING_S)
+        await trio.sleep(self.takes_s)
         if self.failure is not None:
             raise self.failure
         return ids
@@ -58,11 +64,12 @@ async def bed(monkeypatch: pytest.MonkeyPatch, timeout_s: float = TIMEOUT_S) -> 
         return await ask(str(inode.number))
 
     async with trio.open_nursery() as nursery:
-        policy = SimpleNamespace(timeout_s=timeout_s)
+        policy = SimpleNamespace(timeout_s=timeout_s, listing_timeout_s=lambda _entries: timeout_s)
         state = SimpleNamespace(policy=policy, share=None, at=at, nursery=nursery)
         made = Bed(KnownBare(cast(MountState, state)), state)
         made.enter(0)
         monkeypatch.setattr(known_bare, "ids_of_bare", made.ids_of_bare)
+        monkeypatch.setattr(known_bare, "tells_ea_sizes", made.tells_ea_sizes)
         yield made
         nursery.cancel_scope.cancel()
 
@@ -98,8 +105,8 @@ async def test_what_was_listed_is_believed_for_a_while_and_then_listed_again_at_
         assert len(made.listings) == 2
 
 
-@pytest.mark.parametrize("pause_s", [TIMEOUT_S + 0.01, 3 * TIMEOUT_S])
-async def test_few_questions_a_second_list_nothing(
+@pytest.mark.parametrize("pause_s", [QUIET_S, 3 * QUIET_S])
+async def test_few_questions_list_nothing(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, pause_s: float
 ) -> None:
     async with bed(monkeypatch) as made:
@@ -109,11 +116,42 @@ async def test_few_questions_a_second_list_nothing(
         assert not made.listings
         await made.ask(QUESTIONS_MIN + 1)
         assert len(made.listings) == 1
-        await trio.sleep(TIMEOUT_S)
-        await made.ask(1)
-        await trio.sleep(TIMEOUT_S)
-        await made.ask(1)
-        assert len(made.listings) == 2
+        for _ in range(QUESTIONS_MIN - 1):  # That was not worth it.
+            await trio.sleep(TIMEOUT_S)
+            assert await made.ask(1) == [False]
+        assert len(made.listings) == 1
+
+
+async def test_questions_are_counted_for_as_long_as_they_come(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A second may see few of them, where the server is far away."""
+    async with bed(monkeypatch) as made:
+        made.enter(640)
+        for _ in range(QUESTIONS_MIN + 10):
+            await trio.sleep(QUIET_S / 2)
+            assert await made.ask(1) == [False]
+        assert await made.ask(1) == [True]
+
+
+async def test_a_listing_that_comes_too_late_is_not_tried_again_soon(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with bed(monkeypatch) as made:
+        made.takes_s = TIMEOUT_S
+        for _ in range(9):
+            assert not any(await made.ask(50))
+            await trio.sleep(QUIET_S / 10)
+        assert len(made.listings) == 1
+
+
+async def test_a_server_that_does_not_tell_is_not_listed(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with bed(monkeypatch) as made:
+        made.tells_sizes = False
+        assert not any(await made.ask(50))
+        assert not made.listings
 
 
 @pytest.mark.parametrize(
@@ -156,7 +194,7 @@ async def test_what_has_changed_is_asked_for(
 ) -> None:
     async with bed(monkeypatch) as made:
         await made.ask(20)
-        made.bare.changed(file(7, directory=2))  # Another name of it.
+        made.bare.changed(7)
         assert not await made.bare.has(file(7))
         assert await made.bare.has(file(8))
 
@@ -170,7 +208,7 @@ async def test_what_changes_during_the_listing_is_asked_for(
             await trio.testing.wait_all_tasks_blocked()
             assert made.listings
             assert not await made.bare.has(file(8))  # Nobody else waits for it, or begins one.
-            made.bare.changed(file(7))
+            made.bare.changed(7)
         assert not await made.bare.has(file(7))
         assert await made.bare.has(file(8))
         assert len(made.listings) == 1
