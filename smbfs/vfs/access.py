@@ -154,7 +154,8 @@ async def _ask(share: Share, path: str) -> int:
         return _EVERYTHING
     allowed = sum(wanted for wanted, right in _RIGHTS if told.maximal_access & right)
     attributes = created.file_attributes
-    is_read_only = attributes & FileAttributes.READONLY and not share.posix
-    if is_read_only and not attributes & FileAttributes.DIRECTORY:
-        allowed &= ~os.W_OK  # No right of anybody, and so not told.
+    if attributes & FileAttributes.READONLY and not attributes & FileAttributes.DIRECTORY:
+        # That is no right of anybody, so not every server tells it with the rights. With POSIX
+        # extensions it forbids nothing, and Samba takes it into account all the same.
+        allowed = allowed | os.W_OK if share.posix else allowed & ~os.W_OK
     return allowed

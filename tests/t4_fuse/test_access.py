@@ -90,6 +90,17 @@ def test_what_is_read_only(place: Place) -> None:
     assert os.access(file, os.W_OK)
 
 
+def test_a_dos_attribute_forbids_nothing_to_posix(
+    mount_share: MountShare, served_folder: Path
+) -> None:
+    name = make(served_folder, 0o644, is_ours=True)
+    (mount_share(posix=False).path / served_folder.name / name).chmod(0o444)
+    assert stat.S_IMODE((served_folder / name).stat().st_mode) == 0o644
+    file = mount_share(posix=True).path / served_folder.name / name
+    assert allowed(file) == "rw-"
+    file.write_bytes(b"written")
+
+
 def test_a_share_that_is_read_only(mount_share: MountShare, samba: SambaServer) -> None:
     (samba.share_path("readonly") / "file").touch()
     (samba.share_path("readonly") / "file").chmod(0o666)
