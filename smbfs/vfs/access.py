@@ -69,6 +69,7 @@ class _Alike:
     """What we may do with files that look the same."""
 
     allowed: int
+    asked_s: float
     until_s: float
     count: int = 0
 
@@ -90,17 +91,18 @@ class Access:
         state, inode = self._state, self._state.inodes.get(number)
         if inode.parent is None and inode is not state.inodes.root:
             return  # It was removed, and is open: what could be asked about its path?
-        if inode is state.inodes.root or (inode.file_type == S_IFDIR and not state.share.posix):
-            # We have entered the one already, also when the server is away; and Windows lets
-            # everybody pass through directories.
+        is_root = inode is state.inodes.root
+        if is_root or (inode.file_type == S_IFDIR and not state.share.posix):
+            # We have entered the one already, and Windows lets everybody pass through directories.
             wanted &= ~os.X_OK
-        if not wanted:
+        is_away = state.share.tree.line.ready is None
+        if not wanted or (is_root and is_away):  # Who looks for mounts shall not wait.
             return
         attributes = (state.shown.known(inode) or await self._attributes.get(number)).attributes
         if wanted & os.X_OK and inode.file_type == S_IFREG and not attributes.mode & 0o111:
             raise Refused(Refusal.NO_ACCESS, f"inode {number} is no program")  # To the kernel.
         wanted &= ~self._allowed_to_everybody(inode, attributes)
-        if wanted and wanted & ~await self._allowed(inode, attributes):
+        if wanted and wanted & ~await self._allowed(inode, attributes, wanted):
             raise Refused(Refusal.NO_ACCESS, f"inode {number}")
 
     def _allowed_to_everybody(self, inode: Inode, attributes: Attributes) -> int:
@@ -110,9 +112,11 @@ class Access:
         forced = rules.dir_mode if inode.file_type == S_IFDIR else rules.file_mode
         if forced is not None:
             return 0
-        return sum(wanted for wanted, bits in _EVERYBODY if mode & bits == bits)
+        told = self._state.share.tree.maximal_access  # Of the whole share: it may be read-only.
+        allowed = sum(wanted for wanted, right in _RIGHTS if told & right)
+        return allowed & sum(wanted for wanted, bits in _EVERYBODY if mode & bits == bits)
 
-    async def _allowed(self, inode: Inode, attributes: Attributes) -> int:
+    async def _allowed(self, inode: Inode, attributes: Attributes, wanted: int) -> int:
         state, now_s = self._state, trio.current_time()
         directory = inode.parent.number if inode.parent is not None else 0
         looks = _Looks(directory, attributes.mode, attributes.uid, attributes.gid)
@@ -122,9 +126,10 @@ class Access:
             return answer.allowed
         alike = self._alike.get(looks)
         if alike is not None and alike.count >= ALIKE_MIN and now_s < alike.until_s:
-            return alike.allowed
-        if inode is state.inodes.root and state.share.tree.line.ready is None:
-            return _EVERYTHING  # Who looks for mounts shall not wait for the server.
+            # Without POSIX extensions looks tell little, and who is refused does not try.
+            tells = state.share.posix or not wanted & ~alike.allowed
+            if tells and inode.changed_s < alike.asked_s:
+                return alike.allowed
         allowed = await state.at(inode, lambda path: _ask(state.share, path))
         self._remember(inode, _Answer(allowed, looks, now_s, now_s + state.policy.timeout_s))
         return allowed
@@ -134,7 +139,9 @@ class Access:
         self._remembered.move_to_end(inode.number)
         alike = self._alike.get(answer.looks)
         if alike is None or answer.asked_s >= alike.until_s or alike.allowed != answer.allowed:
-            alike = self._alike[answer.looks] = _Alike(answer.allowed, answer.until_s)
+            alike = self._alike[answer.looks] = _Alike(
+                answer.allowed, answer.asked_s, answer.until_s
+            )
         alike.count += 1
         for books in (self._remembered, self._alike):
             if len(books) > REMEMBERED_MAX:

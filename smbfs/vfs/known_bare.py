@@ -54,7 +54,7 @@ class _Survey:
     until_s: float = 0.0
     """When that is no longer to be believed."""
     changed: set[int] = field(default_factory=set)
-    """The ids of files that were given attributes since it was asked for."""
+    """The ids of files that were given attributes while they were listed."""
     is_listing: bool = False
 
 
@@ -87,13 +87,15 @@ class KnownBare:
                 await self._list(parent, survey)
             elif survey.ids:  # They were not worth a listing.
                 survey.ids, survey.questions = set(), 1
-        return inode.file_id in survey.ids
+        is_current = self._surveys.get(parent.number) is survey  # Not if that has taken too long.
+        return is_current and inode.file_id in survey.ids
 
     def changed(self, file_id: int) -> None:
         """A file may have attributes now."""
         for survey in self._surveys.values():
-            survey.changed.add(file_id)
             survey.ids.discard(file_id)
+            if survey.is_listing:
+                survey.changed.add(file_id)
 
     def _survey(self, directory: Inode) -> _Survey:
         now_s = trio.current_time()

@@ -36,14 +36,18 @@ class Server:
         self._told = told
         self._attributes = attributes
         self.mode = S_IFREG | 0o644
+        self.changed_s = -1.0
         self.line = SimpleNamespace(ready=object())
         self.root = SimpleNamespace(number=1, parent=None, file_type=S_IFDIR, changed_s=-1.0)
-        tree = SimpleNamespace(posix=False, compound=self._compound, line=self.line)
+        tree = SimpleNamespace(
+            posix=False, compound=self._compound, line=self.line, maximal_access=0x1FF
+        )
+        self._tree = tree
         state = SimpleNamespace(
             share=Share(cast(TreeConnect, tree), names=WindowsNames()),
             inodes=SimpleNamespace(get=self._inode, root=self.root),
             shown=SimpleNamespace(known=lambda _inode: None),
-            rules=SimpleNamespace(),
+            rules=SimpleNamespace(file_mode=None, dir_mode=None),
             policy=SimpleNamespace(timeout_s=1.0),
             at=self._at,
         )
@@ -56,13 +60,18 @@ class Server:
         created = SimpleNamespace(context=lambda _: self._told, file_attributes=self._attributes)
         return SimpleNamespace(create=created)
 
+    def share_posix(self, *, is_posix: bool) -> None:
+        self._tree.posix = is_posix
+
     def tells(self, allowed: int) -> None:
         self._told = MaximalAccessResponse(NtStatus.STATUS_SUCCESS, allowed)
 
     def _inode(self, number: int) -> SimpleNamespace:
         if number == self.root.number:
             return self.root
-        return SimpleNamespace(number=number, parent=self.root, file_type=S_IFREG, changed_s=-1.0)
+        return SimpleNamespace(
+            number=number, parent=self.root, file_type=S_IFREG, changed_s=self.changed_s
+        )
 
     async def _get(self, _number: int) -> SimpleNamespace:
         self.attribute_questions += 1
@@ -121,6 +130,8 @@ async def test_who_asks_about_file_after_file_is_told_of_the_rest_what_the_first
     autojump_clock: trio.testing.MockClock, allowed: int
 ) -> None:
     server = Server(MaximalAccessResponse(NtStatus.STATUS_SUCCESS, allowed))
+    server.share_posix(is_posix=True)
+    server.mode = S_IFREG | 0o600
     for number in range(10, 1000):
         assert await server.allows(os.W_OK, number) == (allowed == READ_WRITE)
     assert server.questions == ALIKE_MIN
@@ -131,6 +142,15 @@ async def test_who_asks_about_file_after_file_is_told_of_the_rest_what_the_first
     server.mode ^= 0o011
     await server.allows(os.W_OK, 999)
     assert server.questions == ALIKE_MIN + 2
+
+
+async def test_who_is_refused_is_asked_for_where_looks_tell_little() -> None:
+    server = Server(MaximalAccessResponse(NtStatus.STATUS_SUCCESS, AccessMask.READ_DATA))
+    for number in range(10, 30):
+        assert not await server.allows(os.W_OK, number)
+    assert server.questions == 20
+    server.tells(READ_WRITE)
+    assert await server.allows(os.W_OK, 30)
 
 
 async def test_where_files_differ_each_is_asked_for() -> None:
@@ -155,13 +175,24 @@ async def test_what_we_have_changed_is_asked_again(
     assert await server.allows(os.W_OK, root)
 
 
+async def test_what_we_have_changed_is_no_longer_like_others(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = Server(MaximalAccessResponse(NtStatus.STATUS_SUCCESS, READ_WRITE))
+    for number in range(10, 30):
+        assert await server.allows(os.W_OK, number)
+    server.tells(AccessMask.READ_DATA)
+    await trio.sleep(0.1)
+    server.changed_s = trio.current_time()
+    assert not await server.allows(os.W_OK, 40)
+
+
 async def test_the_root_is_entered_and_found_while_the_server_is_away() -> None:
     server = Server(MaximalAccessResponse(NtStatus.STATUS_SUCCESS, 0))
-    server.line.ready = None
     assert await server.allows(os.X_OK, server.root.number)
-    assert server.attribute_questions == 0
+    server.line.ready = None
     assert await server.allows(os.R_OK | os.W_OK, server.root.number)
-    assert server.questions == 0
+    assert server.attribute_questions == server.questions == 0
 
 
 async def test_what_is_remembered_is_bounded() -> None:

@@ -101,10 +101,13 @@ def test_a_dos_attribute_forbids_nothing_to_posix(
     file.write_bytes(b"written")
 
 
-def test_a_share_that_is_read_only(mount_share: MountShare, samba: SambaServer) -> None:
+@pytest.mark.parametrize("posix", [True, False])
+def test_a_share_that_is_read_only(
+    mount_share: MountShare, samba: SambaServer, *, posix: bool
+) -> None:
     (samba.share_path("readonly") / "file").touch()
     (samba.share_path("readonly") / "file").chmod(0o666)
-    path = mount_share(share="readonly", posix=False).path
+    path = mount_share(share="readonly", posix=posix).path
     assert os.access(path / "file", os.R_OK)
     assert not os.access(path / "file", os.W_OK)
     assert not os.access(path, os.W_OK)
