@@ -124,10 +124,8 @@ class KnownBare:
             _log.debug("listing for attributes: %s", error)
         finally:
             survey.is_listing = False
-        now_s, survey.until_s = (
-            trio.current_time(),
-            began_s + state.policy.listing_timeout_s(len(ids)),
-        )
+        now_s = trio.current_time()
+        survey.until_s = began_s + state.policy.listing_timeout_s(len(ids))
         if ids and now_s < survey.until_s:
             survey.ids = ids - survey.changed
             self._bound()
