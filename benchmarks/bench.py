@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 import time
@@ -12,6 +13,8 @@ from pathlib import Path
 from benchmarks.data import Pattern, make_source_tree
 from tests.beds.samba import SambaServer
 from tests.beds.samba_folder import ALICE
+
+_TAKEN_AT_ONCE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +85,13 @@ def drop_caches() -> bool:
     except OSError:
         return False
     return True
+
+
+def touch_memory(size: int) -> None:
+    """Take ``size`` bytes of memory, and give them back.
+
+    A virtual machine returns what it does not use to its host. Who is the first to use it again waits
+    for the host, and that is nobody's merit or fault.
+    """
+    with mmap.mmap(-1, size, flags=_TAKEN_AT_ONCE):
+        pass

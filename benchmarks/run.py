@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.bench import Bench, drop_caches
+from benchmarks.bench import Bench, drop_caches, touch_memory
 from benchmarks.clients import Mounter, Rclone, Smbclient, Smbfs, Smbnetfs
 from benchmarks.workloads import WORKLOADS, Results, Workload
 from tests.beds.guardian import BedError
@@ -27,6 +27,9 @@ CANDIDATES: tuple[Candidate, ...] = (
     Smbnetfs(),
     Smbclient(),
 )
+_BESIDE_FILE = 512 * 1024 * 1024
+"""Bytes of memory that a run needs beside what it reads or writes, more or less."""
+
 _ONLY_OF_SEALED = ("read", "write")
 """What sealing changes most; the rest would only take time."""
 
@@ -91,6 +94,7 @@ def _takes_part(candidate: Candidate, workload: Workload) -> bool:
 def _run_once(bench: Bench, candidate: Candidate, workload: Workload) -> Results:
     """One run on a mount of its own, so that it begins with nothing cached."""
     drop_caches()
+    touch_memory(bench.scale.size + _BESIDE_FILE)
     if isinstance(candidate, Smbclient):
         assert workload.by_hand is not None
         return workload.by_hand(bench, candidate)
