@@ -90,8 +90,8 @@ def drop_caches() -> bool:
 def touch_memory(size: int) -> None:
     """Take ``size`` bytes of memory, and give them back.
 
-    A virtual machine returns what it does not use to its host. Who is the first to use it again waits
-    for the host, and that is nobody's merit or fault.
+    A virtual machine returns what it does not use to its host. Who is the first to use it again
+    waits for the host, and that is nobody's merit or fault.
     """
     with mmap.mmap(-1, size, flags=_TAKEN_AT_ONCE):
         pass

@@ -242,9 +242,9 @@ class Lifeline:
         Who does not answer within ``answer_within_s`` is away.
         """
         self.availability.patience_s = min(self.availability.patience_s, LAST_PATIENCE_S)
-        for channel in self.channels:
-            channel.connection.silence.be_impatient(answer_within_s / 2)
-            channel.connection.check(answer_within_s / 2)
+        for connection in (channel.connection for channel in self.channels):
+            if connection.is_alive:
+                connection.silence.answer_within(answer_within_s)
         self._tell()
 
     @property

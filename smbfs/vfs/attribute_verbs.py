@@ -73,9 +73,21 @@ class AttributeVerbs:
         """What the root was when last seen."""
 
     async def get(self, number: int) -> Entry:
-        """Return an inode's attributes."""
+        """Return an inode's attributes.
+
+        Who looks for mounts is told of the root what it was, while the server is away.
+        """
+        inode = self._state.inodes.get(number)
+        if inode is not self._state.inodes.root:
+            return await self._get(inode)
+        if self._root is not None and self._is_server_away:
+            return self._root
+        entry = await self._get(inode)
+        self._root = Entry(entry.number, entry.attributes, 0.0, 0.0)
+        return entry
+
+    async def _get(self, inode: Inode) -> Entry:
         state = self._state
-        inode = state.inodes.get(number)
         opened = state.handles.opened(inode)
         if opened is not None:
             await opened.settle()
@@ -89,7 +101,6 @@ class AttributeVerbs:
             elif inode.parent is not None:
                 await self._listings.ahead_of_question(inode.parent)
             known = state.shown.known(inode)
-        known = known or self._while_away(inode)
         if known is not None:
             return known
         asked = state.directories.asking()
@@ -101,14 +112,7 @@ class AttributeVerbs:
             if refused.reason != Refusal.STALE or remembered is None:
                 raise
             return self._gone(inode, remembered)
-        entry = state.shown.told(inode, description, asked=asked, is_by_path=is_by_path)
-        if inode is state.inodes.root:
-            self._root = Entry(entry.number, entry.attributes, 0.0, 0.0)
-        return entry
-
-    def _while_away(self, inode: Inode) -> Entry | None:
-        """Return what is shown of the root while the server is away, for who looks for mounts."""
-        return self._root if inode is self._state.inodes.root and self._is_server_away else None
+        return state.shown.told(inode, description, asked=asked, is_by_path=is_by_path)
 
     @property
     def _is_server_away(self) -> bool:

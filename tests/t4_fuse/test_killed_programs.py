@@ -9,13 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from smbfs.fuse.askers import is_being_killed
+from tests.beds.hung_server import silent
 from tests.beds.samba import SambaServer
 from tests.t4_fuse.conftest import Mount, MountShare, wait_until
 
@@ -30,33 +30,6 @@ signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
 print("begins", flush=True)
 print(len(os.listdir(sys.argv[1])), len(beats) > 0)
 """
-
-
-@contextmanager
-def silent(server: SambaServer) -> Iterator[None]:
-    """Have the server say nothing for the length of the block."""
-    children = [int(pid) for pid in _descendants(server.pid)]
-    for pid in children:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in children:
-            os.kill(pid, signal.SIGCONT)
-
-
-def _descendants(pid: int) -> list[int]:
-    found, fresh = [pid], [pid]
-    while fresh:
-        listed = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", ",".join(map(str, fresh))],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        fresh = [int(word) for word in listed.stdout.split()]
-        found += fresh
-    return found
 
 
 def wait_asleep(pid: int) -> None:

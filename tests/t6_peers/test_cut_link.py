@@ -17,10 +17,12 @@ import pytest
 from tests.beds.copier import Copying, Report
 from tests.beds.far_samba import LINES, Line, far_samba, mount_far
 from tests.beds.guardian import is_mounted
+from tests.beds.hung_server import silent
 from tests.beds.load_content import known_content
 from tests.beds.mortal_samba import MortalSamba
 from tests.beds.mounted import Mounted, run_smbfs
 from tests.beds.pki import Pki
+from tests.beds.samba import SambaServer
 from tests.conftest import require_fuse
 from tests.t4_fuse.conftest import wait_until
 from tests.t6_peers.conftest import MountShare
@@ -192,6 +194,21 @@ def test_unmounting_takes_no_time(
         server.kill()
     wait_until(lambda: bool(mounted.status()["state"] == state))
     assert unmount_time(mounted) < UMOUNT_S
+
+
+@pytest.mark.parametrize("options", ["timeout=60", "hard"])
+def test_unmounting_from_a_server_that_hangs_takes_no_time(
+    make_samba: Callable[..., SambaServer], mount_share: MountShare, options: str
+) -> None:
+    """Its machine takes all that we say."""
+    server = make_samba()
+    mounted = mount_share("-o", options, server=server)
+    with silent(server), subprocess.Popen(["stat", mounted.path / "never-seen"]) as asking:
+        with pytest.raises(subprocess.TimeoutExpired):
+            asking.wait(1.0)
+        asking.kill()
+        asking.wait()
+        assert unmount_time(mounted) < UMOUNT_S + 1.0
 
 
 @pytest.mark.parametrize(("kind", "transport"), WAYS)

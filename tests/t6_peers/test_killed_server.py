@@ -6,6 +6,7 @@ and the mount is back within ``RECOVERY_S``. A run that fails leaves its journal
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 import time
@@ -18,6 +19,7 @@ from tests.beds.load_run import LoadRun, load_on, prepare, verdict_on
 from tests.beds.load_verdict import Verdict
 from tests.beds.mortal_samba import SETTINGS, MortalSamba
 from tests.beds.mounted import Mounted
+from tests.t4_fuse.conftest import wait_until
 from tests.t6_peers.conftest import MountShare
 from tests.t6_peers.recovery import GRACE_S, RECOVERY_S
 
@@ -104,3 +106,17 @@ def test_a_server_that_never_comes_back(
     assert verdict.problems == []
     assert verdict.errors
     assert mounted.status()["state"] == "offline"
+
+
+def test_who_looks_for_mounts_does_not_wait_for_their_servers(
+    make_mortal: MakeMortal, mount_share: MountShare
+) -> None:
+    server = make_mortal("stock")
+    mounted = mount_share("-o", "timeout=30,actimeo=0", server=server)
+    before = mounted.path.stat()
+    server.kill()
+    wait_until(lambda: mounted.status()["state"] == "reconnecting")
+    began_s = time.monotonic()
+    assert mounted.path.stat() == before
+    assert os.access(mounted.path, os.X_OK)
+    assert time.monotonic() - began_s < 5.0
