@@ -28,6 +28,7 @@ FLOORS = (
     Floor("list", 1.0),
     Floor("list_again", 1.0),
     Floor("tar_extract", 1.0),
+    Floor("copy", 3.0),
 )
 MEMORY_LIMIT_MB = 80.0
 """The daemon's, after mounting."""

@@ -45,6 +45,7 @@ MEASURES = (
     Measure("read_again", "sequential read, again after reopening", "MB/s"),
     Measure("read_dropped", "sequential read, when the kernel has dropped it", "MB/s"),
     Measure("write", "sequential write with fsync", "MB/s"),
+    Measure("copy", "cp of a large file within the share", "MB/s"),
     Measure("random_read", "random 4 KiB reads, cold", "reads/s"),
     Measure("create", "small files: create", "files/s"),
     Measure("read_small", "small files: read", "files/s"),
@@ -193,6 +194,19 @@ def _put(bench: Bench, client: Smbclient) -> Results:
     }
 
 
+def _copy(bench: Bench, mounted: MountedShare) -> Results:
+    with timed() as watch:
+        subprocess.run(["cp", mounted.path / "big", mounted.path / "written"], check=True)
+    _check_written(bench)
+    return {"copy": watch.rate(bench.scale.size) / MB}
+
+
+def _scopy(bench: Bench, client: Smbclient) -> Results:
+    done = client.transfer(bench.server, "scopy big written")
+    _check_written(bench)
+    return {"copy": bench.scale.size / done.elapsed_s / MB}
+
+
 def _random_read(bench: Bench, mounted: MountedShare) -> Results:
     choice = random.Random(_RANDOM_SEED)  # noqa: S311 - the same places for everybody
     pages = bench.scale.size // _RANDOM_SIZE
@@ -293,6 +307,7 @@ WORKLOADS = (
     Workload("read", _read, _get),
     Workload("again", _read_again),
     Workload("write", _write, _put),
+    Workload("copy", _copy, _scopy),
     Workload("random", _random_read),
     Workload("small", _small_files),
     Workload("list", _list),

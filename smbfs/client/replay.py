@@ -49,6 +49,7 @@ _ASKS: Final[frozenset[int]] = frozenset(
         FsctlCode.GET_REPARSE_POINT,
         FsctlCode.QUERY_NETWORK_INTERFACE_INFO,
         FsctlCode.SRV_ENUMERATE_SNAPSHOTS,
+        FsctlCode.SRV_REQUEST_RESUME_KEY,
     }
 )
 

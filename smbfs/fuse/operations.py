@@ -53,6 +53,7 @@ def handlers(filesystem: FileSystem) -> Mapping[Opcode, Handler]:
         Opcode.CREATE: files.create,
         Opcode.READ: files.read,
         Opcode.WRITE: files.write,
+        Opcode.COPY_FILE_RANGE: files.copy,
         Opcode.FLUSH: files.flush,
         Opcode.FSYNC: files.synchronise,
         Opcode.RELEASE: files.release,
@@ -185,6 +186,7 @@ class _FileRequests:
         self._names = filesystem.names
         self._opening = filesystem.opening
         self._files = filesystem.files
+        self._server_copy = filesystem.server_copy
         self._attributes = filesystem.attributes
 
     async def open(self, node: int, body: bytes) -> bytes:
@@ -220,6 +222,11 @@ class _FileRequests:
         if sheds:
             await self._attributes.shed_by(handle)
         return answers.encode_written(await self._files.write(handle, offset, data))
+
+    async def copy(self, _node: int, body: bytes) -> bytes:
+        asked = requests.decode_copy(body)
+        await self._attributes.shed_by(asked.target)  # The kernel does not say whether to.
+        return answers.encode_written(await self._server_copy.copy(*asked))
 
     async def flush(self, _node: int, body: bytes) -> bytes:
         """A descriptor is closed: say whether the server has what was written."""

@@ -62,6 +62,7 @@ class Opcode(IntEnum):
     BATCH_FORGET = 42
     READDIRPLUS = 44
     RENAME2 = 45
+    COPY_FILE_RANGE = 47
 
 
 UNANSWERED: Final = frozenset({Opcode.FORGET, Opcode.BATCH_FORGET, Opcode.INTERRUPT})

@@ -31,6 +31,7 @@ _RENAME2_IN: Final = struct.Struct("=QI4x")
 _OPEN_IN: Final = struct.Struct("=II")
 _CREATE_IN: Final = struct.Struct("=II4xI")
 _READ_IN: Final = struct.Struct("=QQI")
+_COPY_IN: Final = struct.Struct("=QQQQQQQ")
 _WRITE_IN: Final = struct.Struct("=QQII16x")
 _HANDLE_IN: Final = struct.Struct("=Q")
 _SETXATTR_IN: Final = struct.Struct("=II")
@@ -208,6 +209,22 @@ def decode_write(body: bytes) -> WriteRequest:
     begin = _WRITE_IN.size
     data = memoryview(body)[begin : begin + size]
     return WriteRequest(handle, offset, data, bool(flags & WRITE_KILL_SUIDGID))
+
+
+class CopyRequest(NamedTuple):
+    """``fuse_copy_file_range_in`` without the node of the target."""
+
+    source: int
+    offset: int
+    target: int
+    target_offset: int
+    length: int
+
+
+def decode_copy(body: bytes) -> CopyRequest:
+    """Decode what is copied where."""
+    source, offset, _node, target, target_offset, length, _flags = _COPY_IN.unpack_from(body)
+    return CopyRequest(source, offset, target, target_offset, length)
 
 
 def decode_handle(body: bytes) -> int:

@@ -30,6 +30,7 @@ from smbfs.vfs.recovery import Recovery
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.removal import Removal
 from smbfs.vfs.renames import Renames
+from smbfs.vfs.server_copy import ServerCopy
 from smbfs.vfs.share import Share
 from smbfs.vfs.space import Space
 from smbfs.vfs.state import MountState
@@ -62,6 +63,7 @@ class FileSystem:
         self.space = Space(state)
         self.opening = FileOpening(state, leases)
         self.files = Files(state, removal)
+        self.server_copy = ServerCopy(state)
         self.directories = Directories(state, listings)
         self.extended_attributes = ExtendedAttributes(state, leases)
 

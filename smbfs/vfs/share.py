@@ -99,6 +99,7 @@ class ServerLimits:
     file_ids_in_listings: bool = True
     ea_sizes_in_listings: bool | None = None
     """None as long as nobody has asked."""
+    copies: bool = True
     silly_files_in_root: bool = True
     """Whether removed but open files may wait in the mount's root for their last close."""
 

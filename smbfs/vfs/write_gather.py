@@ -194,6 +194,10 @@ class WriteGather:
             self._queue.lose(piece, why)
         self._queue.lose_unstable(why)
 
+    def executed(self, offset: int, end: int) -> None:
+        """The server has changed these bytes for us in another way than by a write."""
+        self._queue.note_unstable(offset, end)
+
     def stabilising(self) -> AbstractContextManager[None]:
         """The block has the server make stable what it has executed so far."""
         return self._queue.stabilising()

@@ -93,10 +93,11 @@ class WriteQueue:
             yield
         except BaseException:
             if before is not None:
-                self._note_unstable(*before)
+                self.note_unstable(*before)
             raise
 
-    def _note_unstable(self, offset: int, end: int) -> None:
+    def note_unstable(self, offset: int, end: int) -> None:
+        """The server has bytes between these offsets that no FLUSH has made stable yet."""
         if self._unstable is not None:
             offset, end = min(offset, self._unstable[0]), max(end, self._unstable[1])
         self._unstable = offset, end
@@ -159,7 +160,7 @@ class WriteQueue:
                 position += count
                 rest = rest[count:]
             executed = piece.data
-            self._note_unstable(piece.offset, piece.end)
+            self.note_unstable(piece.offset, piece.end)
         except (TransportError, DeadlineExceeded, HandleLost) as error:
             self._note_lost(piece.offset, piece.end, error)
         except SmbfsError as error:

@@ -32,6 +32,13 @@ def written(state: MountState, opened: OpenFile, offset: int, data: Buffer) -> N
     opened.content = data if is_whole and not opened.is_dirty else None
 
 
+def copied(opened: OpenFile, end: int) -> None:
+    """The server has copied bytes into a file, up to this offset."""
+    opened.server_end = max(opened.server_end, end)
+    opened.end = max(opened.end, end)
+    opened.inode.shown_size = max(opened.inode.shown_size, end)
+
+
 def note_written(
     state: MountState, opened: OpenFile, created: CreateResponse, told: CloseResponse, asked: int
 ) -> None:

@@ -32,7 +32,17 @@ class Directory:
 async def test_a_listing_that_fails_tells_what_it_has() -> None:
     """Those entries are counted as told, so the kernel has to have them."""
     nothing = SimpleNamespace(are_offered=False)
-    rooms = ("names", "links", "renames", "access", "attributes", "space", "opening", "files")
+    rooms = (
+        "names",
+        "links",
+        "renames",
+        "access",
+        "attributes",
+        "space",
+        "opening",
+        "files",
+        "server_copy",
+    )
     filesystem = SimpleNamespace(
         **dict.fromkeys(rooms, nothing), extended_attributes=nothing, directories=Directory()
     )

@@ -53,6 +53,7 @@ def test_a_quick_run(tmp_path: Path) -> None:
     assert document["failures"] == []
     measured = {key: set(each["candidates"]) for key, each in document["measures"].items()}
     assert measured["read"] == measured["write"] == {"smbfs", SEALED, "smbclient"}
+    assert measured["copy"] == {"smbfs", "smbclient"}
     assert {"create", "unlink", "list", "tar_extract", "tar_create"} <= set(measured)
     assert {"read_again", "read_dropped", "list_again", "rss_file"} <= set(measured)
     for key, each in document["measures"].items():
@@ -93,6 +94,7 @@ ENOUGH = {
     "list": 1.0,
     "list_again": 1.0,
     "tar_extract": 1.0,
+    "copy": 3.0,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import time
@@ -375,6 +376,21 @@ def test_a_warm_tree_is_walked_without_a_request(
     drop_caches()
     assert (work / "folder-5").stat().st_mode & 0o777 == 0o711
     assert (work / "folder-6").stat().st_mtime == 1e9
+
+
+def test_the_server_copies(mounted: Mounted, work: Path, tmp_path: Path) -> None:
+    """``cp`` sends and fetches nothing of a file, wherever it begins and ends."""
+    content = random.Random(1).randbytes(40 * 1024 * 1024 + 1)
+    (tmp_path / "content").write_bytes(content)
+    subprocess.run(["cp", tmp_path / "content", work / "from"], check=True)
+    before = mounted.status()["io"]
+    subprocess.run(["cp", work / "from", work / "to"], check=True)
+    after = mounted.status()["io"]
+    assert (after["read_bytes"], after["written_bytes"]) == (
+        before["read_bytes"],
+        before["written_bytes"],
+    )
+    assert (work / "to").read_bytes() == content
 
 
 def test_small_files_far_away_cost_one_round_trip_each(samba: SambaServer, tmp_path: Path) -> None:
