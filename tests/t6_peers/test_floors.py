@@ -23,7 +23,7 @@ def test_smbfs_stays_above_its_floors() -> None:
     missing = {each.name: remedy for each in candidates if (remedy := each.missing())}
     assert missing == {}
     with make_bench(Scale(GIB)) as bench:
-        workloads = named_workloads(("read", "write", "small", "list", "extract"))
+        workloads = named_workloads(("read", "write", "copy", "small", "list", "extract"))
         samples = run_all(bench, candidates, workloads, repeat=3)
     assert samples.failures == []
     assert below_floors(samples) == [], format_table(samples)
