@@ -188,12 +188,15 @@ async def bind(connection: Connection, to: Destination, session: Session) -> Cha
     """Sign on to a session that the server has already, and so make a channel of it.
 
     Raises: ServerStatusError when the server does not know that session, or does not want to;
-    then the connection can be used for another one. SecurityViolation.
+    then the connection can be used for another one. SecurityViolation; TransportError, also when it
+    was lost while we looked at the server's last word.
     Spec: [MS-SMB2] 3.2.4.2.3.1.
     """
     mechanism = to.authenticator(to.credentials, to.unc.server)
     bound, _ = await sign_on(connection, mechanism, bound=session.for_another_channel())
     _allow_payloads(connection, to.options)
+    if not connection.is_alive:
+        raise TransportError("the connection was lost again")
     return Channel(connection, bound)
 
 

@@ -83,7 +83,7 @@ class Connection:
             overtaken_s=self._overtaken_s,
         )
         self._answered_s = 0.0
-        """When the latest began of the exchanges that were answered."""
+        """When the latest was sent of the exchanges that were answered."""
         self.unheard: list[Message] = []
         """What the server has to be told in any case, and was not answered when it ended.
 
@@ -170,18 +170,17 @@ class Connection:
         self._must_flush.set()
 
     def _queue(self, exchange: Exchange) -> None:
-        exchange.began_s = trio.current_time()
         if not (self.engine.outstanding or self.engine.flow.queued):
-            self.silence.begins(exchange.began_s)
+            self.silence.begins(trio.current_time())
         self.engine.submit(exchange)
         self.counters.requests += len(exchange.requests)
         self.counters.round_trips[exchange.requests[0].message.command.name] += 1
 
     def _overtaken_s(self) -> float:
         plain, pending = (self.engine.oldest(is_pending=each) for each in (False, True))
-        overtaken_s = 0.0 if plain is None else self._answered_s - plain.began_s
+        overtaken_s = 0.0 if plain is None else self._answered_s - plain.sent_s
         if pending is not None:
-            overtaken_s = max(overtaken_s, (self._answered_s - pending.began_s) / PENDING_PATIENCE)
+            overtaken_s = max(overtaken_s, (self._answered_s - pending.sent_s) / PENDING_PATIENCE)
         return overtaken_s
 
     def _pump(self) -> None:
@@ -194,7 +193,7 @@ class Connection:
             return
         try:
             while not self.stream.unflushed:
-                frame = self.engine.next_transmission()
+                frame = self.engine.next_transmission(trio.current_time())
                 if frame is None:
                     return
                 self.stream.send(frame)
@@ -241,7 +240,7 @@ class Connection:
                 _log.info("ignored %s", reason)
 
     def _complete(self, exchange: Exchange) -> None:
-        self._answered_s = max(self._answered_s, exchange.began_s)
+        self._answered_s = max(self._answered_s, exchange.sent_s)
         for request in exchange.requests:
             assert request.response is not None
             status = request.response.header.status

@@ -157,9 +157,11 @@ class Lifeline:
         if self.channels:
             self.doubt_leases()
         else:
-            silent_s = failure.waited_s if isinstance(failure, DeadlineExceeded) else 0.0
+            since_s = trio.current_time()
+            if isinstance(failure, DeadlineExceeded):  # If anything was answered it was not silent.
+                since_s = max(since_s - failure.waited_s, channel.connection.silence.answered_s)
             self.failure = failure
-            self.availability.lost(trio.current_time() - silent_s)
+            self.availability.lost(since_s)
             if self.availability.deadline_s <= trio.current_time():
                 self.availability.give_up()
         self._tell()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -18,8 +18,11 @@ from smbfs.engine.exchange import Exchange, exchange_of
 from smbfs.errors import ServerAway, ServerStatusError, SmbfsError, TransportError
 from smbfs.wire.create import CreateRequest
 from smbfs.wire.create_contexts import LeaseRequestV2
+from smbfs.wire.info import SetInfoRequest
+from smbfs.wire.ioctl import IoctlRequest
 from smbfs.wire.message import Message
 from smbfs.wire.ntstatus import NtStatus, nt_status
+from smbfs.wire.read_write import WriteRequest
 
 if TYPE_CHECKING:
     from smbfs.client.open import Open
@@ -32,6 +35,10 @@ _SESSION_TROUBLE = frozenset(
     }
 )
 """How a server says that it has not even looked at a request."""
+
+NOT_AVAILABLE_PAUSES_S: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds before a change is sent again that the server has put off: what another channel has brought
+for that file, before it was lost, is still being executed."""
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +84,7 @@ class Sender:
         Raises: HandleLost when ``of`` did not come back; DeadlineExceeded, ServerAway; the
         TransportError with which the connection ended when nobody knows what became of it.
         """
-        is_replay, give_up_s = False, math.inf
+        is_replay, give_up_s, pauses_s = False, math.inf, iter(NOT_AVAILABLE_PAUSES_S)
         lost = TransportError("it was never sent")
         for _ in range(REPEATS_MAX):
             channel = self.line.ready or await self._next_channel(messages, patient=patient)
@@ -91,6 +98,9 @@ class Sender:
                 lost = error
             else:
                 refusal = exchange.response().header.status
+                if self._is_put_off(messages[0], refusal) and (pause_s := next(pauses_s, 0.0)):
+                    await trio.sleep(pause_s)
+                    continue
                 if refusal not in _SESSION_TROUBLE:
                     return exchange
                 lost = await self._mend_session(channel, exchange, refusal)
@@ -102,6 +112,12 @@ class Sender:
                 is_replay = True
                 await self._may_go_again(messages, epoch, lost, patient=patient)
         raise lost
+
+    def _is_put_off(self, message: Message, status: int) -> bool:
+        """Whether the server did not execute a change, and will. Spec: [MS-SMB2] 3.3.5.2.10."""
+        is_change = isinstance(message, WriteRequest | SetInfoRequest | IoctlRequest)
+        is_refused = status == NtStatus.STATUS_FILE_NOT_AVAILABLE
+        return is_refused and is_change and self.counts_channels
 
     async def _may_go_again(
         self, messages: tuple[Message, ...], epoch: int, lost: TransportError, *, patient: bool

@@ -86,7 +86,7 @@ class SilenceWatch:
         self._flow = flow
         self._overtaken_s = overtaken_s
         self._heard_s = trio.current_time()
-        self._answered_s = self._heard_s
+        self.answered_s = self._heard_s
         """When the server had shown last that it works, and not only its machine."""
         self._began = trio.Event()
         self._checked = trio.Event()
@@ -117,18 +117,18 @@ class SilenceWatch:
         self.be_impatient(patience_s / 2)
         if patience_s < self._hung_s and not self.is_silent:
             self._hung_s = patience_s
-            self._answered_s = trio.current_time()
+            self.answered_s = trio.current_time()
         self.check(patience_s / 2)
 
     def begins(self, now_s: float) -> None:
         """Something is about to be asked, and nothing was outstanding: silence starts now."""
-        self._heard_s = self._answered_s = now_s
+        self._heard_s = self.answered_s = now_s
         self._began.set()
 
     def heard(self) -> None:
         """Something has come."""
         self._patience_s = self._echo_after_s
-        self._answered_s = trio.current_time()
+        self.answered_s = trio.current_time()
         self._hear()
         if self.is_silent:
             self._judge()
@@ -141,12 +141,12 @@ class SilenceWatch:
         """Tell when the server has become silent, or is so no more."""
         now_s = trio.current_time()
         is_line_silent = now_s - self._heard_s >= 2 * self._patience_s
-        is_silent = is_line_silent or now_s - self._answered_s >= self._hung_s
+        is_silent = is_line_silent or now_s - self.answered_s >= self._hung_s
         if is_silent == self.is_silent:
             return
         self.is_silent = is_silent
         if is_silent:
-            self.on_silent(self._heard_s if is_line_silent else self._answered_s)
+            self.on_silent(self._heard_s if is_line_silent else self.answered_s)
         else:
             self.on_answered()
 
@@ -156,7 +156,7 @@ class SilenceWatch:
         if now.received != before.received or now.taken != before.taken:
             self._hear()
         if now.received != before.received or before.taken != now.taken < before.sent:
-            self._answered_s = trio.current_time()
+            self.answered_s = trio.current_time()
         return now
 
     async def run(self) -> None:
@@ -171,7 +171,7 @@ class SilenceWatch:
                     self._ask()
             before = self._look(before)
             silence_s = trio.current_time() - self._heard_s
-            unanswered_s = trio.current_time() - self._answered_s
+            unanswered_s = trio.current_time() - self.answered_s
             if unanswered_s >= self._timeout_s:
                 raise DeadlineExceeded("our requests", unanswered_s)
             if self._overtaken_s() >= min(self._timeout_s, OVERTAKEN_MAX_S):
@@ -193,4 +193,4 @@ class SilenceWatch:
         now_s = trio.current_time()
         if (late_s := now_s - until_s) >= _LATE_S:
             self._heard_s = min(now_s, self._heard_s + late_s)
-            self._answered_s = min(now_s, self._answered_s + late_s)
+            self.answered_s = min(now_s, self.answered_s + late_s)

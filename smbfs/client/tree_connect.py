@@ -196,6 +196,7 @@ class TreeConnect:
             context = lease.request(WRITE_LEASE if file.access & WRITES else READ_LEASE)
             contexts = (*request.contexts, context)
             request = replace(request, oplock_level=OplockLevel.LEASE, contexts=contexts)
+            lease.is_known = True  # A break may come right behind the answer.
         exchange = self.sender.exchange(channel, (request,))
         await channel.connection.perform(exchange)
         created = CreateResponse.decode(answer(exchange, context=request.name).body)

@@ -85,6 +85,8 @@ class Connection:
         self.flow = FlowControl()
         """Queues and credits."""
         self._outstanding: dict[int, tuple[Exchange, Request]] = {}
+        self._pending = 0
+        """How many of these have had an interim answer: nobody knows when they bring credits."""
         self._cancels: deque[Exchange] = deque()
         self._unreported: list[Exchange] = []  # completed by the frame that killed us
         self._sessions: dict[int, Session] = {}
@@ -130,10 +132,10 @@ class Connection:
             self._cancels.append(exchange)
         return False
 
-    def next_transmission(self) -> list[Buffer] | None:
+    def next_transmission(self, now_s: float = 0.0) -> list[Buffer] | None:
         """Return the buffers of the next frame (without its length), or None for now.
 
-        The frame may be an ECHO of our own, whose ``Completed`` has no waiter.
+        ``now_s`` is noted as the time at which its exchanges were sent. The frame may be an ECHO of our own, whose ``Completed`` has no waiter.
         Raises: RemoteProtocolError when the server's credits will never suffice for what is
         queued: the connection is dead.
         """
@@ -144,18 +146,23 @@ class Connection:
             if frame:
                 return frame
         try:
-            exchange = self.flow.next_exchange(anything_outstanding=bool(self._outstanding))
+            exchange = self.flow.next_exchange(
+                anything_outstanding=len(self._outstanding) > self._pending
+            )
         except RemoteProtocolError as error:
             self.failure = error
             raise
-        return None if exchange is None else self._build(self.flow.with_followers(exchange))
+        if exchange is None:
+            return None
+        return self._build(self.flow.with_followers(exchange), now_s)
 
-    def _build(self, exchanges: list[Exchange]) -> list[Buffer]:
+    def _build(self, exchanges: list[Exchange], now_s: float) -> list[Buffer]:
         """Return the frame of exchanges that have the same session and protection."""
         frame: list[Buffer] = []
         signer = signer_of(exchanges[0])
         last = exchanges[-1].requests[-1]
         for exchange in exchanges:
+            exchange.sent_s = now_s
             flags = HeaderFlags.SIGNED if signer is not None else 0
             if exchange.is_replay:
                 flags |= HeaderFlags.REPLAY_OPERATION
@@ -273,6 +280,7 @@ class Connection:
         if header.status == NtStatus.STATUS_PENDING:
             if not header.flags & HeaderFlags.ASYNC_COMMAND:
                 raise RemoteProtocolError("an interim response without an AsyncId")
+            self._pending += not request.async_id
             request.async_id = header.async_id
             return None
         self._take_part(element, header, exchange, request)
@@ -305,6 +313,7 @@ class Connection:
         self, element: memoryview, header: Header, exchange: Exchange, request: Request
     ) -> None:
         del self._outstanding[header.message_id]
+        self._pending -= bool(request.async_id)
         self.flow.settle(request)
         exchange.unanswered -= 1
         request.response = Response(header, element[HEADER_SIZE:])
@@ -351,6 +360,7 @@ class Connection:
         unfinished.update((id(exchange), exchange) for exchange in self.flow.clear())
         unfinished.update((id(exchange), exchange) for exchange in self._unreported)
         self._outstanding.clear()
+        self._pending = 0
         self._unreported.clear()
         return list(unfinished.values())
 
@@ -358,6 +368,7 @@ class Connection:
         """Raise ``AssertionError`` when the books don't add up. Called by tests."""
         self.leases.check_invariants()
         self.flow.check_invariants([request for _, request in self._outstanding.values()])
+        assert self._pending == sum(bool(r.async_id) for _, r in self._outstanding.values())
         for message_id, (exchange, request) in self._outstanding.items():
             assert request.message_id == message_id
             assert exchange.unanswered > 0

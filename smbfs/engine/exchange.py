@@ -66,8 +66,8 @@ class Exchange:
     """Which session of its owner's it was sent in."""
     times_proved: int = 0
     """How often that session had been proved anew by then."""
-    began_s: float = 0.0
-    """When its owner submitted it, by whatever clock it has."""
+    sent_s: float = 0.0
+    """When its frame was made, by whatever clock the owner has."""
     waiter: object = None
     """Whatever the owner wants to be reminded of by ``Completed``."""
     charge: int = 0

@@ -112,7 +112,7 @@ class FileLeases:
         for gather in writers:
             gather.send()
         for gather in writers:
-            await gather.drain()
+            await gather.drain_awake()
         self._state.share.tree.acknowledge(lease)
 
     def _handles_of(self, lease: Lease) -> list[Handle]:

@@ -31,6 +31,10 @@ from smbfs.wire.ntstatus import NtStatus
 AT_ONCE_MAX: Final = 64
 """Files that are brought back at the same time."""
 
+COMES_BACK_WITHIN_S: Final = 20.0
+"""Seconds that a file may take: others wait for it, and an attempt to reconnect has no more than
+``reconnect.ATTEMPT_S`` for all of them."""
+
 RECLAIM_PAUSES_S: Final = (0.05, 0.1, 0.2, 0.4)
 """Seconds between attempts to take a handle over: the server may still be letting go of it."""
 
@@ -82,6 +86,11 @@ class Recovery:
             self._lose(handle, file)
 
     async def _comes_back(self, handle: Handle, file: Open, channel: Channel) -> bool:
+        with trio.move_on_after(COMES_BACK_WITHIN_S):
+            return await self._is_taken_over(handle, file, channel)
+        return False
+
+    async def _is_taken_over(self, handle: Handle, file: Open, channel: Channel) -> bool:
         try:
             path = self._state.path(handle.opened.inode)
         except (Refused, InvalidName):

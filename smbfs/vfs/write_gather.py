@@ -134,16 +134,18 @@ class WriteGather:
         await self.drain()
         self._queue.raise_error()
 
-    async def finish(self) -> None:
-        """The same where no program waits: the machine may sleep meanwhile."""
+    async def drain_awake(self) -> None:
+        """Do what :meth:`drain` does where no program waits: the machine may sleep meanwhile."""
         while True:
             try:
-                return await self.flush()
+                return await self.drain()
             except ServerAway:
-                line = self._file.tree.line
-                if not line.is_asleep:
-                    raise
-                await wait_until_awake(line)
+                await wait_until_awake(self._file.tree.line)
+
+    async def finish(self) -> None:
+        """Do what :meth:`flush` does where no program waits."""
+        await self.drain_awake()
+        self._queue.raise_error()
 
     @property
     def _chunk_size(self) -> int:

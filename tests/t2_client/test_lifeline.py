@@ -124,6 +124,25 @@ async def test_a_silent_connection_is_suspect_until_it_answers(
         assert line.availability.deadline_s == math.inf
 
 
+async def test_who_forgets_one_request_was_not_away(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Everybody else waits for the next connection, and no longer than for that."""
+    line = line_with_patience()
+    async with channels(line, 1) as [(channel, _)]:
+        await trio.sleep(PATIENCE_S)
+        channel.connection.silence.heard()
+        await trio.sleep(1.0)
+        channel.connection.give_up(DeadlineExceeded("one request of several", PATIENCE_S))
+        assert line.availability.state is State.RECONNECTING
+        assert line.deadline_s == trio.current_time() - 1.0 + PATIENCE_S
+    async with channels(line, 1) as [(channel, _)]:
+        line.restored()
+        await trio.sleep(PATIENCE_S)
+        channel.connection.give_up(DeadlineExceeded("our requests", PATIENCE_S))
+        assert line.availability.state is State.OFFLINE
+
+
 async def test_a_session_that_the_server_ended_is_not_gone_on_with(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
