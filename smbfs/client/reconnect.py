@@ -199,6 +199,8 @@ class Reconnector:
         except trio.TooSlowError as error:
             raise kdc_is_silent(KDC_S) from error
         await sign_on(channel.connection, mechanism, expired=channel.session)
+        if not channel.connection.is_alive:
+            raise TransportError("the connection was lost again")
         self.line.times_proved += 1
         if self.to.credentials.tickets is not None:
             self.to.credentials.tickets.session_began()

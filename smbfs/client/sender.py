@@ -37,8 +37,8 @@ _SESSION_TROUBLE = frozenset(
 """How a server says that it has not even looked at a request."""
 
 NOT_AVAILABLE_PAUSES_S: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
-"""Seconds before a change is sent again that the server has put off: what another channel has brought
-for that file, before it was lost, is still being executed."""
+"""Seconds before a change is sent again that the server has put off: what a lost channel has
+brought for that file is still being executed."""
 
 _log = logging.getLogger(__name__)
 

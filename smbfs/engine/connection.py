@@ -135,9 +135,8 @@ class Connection:
     def next_transmission(self, now_s: float = 0.0) -> list[Buffer] | None:
         """Return the buffers of the next frame (without its length), or None for now.
 
-        ``now_s`` is noted as the time at which its exchanges were sent. The frame may be an ECHO of our own, whose ``Completed`` has no waiter.
-        Raises: RemoteProtocolError when the server's credits will never suffice for what is
-        queued: the connection is dead.
+        ``now_s``: when its exchanges are sent. It may be an ECHO of ours, which nobody waits for.
+        Raises: RemoteProtocolError when the server's credits will never suffice: it is dead.
         """
         if self.failure is not None:
             return None
@@ -146,9 +145,8 @@ class Connection:
             if frame:
                 return frame
         try:
-            exchange = self.flow.next_exchange(
-                anything_outstanding=len(self._outstanding) > self._pending
-            )
+            outstanding, pending = len(self._outstanding), self._pending
+            exchange = self.flow.next_exchange(outstanding - pending, pending=pending)
         except RemoteProtocolError as error:
             self.failure = error
             raise
@@ -280,7 +278,7 @@ class Connection:
         if header.status == NtStatus.STATUS_PENDING:
             if not header.flags & HeaderFlags.ASYNC_COMMAND:
                 raise RemoteProtocolError("an interim response without an AsyncId")
-            self._pending += not request.async_id
+            self._pending += bool(header.async_id) - bool(request.async_id)
             request.async_id = header.async_id
             return None
         self._take_part(element, header, exchange, request)

@@ -79,9 +79,11 @@ class FlowControl:
                 return True
         return False
 
-    def next_exchange(self, *, anything_outstanding: bool) -> Exchange | None:
+    def next_exchange(self, outstanding: int, *, pending: int = 0) -> Exchange | None:
         """Take the exchange that may be sent now, if there is one; or an ECHO (see the module).
 
+        ``outstanding``: requests whose answers will bring credits soon. ``pending``: those that the
+        server has said to take longer, perhaps for ever.
         Raises: RemoteProtocolError when the server's credits will never suffice.
         """
         queue = self._control or self._bulk
@@ -89,13 +91,13 @@ class FlowControl:
             self._credits_before_echo = -1
             return None
         reserve = 0
-        if queue is self._bulk and anything_outstanding:
+        if queue is self._bulk and outstanding:
             # With nothing outstanding no answer would bring more credits: use what there is.
             reserve = self._reserve(self._window.credits + self._charged)
         if self._affordable(queue[0], reserve=reserve):
             self._credits_before_echo = -1
             return queue.popleft()
-        return None if anything_outstanding else self._echo_for_credits()
+        return None if outstanding else self._echo_for_credits(pending)
 
     def with_followers(self, first: Exchange) -> list[Exchange]:
         """Take what may travel behind an exchange in the same frame, and return all of them.
@@ -116,8 +118,10 @@ class FlowControl:
             frame.append(self._control.popleft())
         return frame
 
-    def _echo_for_credits(self) -> Exchange:
+    def _echo_for_credits(self, pending: int) -> Exchange | None:
         if self.credits <= max(0, self._credits_before_echo):
+            if pending:
+                return None  # One of these may bring some.
             raise RemoteProtocolError(
                 f"the server grants too few credits: {self.credits}, and no more when asked"
             )

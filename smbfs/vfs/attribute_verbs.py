@@ -150,6 +150,8 @@ class AttributeVerbs:
         await state.kept.let_go(inode)
         if opened is not None:
             opened.told = None
+            if wanted.size is None and not opened.keeps_its_name:
+                await state.prove_name(inode)  # The kernel does not tell whether a name was used.
         state.changed(inode)
         if wanted.mode is not None or wanted.uid is not None or wanted.gid is not None:
             forget_content(state, inode)  # The server may let us read it no more.

@@ -84,6 +84,7 @@ class DirectoryStream:
 
     def passed(self, position: int) -> None:
         """The reader will not go back behind ``position``, or it may cost a new listing."""
+        position = min(position, self.length)  # Who goes on has perhaps read by another open.
         done = position - self._first
         if done > 0:
             del self._entries[:done]

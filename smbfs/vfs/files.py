@@ -82,14 +82,16 @@ class Files:
         is_current = is_remembered or is_told or state.policy.is_loose
         if not opened.handles and not is_current:
             state.blocks.discard_inode(opened.inode.number)
-        if handle.gather is not None:
-            await self._close_written(handle)
-        else:
-            await handle.file.close()
-        if is_leased and not opened.handles:
-            state.shown.unleased(opened.inode)
-        if not opened.handles:
-            await self._removal.closed(opened)
+        try:
+            if handle.gather is not None:
+                await self._close_written(handle)
+            else:
+                await handle.file.close()
+        finally:
+            if is_leased and not opened.handles:
+                state.shown.unleased(opened.inode)
+            if not opened.handles:
+                await self._removal.closed(opened)
 
     async def _close_written(self, handle: Handle) -> None:
         state, opened = self._state, handle.opened
@@ -139,6 +141,9 @@ class Files:
         while (other := _overlapping(handle, offset, len(data))) is not None:
             await other.drain()
         position = offset
+        is_shared = handle.appends and self._others_may_append(handle)
+        if is_shared and offset == inode.shown_size:
+            await self._find_end(handle)
         if handle.appends and offset == inode.shown_size and offset != opened.end:
             # The kernel appends where it thinks that the file ends; it does not.
             position = opened.end
@@ -149,7 +154,24 @@ class Files:
         inode.shown_size = max(inode.shown_size, offset + len(data))
         content_changed(self._state, inode, handle.inode_number, start=position, end=end)
         self._state.spoil_names(inode)
-        return await handle.gather.write(position, data)
+        written = await handle.gather.write(position, data)
+        if is_shared:
+            await handle.gather.flush()  # The next one may be anybody's.
+        return written
+
+    def _others_may_append(self, handle: Handle) -> bool:
+        """Whether the file may end elsewhere by now than we know."""
+        lease = handle.file.lease
+        is_ours = self._state.policy.is_loose or (lease is not None and lease.may_write)
+        return handle.opened.is_end_doubtful or not is_ours
+
+    async def _find_end(self, handle: Handle) -> None:
+        opened = handle.opened
+        await opened.settle()
+        stat = await self._state.share.stat_open(await handle.server_file())
+        if not opened.is_dirty:
+            opened.end = opened.server_end = stat.size
+            opened.is_end_doubtful = False
 
     async def flush(self, number: int) -> None:
         """Return when the server has what this handle wrote; raise what went wrong with it."""
@@ -160,13 +182,16 @@ class Files:
     async def synchronise(self, number: int) -> None:
         """Return when the server has what this handle wrote on stable storage."""
         handle = self._state.handles.get(number)
-        if handle.gather is None:
-            return
-        await handle.gather.flush()
         opened, share = handle.opened, self._state.share
+        await opened.settle()  # Who asks need not be who has written.
+        writer = opened.writable(handle)
+        if writer is None or writer.gather is None:
+            return
+        if handle.gather is not None:
+            await handle.gather.flush()
         changes = opened.inode.content_changes
-        with handle.gather.stabilising():
-            body = await (await handle.server_file()).flush(share.stat_query())
+        with writer.gather.stabilising():
+            body = await (await writer.server_file()).flush(share.stat_query())
         if body is not None and changes == opened.inode.content_changes:
             opened.server_version = share.version_of(share.decode_stat(body))
 

@@ -61,6 +61,8 @@ class OpenFile:
         "hidden_path",
         "inode",
         "is_all_ours",
+        "is_end_doubtful",
+        "is_stuck",
         "is_watched",
         "keep_until_s",
         "server_end",
@@ -79,6 +81,10 @@ class OpenFile:
         self.handles: list[Handle] = []
         self.is_all_ours = end == 0
         """Whether every byte of it was written since it was opened here."""
+        self.is_end_doubtful = False
+        """Whether the server has refused a write, and so may not reach as far as ``end``."""
+        self.is_stuck = False
+        """Whether the server does not say whether it can be brought back."""
         self.content: Buffer | None = None
         """The whole of it, if that was just written at once and is small."""
         self.end = end
@@ -126,6 +132,12 @@ class OpenFile:
         """Whether we would know if somebody else had written to it."""
         files = [handle.file for handle in self.handles]
         return any(isinstance(file, Open) and file.is_vouched_for for file in files)
+
+    @property
+    def keeps_its_name(self) -> bool:
+        """Whether we would know if somebody else had moved, removed or replaced it."""
+        leases = [handle.file.lease for handle in self.handles]
+        return any(lease is not None and lease.may_keep_handle for lease in leases)
 
     @property
     def is_remembered(self) -> bool:

@@ -204,6 +204,10 @@ class KnownDirectories:
             self.give_up(directory, reading)
             return False
         for each in listed:
+            other = known.entries.get(known.key(each.name))
+            if other is not None and other.name != each.name:
+                self.give_up(directory, reading)  # The server tells them apart, and we don't.
+                return False
             if known.last_change(each.name) is None:
                 known.put(each)
         return True

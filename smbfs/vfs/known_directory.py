@@ -33,6 +33,9 @@ has changed one or two lately."""
 ENTRIES_MAX: Final = 32_768
 """Entries up to which a directory is known."""
 
+NEVER_LISTED: Final = frozenset({b".zfs", b".snapshot", b".snapshots", b"~snapshot"})
+"""Directories of snapshots: servers open them for who knows their names, and may not list them."""
+
 KEPT_LEFT_MIN_S: Final = 1.0
 """Seconds that what somebody has kept must be good for. To be told all of it anew is cheaper than
 to ask about every entry."""
@@ -142,7 +145,7 @@ class KnownDirectory:
         description = listed.description if listed is not None and listed.name == name else None
         # A server that ignores case may know a name in more spellings than we can think of.
         tells_absence = self.tells_absence and self.fold is None and self.is_leased
-        if description is None and not tells_absence:
+        if description is None and (not tells_absence or name in NEVER_LISTED):
             return None
         left_s = self.left_s(now_s) if self.lease is not None else self.until_s - now_s
         return Answer(description, left_s)

@@ -12,12 +12,20 @@ from typing import Final
 
 import trio
 
-from smbfs.errors import HandleLost, ServerStatusError, SmbfsError, TransportError, WireError
+from smbfs.errors import (
+    HandleLost,
+    InvalidName,
+    ServerStatusError,
+    SmbfsError,
+    TransportError,
+    WireError,
+)
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.directory_stream import Listed
 from smbfs.vfs.inodes import Inode
 from smbfs.vfs.known_directory import ENTRIES_MAX, Reading
 from smbfs.vfs.mangled_names import may_be_mangled, path_without_extensions, real_name
+from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.removal import Removal
 from smbfs.vfs.server_directories import ServerDirectory, list_piece, open_directory
 from smbfs.vfs.state import MountState
@@ -55,6 +63,9 @@ class Listing:
         self._began = False
         self._is_all = False
         self._is_kept = False
+        self._is_closed = False
+        self._must_restart = False
+        """Whether entries were read that could not be told."""
         self._entries = 0
         self._is_faithful = True
         """Whether every name so far is the server's own, and is shown."""
@@ -64,6 +75,7 @@ class Listing:
     async def next_piece(self, *, restart: bool) -> list[Listed] | None:
         """Return the next entries that can be shown, or None when there are no more."""
         directories, number = self._state.directories, self._inode.number
+        restart, self._must_restart = restart or self._must_restart, False
         if restart and self._is_kept:
             await self._reopen()
         if restart:
@@ -105,6 +117,11 @@ class Listing:
         """List by another handle: the one so far belongs to what is known of the directory."""
         share = self._state.share
         opened = await self._state.at(self._inode, lambda path: open_directory(share, path))
+        if self._is_closed:
+            opened.open.close_unwaited()
+            raise Refused(Refusal.BAD_HANDLE, "the listing was closed meanwhile")
+        if not self._is_kept:
+            self._directory.close_unwaited()  # The server may have it yet.
         self._directory, self._first = opened.open, opened if opened.first else None
         self._began = self._is_all = self._is_kept = False
         self._asked_s = trio.current_time()
@@ -116,15 +133,22 @@ class Listing:
             self._listed(entry.name, Description(entry.stat)) for entry in entries
         ]
         if questions:
+            failures: list[SmbfsError] = []
             limiter = trio.CapacityLimiter(QUESTIONS_MAX)
 
             async def ask(index: int) -> None:
                 async with limiter:
-                    shown[index] = await self._complete_entry(entries[index])
+                    try:
+                        shown[index] = await self._complete_entry(entries[index])
+                    except SmbfsError as error:
+                        failures.append(error)
 
             async with trio.open_nursery() as nursery:
                 for index in questions:
                     nursery.start_soon(ask, index)
+            if failures:
+                self._must_restart = True  # Or these entries would be missing.
+                raise failures[0]
         if any(may_be_mangled(entry.name) for entry in entries):
             self._is_faithful = False
         if hidden := shown.count(None):
@@ -180,6 +204,7 @@ class Listing:
 
     def close(self) -> None:
         """Give the directory back, unless it is kept for its lease."""
+        self._is_closed = True
         self._give_up()
         if not self._is_kept:
             self._is_kept = True
@@ -229,6 +254,6 @@ class Listing:
                 description = await state.describer.describe(path)
         except (ServerStatusError, WireError):
             description = Description(entry.stat)
-        except SmbfsError:
+        except (Refused, InvalidName):
             return None  # The directory is gone.
         return self._listed(name, description)

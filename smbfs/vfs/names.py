@@ -121,8 +121,15 @@ class WindowsNames:
 
 
 def folded(name: bytes) -> bytes:
-    """Return what is the same for all spellings of a name where case does not count."""
-    return name.decode(errors="surrogateescape").casefold().encode(errors="surrogateescape")
+    """Return what is the same for all spellings of a name where case does not count.
+
+    Servers go character by character: to them ``ß`` is not ``ss``.
+    """
+    if name.isascii():
+        return name.upper()
+    text = name.decode(errors="surrogateescape")
+    upper = "".join([u if len(u := c.upper()) == 1 else c for c in text])
+    return upper.encode(errors="surrogateescape")
 
 
 def _decode(name: bytes) -> str:

@@ -77,10 +77,23 @@ class Namespace:
         if opened is not None and opened.writable() is not None:
             return None  # Its writes reach the server at any time.
         answer = directories.of(parent.number).find(name, trio.current_time())
-        if answer is not None:
-            return answer
-        await self._listings.ahead_of_question(parent)
-        return directories.of(parent.number).find(name, trio.current_time())
+        if answer is None:
+            await self._listings.ahead_of_question(parent)
+            answer = directories.of(parent.number).find(name, trio.current_time())
+        if answer is None or self._has_another_name(parent, name, answer.description):
+            return None
+        return answer
+
+    def _has_another_name(
+        self, parent: Inode, name: bytes, description: Description | None
+    ) -> bool:
+        """Whether a file may be changed by another name, which a listing does not hear of."""
+        if description is None:
+            return False
+        inode = self._state.inodes.numbers.of_id(description.stat.file_id)
+        found = self._state.inodes.find(parent, name)
+        is_known_elsewhere = inode is not None and (found is None or found[0] is not inode)
+        return is_known_elsewhere or description.stat.link_count > 1
 
     def forget(self, number: int, count: int) -> None:
         """The kernel forgets an inode as often as ``count``."""

@@ -31,7 +31,7 @@ from smbfs.wire.ntstatus import NtStatus
 AT_ONCE_MAX: Final = 64
 """Files that are brought back at the same time."""
 
-COMES_BACK_WITHIN_S: Final = 20.0
+COMES_BACK_WITHIN_S: Final = 15.0
 """Seconds that a file may take: others wait for it, and an attempt to reconnect has no more than
 ``reconnect.ATTEMPT_S`` for all of them."""
 
@@ -65,6 +65,7 @@ class Recovery:
 
         async def restore_file(opened: OpenFile) -> None:
             async with limiter:
+                opened.is_stuck = False
                 for handle in list(opened.handles):
                     try:
                         await self._restore_handle(handle, channel)
@@ -86,8 +87,11 @@ class Recovery:
             self._lose(handle, file)
 
     async def _comes_back(self, handle: Handle, file: Open, channel: Channel) -> bool:
+        if handle.opened.is_stuck:
+            return False
         with trio.move_on_after(COMES_BACK_WITHIN_S):
             return await self._is_taken_over(handle, file, channel)
+        handle.opened.is_stuck = True  # Its other handles would be so, too.
         return False
 
     async def _is_taken_over(self, handle: Handle, file: Open, channel: Channel) -> bool:

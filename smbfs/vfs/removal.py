@@ -71,8 +71,11 @@ class Removal:
                 _log.info("no hidden name %s: %s", hidden, error)
                 self._hidden.discard(self._name(opened))
             else:
-                return
-        await self.closed(opened)  # Then it is removed at once.
+                break
+        else:
+            await self.closed(opened)  # Then it is removed at once.
+        if not opened.handles:
+            await self.closed(opened)  # The last was closed meanwhile.
 
     async def _remove_windows(self, path: str, opened: OpenFile) -> None:
         share = self._share

@@ -68,10 +68,15 @@ class Renames:
         new_parent = state.inodes.get(new_parent_number)
         found = state.inodes.find(parent, name)
         old = _Place(parent, name, found[0] if found is not None else None)
-        new = _Place(new_parent, new_name, state.inodes.child(new_parent, new_name))
+        new = _Place(new_parent, new_name, self._target(new_parent, new_name, old.inode))
         with state.kept.expecting_nothing():
             await self._let_go(old.inode, new.inode)
             await self._rename(old, new, flags)
+
+    def _target(self, parent: Inode, name: bytes, moving: Inode | None) -> Inode | None:
+        """Return what is known to be at a name, in any spelling, and is not what moves there."""
+        found = self._state.inodes.find(parent, name)
+        return found[0] if found is not None and found[0] is not moving else None
 
     async def _rename(self, old: _Place, new: _Place, flags: int) -> None:
         state = self._state
@@ -94,6 +99,7 @@ class Renames:
                 )
             else:
                 stat = await self._replace(old_path, new_path, target, keys)
+            self._forget_spellings(old, new)
             moved = state.inodes.move(old.parent, old.name, new.parent, new.name)
             left.is_gone = True
             await repair_reparse_point(state, new_path, reparse)
@@ -102,6 +108,18 @@ class Renames:
         for inode in (old.parent, new.parent, moved, target):
             if inode is not None:
                 state.changed(inode, told=(new.parent, new.name))
+
+    def _forget_spellings(self, old: _Place, new: _Place) -> None:
+        """Have the kernel look up again what it knows by another spelling of either name."""
+        inodes = self._state.inodes
+        for place in (old, new):
+            found = inodes.find(place.parent, place.name)
+            if found is not None and found[1] != place.name and found[0] is place.inode:
+                self._state.kernel.entry_changed(place.parent.number, found[1])
+                if place is new:
+                    inodes.remove(place.parent, found[1])
+        if new.inode is not None:
+            self._state.shown.attributes_lost(new.inode)
 
     async def _let_go(self, moving: Inode | None, target: Inode | None) -> None:
         """Let no handle that nobody uses be in the way."""

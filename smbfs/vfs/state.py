@@ -157,16 +157,31 @@ class MountState:
 
         Raises: Refused (STALE) if nothing is there any more.
         """
-        while True:
+        if inode.links:  # Who wants something knows one name, which need not be the first.
+            await self.prove_name(inode)
+        try:
+            return await self._asking(lambda: self.path(inode), ask, gone=_GONE)
+        except Refused:
+            self._doubt(inode)
+            raise
+
+    async def prove_name(self, inode: Inode) -> None:
+        """Forget names that don't lead to a file any more, up to the first that does.
+
+        Others may have replaced what is there, or a rename has overtaken the listing that told it.
+        """
+        for place in list(inode.names()) if inode.file_id else ():
             try:
-                return await self._asking(lambda: self.path(inode), ask, gone=_GONE)
-            except Refused as refused:
-                self._doubt(inode)
-                names = list(inode.names())
-                if refused.reason != Refusal.STALE or len(names) < 2:
-                    raise
-            # A name that leads nowhere, perhaps told by a listing that a rename has overtaken.
-            self.inodes.remove(*names[0])
+                seen = await self.share.stat(self.path_in(*place))
+            except ServerStatusError as error:
+                if error.status not in _GONE:
+                    return  # Who wants something there is told the same.
+            else:
+                if seen.stat.file_id == inode.file_id:
+                    return
+            if next(inode.names(), None) != place:
+                return  # It was renamed here meanwhile.
+            self.inodes.remove(*place)
 
     async def at_name(
         self, parent: Inode, name: bytes, ask: Callable[[str], Awaitable[ResultT]]

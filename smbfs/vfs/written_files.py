@@ -8,6 +8,8 @@ next `stat` needs no round trip.
 
 from __future__ import annotations
 
+import math
+
 import trio
 
 from smbfs.vfs.block_cache import Block
@@ -24,10 +26,15 @@ from smbfs.wire.message import Buffer
 
 def written(state: MountState, opened: OpenFile, offset: int, data: Buffer) -> None:
     """The server has executed a write, or refused it: then ``data`` are empty."""
-    opened.server_version = None
+    opened.server_version = opened.version = None
     end = offset + len(data) if data else MAX_SIZE
     forget_content(state, opened.inode, start=offset, end=end)
-    opened.server_end = max(opened.server_end, offset + len(data))
+    if data:
+        opened.server_end = max(opened.server_end, offset + len(data))
+    else:
+        opened.is_end_doubtful = True
+        opened.inode.changed_s = -math.inf  # What it is shown as is no newer than what is told.
+        state.shown.attributes_lost(opened.inode)
     is_whole = offset == 0 and 0 < len(data) == opened.end <= SMALL_FILE_SIZE_MAX
     opened.content = data if is_whole and not opened.is_dirty else None
 

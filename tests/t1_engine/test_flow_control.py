@@ -7,13 +7,17 @@ from collections import deque
 import pytest
 
 from smbfs.errors import RemoteProtocolError
+from smbfs.wire.change_notify import ChangeNotifyRequest
 from smbfs.wire.close_flush import CloseRequest, FlushRequest
 from smbfs.wire.create import CreateRequest, FileId
+from smbfs.wire.error_response import ErrorResponse
 from smbfs.wire.header import Command, Header
 from smbfs.wire.message import Message
+from smbfs.wire.ntstatus import NtStatus
 from smbfs.wire.read_write import ReadRequest, ReadResponse
 from tests.beds.scripted_server import FILE_ID, ScriptedServer, file_contents
 from tests.t1_engine.conversation import Conversation, connect
+from tests.t1_engine.test_connection import pending
 
 UNIT = 65536
 COMPOUND: tuple[Message, ...] = (
@@ -55,6 +59,36 @@ def test_echo_brings_the_credits_that_a_large_read_needs() -> None:
     exchange = conversation.perform(ReadRequest(FILE_ID, 0, 4 * UNIT))
     data = ReadResponse.decode(exchange.response().body).data
     assert bytes(data) == file_contents(0, 4 * UNIT)
+
+
+def test_what_may_take_for_ever_keeps_nobody_from_asking_for_credits() -> None:
+    """A watched directory: nothing says when its answer comes, or that it brings a credit."""
+    conversation = connect(ScriptedServer(grant=grant_one_more_for_echo))
+    engine, server = conversation.engine, conversation.server
+    kept: list[bytes] = []
+
+    def say_that_it_takes_longer(frames: list[bytes]) -> list[bytes]:
+        kept.extend(frames)
+        return [pending(server, server.received[-1], async_id=5)]
+
+    server.handlers[Command.CHANGE_NOTIFY] = lambda _header, _body: (
+        NtStatus.STATUS_NOTIFY_ENUM_DIR,
+        ErrorResponse(),
+    )
+    server.mangle = say_that_it_takes_longer
+    watch = conversation.perform(ChangeNotifyRequest(FILE_ID, completion_filter=1))
+    assert (watch.unanswered, engine.flow.credits) == (1, 1)
+    server.mangle = lambda frames: frames
+    assert conversation.perform(*COMPOUND).unanswered == 0
+    assert commands(conversation)[-4:] == [
+        Command.ECHO,
+        Command.CREATE,
+        Command.FLUSH,
+        Command.CLOSE,
+    ]
+    engine.receive_message(bytearray(kept[0]))
+    assert (watch.unanswered, engine.outstanding) == (0, 0)
+    engine.check_invariants()
 
 
 @pytest.mark.parametrize("messages", [COMPOUND, (ReadRequest(FILE_ID, 0, 2 * UNIT),)])

@@ -25,7 +25,7 @@ from tests.beds.scripted_server import TREE_ID, Reply, ScriptedServer
 from tests.t1_engine.test_leases import unsolicited
 from tests.t2_client.test_connection import Bed, signed_on
 from tests.t2_client.test_open import connected_tree
-from tests.t2_client.test_orphans import withheld
+from tests.t2_client.test_orphans import chained, withheld
 
 KEY = b"k" * 16
 READ = LeaseState.READ_CACHING
@@ -181,6 +181,30 @@ async def test_the_lease_of_what_was_opened_anew_and_is_another_file_vouches_for
         assert not await tree.reclaim(first, FILE, tree.channel, is_same=lambda _created: False)
         first.lose()
         assert not second.is_vouched_for  # Its lease was closed with that file.
+
+
+async def test_a_break_right_behind_what_brings_a_file_back_is_acknowledged(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It is read before anybody has looked at that answer, and others wait for our word."""
+    acknowledged: list[LeaseState] = []
+    async with signed_on() as bed:
+        tree = leasing_tree(bed, acknowledged)
+        file = await tree.create(FILE, lease_key=KEY)
+        assert file.lease is not None
+        tree.line.next_session()
+        tree.leases.lose_all()
+        note = LeaseBreakNotification(KEY, READ_HANDLE, READ, 2, LeaseBreakFlags.ACK_REQUIRED)
+
+        def break_at_once(frames: list[bytes]) -> list[bytes]:
+            bed.server.mangle = lambda later: later
+            return [chained(bed, *frames, bytes(unsolicited(note)))]
+
+        bed.server.mangle = break_at_once
+        assert await tree.reclaim(file, FILE, tree.channel)
+        await trio.testing.wait_all_tasks_blocked()
+        assert acknowledged == [LeaseState.NONE]  # Less than what was left is agreed to as well.
+        assert file.lease.state == LeaseState.NONE
 
 
 async def test_who_comes_back_to_a_server_without_leases_asks_for_none(

@@ -7,18 +7,22 @@ import trio
 import trio.testing
 
 from smbfs.client.lifeline import Channel
-from smbfs.client.sender import Sender
+from smbfs.client.sender import NOT_AVAILABLE_PAUSES_S, Sender
+from smbfs.engine.exchange import Exchange
 from smbfs.errors import ServerStatusError, TransportError
 from smbfs.wire.close_flush import CloseRequest
 from smbfs.wire.create import CreateRequest
 from smbfs.wire.create_contexts import LeaseState
 from smbfs.wire.error_response import ErrorResponse
 from smbfs.wire.file_id import FileId
-from smbfs.wire.header import Command
+from smbfs.wire.header import Command, Header, HeaderFlags
+from smbfs.wire.info import FileInfoClass, InfoType, SetInfoRequest
+from smbfs.wire.ioctl import FsctlCode, IoctlRequest
+from smbfs.wire.message import Message
 from smbfs.wire.ntstatus import NtStatus
 from smbfs.wire.oplock_break import LeaseBreakAcknowledgment
-from smbfs.wire.read_write import ReadRequest, ReadResponse
-from tests.beds.scripted_server import FILE_ID, TREE_ID, file_contents
+from smbfs.wire.read_write import ReadRequest, ReadResponse, WriteRequest
+from tests.beds.scripted_server import FILE_ID, TREE_ID, Reply, file_contents
 from tests.t2_client.test_connection import Bed, signed_on
 from tests.t2_client.test_lifeline import line_with_patience
 from tests.t2_client.test_open import connected_tree
@@ -160,3 +164,100 @@ async def test_what_a_failed_compound_has_opened_is_closed_in_its_own_session_or
         tree.line.restored()
         await trio.testing.wait_all_tasks_blocked()
         assert Command.CLOSE not in second.commands()
+
+
+PUT_OFF = NtStatus.STATUS_FILE_NOT_AVAILABLE, ErrorResponse()
+WRITE = WriteRequest(FILE_ID, 0, b"data")
+
+
+def counting_sender(bed: Bed) -> Sender:
+    """Return a sender that tells the server with each request how many channels were lost."""
+    sender = Sender(line_with_patience())
+    sender.tree_id, sender.counts_channels = TREE_ID, True
+    sender.line.add(Channel(bed.connection, bed.session))
+    return sender
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        WRITE,
+        SetInfoRequest(FILE_ID, InfoType.FILE, FileInfoClass.RENAME, b""),
+        IoctlRequest(FsctlCode.SET_SPARSE, FILE_ID),
+    ],
+    ids=["WRITE", "SET_INFO", "IOCTL"],
+)
+async def test_a_change_that_the_server_puts_off_is_sent_again_until_it_is_executed(
+    autojump_clock: trio.testing.MockClock, message: Message
+) -> None:
+    """It was not executed, so whatever it is may be sent again."""
+    async with signed_on() as bed:
+        answers = [(0, ErrorResponse()), *[PUT_OFF] * 3]
+        bed.server.handlers[message.command] = lambda _header, _body: answers.pop()
+        began_s = trio.current_time()
+        exchange = await counting_sender(bed).perform((message,))
+        assert exchange.response().header.status == NtStatus.STATUS_SUCCESS
+        assert bed.commands().count(message.command) == 4
+        assert trio.current_time() - began_s == pytest.approx(sum(NOT_AVAILABLE_PAUSES_S[:3]))
+
+
+async def test_a_replay_waits_for_what_the_lost_channel_has_brought(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The first WRITE is still being executed when the second one comes by the next channel."""
+    async with signed_on() as first, signed_on() as second, trio.open_nursery() as nursery:
+        sender, done = counting_sender(first), list[Exchange]()
+        first.server.mangle = lambda _frames: []
+
+        async def write() -> None:
+            done.append(await sender.perform((WRITE,)))
+
+        nursery.start_soon(write)
+        await trio.testing.wait_all_tasks_blocked()
+        executed_s = trio.current_time() + 2.0
+
+        def execute(header: Header, body: memoryview) -> Reply:
+            assert header.flags & HeaderFlags.REPLAY_OPERATION
+            assert header.status == 1  # So many channels were lost.
+            is_busy = trio.current_time() < executed_s
+            return PUT_OFF if is_busy else second.server._write(header, body)
+
+        second.server.handlers[Command.WRITE] = execute
+        first.connection.give_up(TransportError("lost"))
+        sender.line.add(Channel(second.connection, second.session))
+        sender.line.restored()
+        await trio.sleep(10)
+        assert [each.response().header.status for each in done] == [NtStatus.STATUS_SUCCESS]
+
+
+async def test_a_change_that_is_put_off_for_too_long_is_refused(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Whoever asked hears what the server says, in seconds."""
+    async with signed_on() as bed:
+        bed.server.handlers[Command.WRITE] = lambda _header, _body: PUT_OFF
+        began_s = trio.current_time()
+        exchange = await counting_sender(bed).perform((WRITE,))
+        assert exchange.response().header.status == NtStatus.STATUS_FILE_NOT_AVAILABLE
+        assert bed.commands().count(Command.WRITE) == 1 + len(NOT_AVAILABLE_PAUSES_S)
+        assert trio.current_time() - began_s == pytest.approx(sum(NOT_AVAILABLE_PAUSES_S))
+
+
+@pytest.mark.parametrize(
+    ("message", "counts_channels"),
+    [(ReadRequest(FILE_ID, 0, 8), True), (WRITE, False)],
+    ids=["READ", "SMB 2.1"],
+)
+async def test_the_same_status_for_another_reason_is_told_at_once(
+    autojump_clock: trio.testing.MockClock, message: Message, *, counts_channels: bool
+) -> None:
+    """A question is not counted, nor is anything before SMB 3: waiting would change nothing."""
+    async with signed_on() as bed:
+        bed.server.handlers[message.command] = lambda _header, _body: PUT_OFF
+        sender = counting_sender(bed)
+        sender.counts_channels = counts_channels
+        began_s = trio.current_time()
+        exchange = await sender.perform((message,))
+        assert exchange.response().header.status == NtStatus.STATUS_FILE_NOT_AVAILABLE
+        assert bed.commands().count(message.command) == 1
+        assert trio.current_time() == began_s

@@ -15,6 +15,7 @@ from smbfs.client.lifeline import Lifeline
 from smbfs.client.open import Open
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.config.model import MountOptions
+from smbfs.errors import ServerStatusError
 from smbfs.vfs.directories import Directories
 from smbfs.vfs.file_leases import FileLeases
 from smbfs.vfs.file_opening import FileOpening
@@ -24,13 +25,14 @@ from smbfs.vfs.lease_policy import Version
 from smbfs.vfs.listings import Listings
 from smbfs.vfs.names import WindowsNames
 from smbfs.vfs.removal import Removal
-from smbfs.vfs.share import Share, stat_of_open
+from smbfs.vfs.share import Seen, Share, stat_of_open
 from smbfs.vfs.state import MountState
 from smbfs.wire.close_flush import CloseResponse
 from smbfs.wire.create import CreateAction, CreateResponse, FileId, OplockLevel
 from smbfs.wire.create_contexts import QueryOnDiskIdResponse
 from smbfs.wire.fscc import FileStat
 from smbfs.wire.message import Buffer
+from smbfs.wire.ntstatus import NtStatus
 
 DELAY_S = 0.05
 
@@ -44,6 +46,8 @@ class LateServer:
     change_time: int = 1
     handles: int = 0
     """Opens that nobody has closed."""
+    others: dict[str, int] = field(default_factory=lambda: {"file": 77})
+    """The file ids of paths that somebody asks for."""
     reads: list[tuple[int, int]] = field(default_factory=list)
     """Offset and length of every READ."""
     tree: SimpleNamespace = field(
@@ -96,6 +100,13 @@ class LateServer:
         answer = self.created(), memoryview(bytes(self.contents[:length]))
         await trio.sleep(DELAY_S)
         return answer
+
+    async def stat(self, path: str) -> Seen:
+        stat = stat_of_open(self.created())
+        await trio.sleep(DELAY_S)
+        if path not in self.others:
+            raise ServerStatusError(NtStatus.STATUS_OBJECT_NAME_NOT_FOUND, "CREATE")
+        return Seen(stat._replace(file_id=self.others[path]), None)
 
     async def stat_open(self, _file: Open) -> FileStat:
         stat = stat_of_open(self.created())

@@ -10,15 +10,16 @@ import pytest
 import trio
 import trio.testing
 
-from smbfs.errors import ServerStatusError
+from smbfs.vfs.attribute_verbs import AttributeChanges
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.directories import OpenDirectory
 from smbfs.vfs.directory_stream import DirectoryStream, Listed
-from smbfs.vfs.refusals import Refused
+from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.share import stat_of_open
 from smbfs.vfs.shown import Entry
-from smbfs.wire.ntstatus import NtStatus
+from smbfs.wire.lease import LeaseState
 from tests.t3_vfs.late_server import DELAY_S, bed_for
+from tests.t3_vfs.leased_server import leased_bed
 
 PAGE = 4096
 LARGE = 200_000
@@ -179,19 +180,43 @@ async def test_a_small_file_closed_while_it_is_opened_for_good_leaks_no_handle(
         assert bed.server.handles == 0
 
 
-async def test_a_name_that_leads_nowhere_is_one_of_several(
-    autojump_clock: trio.testing.MockClock,
+@pytest.mark.parametrize("others", [{}, {"old": 99}], ids=["gone", "another file"])
+async def test_a_name_that_leads_elsewhere_is_one_of_several(
+    autojump_clock: trio.testing.MockClock, others: dict[str, int]
 ) -> None:
-    """A listing that a rename has overtaken gives a file its old name back."""
+    """Another client has replaced what is there, or a listing was overtaken by a rename."""
 
     async def ask(path: str) -> str:
         await trio.lowlevel.checkpoint()
-        if path == "old":
-            raise ServerStatusError(NtStatus.STATUS_OBJECT_NAME_NOT_FOUND, "CREATE")
+        assert path == "file"
         return path
 
     async with bed_for(b"content") as bed:
         inodes, inode = bed.state.inodes, bed.inode
+        bed.server.others |= others
         inodes.admit(inodes.root, b"old", file_id=inode.file_id, file_type=S_IFREG)
+        assert inode.name == b"old"
         assert await bed.state.at(inode, ask) == "file"
         assert list(inode.names()) == [(inodes.root, b"file")]
+
+
+async def test_a_file_that_is_open_is_not_changed_by_a_name_that_is_anothers(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with leased_bed(b"content") as bed:
+        opened = await bed.open(os.O_RDWR)
+        bed.server.break_lease(bed.lease(opened), LeaseState.READ_CACHING)
+        bed.server.others["file"] = 99
+        with pytest.raises(Refused) as caught:
+            await bed.attributes.set(bed.inode.number, AttributeChanges(mode=0o600), None)
+        assert caught.value.reason == Refusal.STALE
+
+
+async def test_the_name_that_was_seen_last_is_the_first(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with bed_for(b"content") as bed:
+        inodes, inode = bed.state.inodes, bed.inode
+        for name in (b"other", b"file"):
+            inodes.admit(inodes.root, name, file_id=inode.file_id, file_type=S_IFREG)
+            assert next(inode.names()) == (inodes.root, name)

@@ -8,6 +8,7 @@ import trio.testing
 
 from smbfs.client.reconnect import LAST_ANSWERS_S
 from smbfs.errors import ServerAway
+from tests.beds.simulated_leases import NOTHING
 from tests.t3_vfs.laptop import laptop
 
 RECORD = b"four"
@@ -72,4 +73,33 @@ async def test_what_is_closed_meanwhile_is_closed_when_it_is_written(
         await trio.sleep(10)
         assert one.contents("file") == RECORD
         assert len(one.filesystem.state.handles) == 0
+        assert one.lost == []
+
+
+async def test_what_somebody_else_waits_for_is_written_in_the_morning(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The server asks for our bytes just before the machine sleeps, and does not get them."""
+    async with laptop() as one:
+        files = one.filesystem.files
+        handle = await one.create(b"file")
+        await files.write(handle, 0, RECORD)
+        assert one.contents("file") == b""
+        for link in one.network.links:
+            link.silence(0)  # Its last words arrive yet.
+        server = one.network.server
+        assert server.leases.hinders(server.files.names["file"], NOTHING, None)
+        await trio.sleep(0.5)
+        one.leave()
+        await one.prepare()
+        await trio.sleep(60)
+        assert one.contents("file") == b""
+        one.network.heal()
+        one.awake()
+        await trio.sleep(10)
+        assert one.contents("file") == RECORD
+        await files.write(handle, 4, RECORD)
+        await files.flush(handle)
+        await files.release(handle)
+        assert one.contents("file") == RECORD * 2
         assert one.lost == []

@@ -126,6 +126,22 @@ def test_going_back_to_any_position(place: Place) -> None:
         assert reader.read_all() == names[1500:]
 
 
+@pytest.mark.parametrize("options", [{}, {"cache": "none"}], ids=["kept by the kernel", "not kept"])
+def test_going_on_where_another_open_was(
+    mount_share: MountShare, served_folder: Path, options: dict[str, str]
+) -> None:
+    """Servers of file systems do so: their clients' positions outlive their handles."""
+    names = fill(served_folder, MANY)
+    folder = mount_share(**options).path / served_folder.name
+    with DirectoryReader(folder) as reader:
+        before = [reader.read() for _ in range(MANY // 2)]
+        position = reader.tell()
+    with DirectoryReader(folder) as reader:
+        reader.seek(position)
+        listed = [*before, *reader.read_all()]
+    assert sorted(str(name) for name in listed if name not in {".", ".."}) == names
+
+
 @pytest.mark.parametrize("is_kept", [False, True])
 def test_rewinding_shows_what_has_changed(place: Place, theirs: Path, is_kept: bool) -> None:
     names = fill(place.served, 100)
