@@ -170,9 +170,7 @@ class InodeTable:
         elif file_type == self.root.file_type and is_at_or_above(inode, parent):
             raise Refused(Refusal.STALE, f"{name!r} is one of its own directories")
         self.numbers.learn(inode, file_id)
-        if (
-            inode.links or self.child(parent, name) is not inode
-        ):  # The last that was proved is first.
+        if self.child(parent, name) is not inode:
             may_have_more = link_count != 1 and file_type != self.root.file_type
             self._attach(inode, parent, name, keep_names=may_have_more)
         return inode

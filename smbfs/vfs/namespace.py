@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stat import S_IFREG
+from stat import S_IFDIR, S_IFREG
 from typing import Final, NamedTuple
 
 import trio
@@ -88,7 +88,7 @@ class Namespace:
         self, parent: Inode, name: bytes, description: Description | None
     ) -> bool:
         """Whether a file may be changed by another name, which a listing does not hear of."""
-        if description is None:
+        if description is None or description.file_type == S_IFDIR:
             return False
         inode = self._state.inodes.numbers.of_id(description.stat.file_id)
         found = self._state.inodes.find(parent, name)

@@ -210,13 +210,3 @@ async def test_a_file_that_is_open_is_not_changed_by_a_name_that_is_anothers(
         with pytest.raises(Refused) as caught:
             await bed.attributes.set(bed.inode.number, AttributeChanges(mode=0o600), None)
         assert caught.value.reason == Refusal.STALE
-
-
-async def test_the_name_that_was_seen_last_is_the_first(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    async with bed_for(b"content") as bed:
-        inodes, inode = bed.state.inodes, bed.inode
-        for name in (b"other", b"file"):
-            inodes.admit(inodes.root, name, file_id=inode.file_id, file_type=S_IFREG)
-            assert next(inode.names()) == (inodes.root, name)
