@@ -89,6 +89,9 @@ class LateServer:
     def path(self, names: tuple[bytes, ...]) -> str:
         return "\\".join(name.decode() for name in names)
 
+    def join(self, directory: str, name: str) -> str:
+        return f"{directory}\\{name}" if directory else name
+
     def version_of(self, stat: FileStat) -> Version:
         return Version(stat.size, stat.change_time, stat.creation_time)
 

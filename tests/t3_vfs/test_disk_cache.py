@@ -10,11 +10,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import trio
 
 from smbfs.vfs.block_cache import BLOCK_SIZE
 from smbfs.vfs.disk_cache import DiskCache, open_disk_cache
 from smbfs.vfs.disk_store import DiskStore, FileVersion
+from smbfs.vfs.opened_files import OpenedFile
 from smbfs.wire.filetime import ns_to_filetime
+from tests.t3_vfs.late_server import DELAY_S
 from tests.t3_vfs.leased_server import LeasedBed, leased_bed
 
 PAGE = 4096
@@ -90,6 +93,33 @@ async def test_what_we_write_ourselves_is_not_read_as_it_was(tmp_path: Path) -> 
         await bed.files.release(opened.handle)
         contents = bytes(bed.server.contents)
         assert (await read_all(bed))[0] == contents
+
+
+async def test_what_is_written_while_it_is_opened_for_reading_is_not_read_as_it_was(
+    tmp_path: Path,
+) -> None:
+    """The open has found the version that is on disk, and our write is executed after it."""
+    async with disk_bed(tmp_path) as (bed, _):
+        await read_all(bed)
+    async with disk_bed(tmp_path) as (bed, _):
+        writer = await bed.open(os.O_WRONLY)
+        readers: list[OpenedFile] = []
+
+        async def open_reader() -> None:
+            readers.append(await bed.open(os.O_RDONLY))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(open_reader)
+            await trio.sleep(DELAY_S / 2)
+            await bed.files.write(writer.handle, BLOCK_SIZE, b"NEW!")
+        await bed.files.read(readers[0].handle, 0, PAGE)  # The disk has begun to be read.
+        await bed.files.flush(writer.handle)
+        for offset in range(PAGE, BLOCK_SIZE, 15 * PAGE):
+            await bed.files.read(readers[0].handle, offset, 15 * PAGE)
+        got = bytes(await bed.files.read(readers[0].handle, BLOCK_SIZE, PAGE))
+        assert got == b"NEW!" + CONTENTS[BLOCK_SIZE + 4 : BLOCK_SIZE + PAGE]
+        await bed.files.release(readers[0].handle)
+        await bed.files.release(writer.handle)
 
 
 async def test_a_file_that_has_just_changed_is_not_kept(tmp_path: Path) -> None:

@@ -10,16 +10,21 @@ import pytest
 import trio
 import trio.testing
 
+from smbfs.errors import ServerStatusError, TransportError
+from smbfs.vfs import changes
 from smbfs.vfs.attribute_verbs import AttributeChanges
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.directories import OpenDirectory
 from smbfs.vfs.directory_stream import DirectoryStream, Listed
 from smbfs.vfs.refusals import Refusal, Refused
+from smbfs.vfs.removal import Removal
 from smbfs.vfs.share import stat_of_open
 from smbfs.vfs.shown import Entry
+from smbfs.wire.create import AccessMask
 from smbfs.wire.lease import LeaseState
-from tests.t3_vfs.late_server import DELAY_S, bed_for
-from tests.t3_vfs.leased_server import leased_bed
+from smbfs.wire.ntstatus import NtStatus
+from tests.t3_vfs.late_server import DELAY_S, LateOpen, bed_for
+from tests.t3_vfs.leased_server import LeasedBed, LeasedOpen, leased_bed
 
 PAGE = 4096
 LARGE = 200_000
@@ -210,3 +215,109 @@ async def test_a_file_that_is_open_is_not_changed_by_a_name_that_is_anothers(
         with pytest.raises(Refused) as caught:
             await bed.attributes.set(bed.inode.number, AttributeChanges(mode=0o600), None)
         assert caught.value.reason == Refusal.STALE
+
+
+async def refuse(*_: object, **_options: object) -> int:
+    """Stands in for a WRITE that finds no room."""
+    await trio.sleep(DELAY_S)
+    raise ServerStatusError(NtStatus.STATUS_DISK_FULL, "WRITE")
+
+
+async def test_an_append_after_a_refused_write_goes_behind_what_there_is(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with leased_bed(b"a" * 100) as bed:
+        log = (await bed.open(os.O_WRONLY | os.O_APPEND)).handle
+        assert bed.state.handles.get(log).opened.is_leased
+        with monkeypatch.context() as patched:
+            patched.setattr(LateOpen, "write", refuse)
+            await bed.files.write(log, 100, b"b" * 50)
+            with pytest.raises(ServerStatusError):
+                await bed.files.flush(log)
+        await bed.files.write(log, 150, b"c" * 50)  # The kernel may not have asked since.
+        await bed.files.flush(log)
+        assert bytes(bed.server.contents) == b"a" * 100 + b"c" * 50
+
+
+async def test_a_file_tells_its_size_after_a_refused_write(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then it is shown with what was taken, which nobody may believe any longer."""
+    async with leased_bed(b"a" * 100) as bed:
+        log = (await bed.open(os.O_WRONLY | os.O_APPEND)).handle
+        monkeypatch.setattr(LateOpen, "write", refuse)
+        await bed.files.write(log, 100, b"b" * 50)
+        told = Description(stat_of_open(bed.server.created()))
+        entry = bed.state.shown.new(bed.state.inodes.root, b"file", told)
+        assert entry.attributes.size == 150
+        with pytest.raises(ServerStatusError):
+            await bed.files.flush(log)
+        assert (await bed.attributes.get(bed.inode.number)).attributes.size == 100
+
+
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_RDWR], ids=["reader", "writer"])
+async def test_fsync_makes_stable_what_another_handle_took(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, flags: int
+) -> None:
+    """By a handle that may write: servers refuse to flush one that only reads."""
+    flushed: list[tuple[bool, bytes]] = []
+
+    async def flush(file: LeasedOpen, _query: object) -> None:
+        await trio.sleep(DELAY_S)
+        flushed.append((bool(file.access & AccessMask.WRITE_DATA), bytes(bed.server.contents)))
+
+    async with leased_bed(b"." * 10) as bed:
+        monkeypatch.setattr(LeasedOpen, "flush", flush)
+        writer, other = await bed.open(os.O_RDWR), await bed.open(flags)
+        await bed.files.write(writer.handle, 0, b"NEW")
+        await bed.files.synchronise(other.handle)
+        assert flushed == [(True, b"NEW.......")]
+
+
+@pytest.mark.parametrize("closed_s", [DELAY_S / 2, 2 * DELAY_S, 6 * DELAY_S])
+async def test_a_file_that_is_closed_while_it_is_removed_goes(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, closed_s: float
+) -> None:
+    """It was open when that began; nobody else closes the open that removes it."""
+    async with leased_bed(b"content") as bed, trio.open_nursery() as nursery:
+        remove_late(bed, monkeypatch)
+        opened = await bed.open(os.O_RDWR)
+        file = bed.state.handles.get(opened.handle).opened
+        nursery.start_soon(Removal(bed.state.share).remove_open, "file", file)
+        await trio.sleep(closed_s)
+        await bed.files.release(opened.handle)
+        await trio.sleep(1)
+        assert bed.server.handles == 0
+
+
+async def test_a_removed_file_goes_though_its_close_fails(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(file: LateOpen) -> None:
+        file.close_unwaited()
+        await trio.sleep(DELAY_S)
+        raise TransportError("the connection is lost")
+
+    async with leased_bed(b"content") as bed:
+        remove_late(bed, monkeypatch)
+        opened = await bed.open(os.O_RDWR)
+        file = bed.state.handles.get(opened.handle).opened
+        await Removal(bed.state.share).remove_open("file", file)
+        monkeypatch.setattr(LeasedOpen, "close_and_query", fail)
+        with pytest.raises(TransportError):
+            await bed.files.release(opened.handle)
+        assert bed.server.handles == 0
+
+
+def remove_late(bed: LeasedBed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the server open and rename what is to be removed; each takes longer than a close."""
+
+    async def open_to_delete(*_: object, **_keys: object) -> LateOpen:
+        await trio.sleep(4 * DELAY_S)
+        return LateOpen(bed.server)
+
+    async def rename_open(*_: object) -> None:
+        await trio.sleep(4 * DELAY_S)
+
+    monkeypatch.setattr(changes, "open_to_delete", open_to_delete)
+    monkeypatch.setattr(changes, "rename_open", rename_open)

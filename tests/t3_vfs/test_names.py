@@ -7,7 +7,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smbfs.errors import InvalidName
-from smbfs.vfs.names import NAME_SIZE_MAX, NameNotText, Names, NameTooLong, PosixNames, WindowsNames
+from smbfs.vfs.names import (
+    NAME_SIZE_MAX,
+    NameNotText,
+    Names,
+    NameTooLong,
+    PosixNames,
+    WindowsNames,
+    folded,
+)
 
 KINDS = [PosixNames(), WindowsNames()]
 
@@ -118,3 +126,21 @@ def test_windows_names_refuse_what_would_become_another_name() -> None:
     with pytest.raises(InvalidName):
         WindowsNames().to_server("a\uf029".encode())
     assert WindowsNames().to_server("\uf029a".encode()) == "\uf029a"
+
+
+@pytest.mark.parametrize("spellings", [("FOO", "foo", "Foo"), ("Ä", "ä"), ("\u1e9e.Ж", "\u1e9e.ж")])
+def test_spellings_of_a_name_are_folded_to_one(spellings: tuple[str, ...]) -> None:
+    assert len({folded(name.encode()) for name in spellings}) == 1
+
+
+@pytest.mark.parametrize(
+    "names", [("ß", "ss", "\u1e9e"), ("\ufb01", "fi"), ("\u0149", "\u02bcn"), ("ä", "a\u0308")]
+)
+def test_names_that_servers_tell_apart_are_not_folded_to_one(names: tuple[str, ...]) -> None:
+    """They compare character by character: to them one letter is never two."""
+    assert len({folded(name.encode()) for name in names}) == len(names)
+
+
+def test_what_is_not_text_is_folded_to_itself() -> None:
+    assert folded(b"\xff") == b"\xff"
+    assert folded(b"a\xff") == folded(b"A\xff") != folded(b"A\xfe")

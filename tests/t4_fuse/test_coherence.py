@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.t4_fuse.conftest import Place, only_posix, wait_until
+from tests.t4_fuse.conftest import MountShare, Place, only_posix, wait_until
 
 
 def test_a_change_of_the_same_size_is_seen_after_reopening(place: Place, theirs: Path) -> None:
@@ -110,6 +110,42 @@ def test_who_appends_does_so_behind_what_they_wrote(place: Place, theirs: Path) 
         with (file, theirs / "log")[number % 2].open("ab") as writer:
             writer.write(b"%02d\n" % number)
     assert (place.served / "log").read_bytes() == b"".join(b"%02d\n" % n for n in range(20))
+
+
+@pytest.mark.parametrize("cache", ["strict", "none"])
+def test_two_who_keep_a_log_open_append_in_turn(
+    mount_share: MountShare, served_folder: Path, cache: str
+) -> None:
+    """Each one's kernel thinks that the log ends behind its own last line."""
+    logs = [mount_share(cache=cache).path / served_folder.name / "log" for _ in range(2)]
+    logs[0].touch()
+    logs[0].chmod(0o666)
+    wait_until(logs[1].exists)
+    writers = [os.open(log, os.O_WRONLY | os.O_APPEND) for log in logs]
+    lines = [b"%02d\n" % number for number in range(20)]
+    for number, line in enumerate(lines):
+        assert os.write(writers[number % 2], line) == len(line)
+    assert (served_folder / "log").read_bytes() == b"".join(lines)
+    for writer in writers:
+        os.close(writer)
+
+
+def test_who_appends_begins_anew_where_they_have_cut_it_to_nothing(
+    place: Place, theirs: Path
+) -> None:
+    """As a log is rotated; nobody wants zeros where its old lines were."""
+    log = place.path / "log"
+    log.touch()
+    log.chmod(0o666)
+    writer = os.open(log, os.O_WRONLY | os.O_APPEND)
+    os.write(writer, b"one\n")
+    os.fsync(writer)
+    wait_until((theirs / "log").exists)
+    os.truncate(theirs / "log", 0)
+    os.write(writer, b"two\n")
+    os.fsync(writer)
+    assert (place.served / "log").read_bytes() == b"two\n"
+    os.close(writer)
 
 
 def test_directories_with_kept_files_can_be_moved_and_removed(place: Place, theirs: Path) -> None:

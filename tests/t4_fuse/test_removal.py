@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -98,6 +101,27 @@ def test_nothing_is_left(place: Place) -> None:
     assert list(place.served.iterdir()) == []
     assert hidden(root) == []
     wait_until(lambda: hidden(place.served.parent) == [])
+
+
+def test_nothing_is_left_of_files_whose_last_handle_is_closed_meanwhile(place: Place) -> None:
+    """A file that is removed and closed at once is open when that begins, and later is not."""
+    before, turns = hidden(place.served.parent), random.Random(0)
+    with ThreadPoolExecutor(1) as pool:
+        for number in range(60):
+            file = place.path / f"file-{number}"
+            file.write_bytes(b"x" * 100_000)  # More than is read without an open of its own.
+            opened = os.open(file, os.O_RDONLY)
+            closed = pool.submit(close_after, opened, turns.random() * 0.003)
+            file.unlink()
+            closed.result()
+    assert list(place.path.iterdir()) == []
+    wait_until(lambda: list(place.served.iterdir()) == [])
+    wait_until(lambda: set(hidden(place.served.parent)) <= set(before))
+
+
+def close_after(descriptor: int, pause_s: float) -> None:
+    time.sleep(pause_s)  # Anywhere in the removal, whose requests are its steps.
+    os.close(descriptor)
 
 
 def test_one_of_two_names(place: Place) -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -163,6 +164,48 @@ def test_what_was_written_before_stays(full: Full) -> None:
     (full.path / "before").write_bytes(contents)
     assert full.errno in write_too_much(full, sync=True)
     assert (full.served / "before").read_bytes() == contents
+
+
+@pytest.mark.parametrize(
+    ("cache", "asks_for_the_size"), [("strict", False), ("strict", True), ("none", True)]
+)
+def test_who_appends_after_a_refusal_does_so_behind_what_there_is(
+    samba_variant: Variants, mount_share: MountShare, cache: str, *, asks_for_the_size: bool
+) -> None:
+    """Else there would be zeros where the bytes that were refused should have been."""
+    server = samba_variant("full")
+    served = emptied(server, "full")
+    mounted = mount_share("-o", f"cache={cache}", server=server, share="full")
+    with (mounted.path / "log").open("ab", buffering=0) as log:
+        write_safely(log, b"one\n")
+        fill_up(served / "ballast")
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            write_safely(log, b"refused\n" * 1024)
+        left = (served / "log").read_bytes()  # It may have taken a part.
+        if asks_for_the_size:
+            assert os.fstat(log.fileno()).st_size == len(left)
+        (served / "ballast").unlink()
+        write_safely(log, b"two\n")
+        assert (served / "log").read_bytes() == left + b"two\n"
+        assert os.fstat(log.fileno()).st_size == len(left) + len(b"two\n")
+
+
+def fill_up(ballast: Path) -> None:
+    """Leave no byte of room on the server."""
+    with ballast.open("wb", buffering=0) as file:
+        for size in (BLOCK, 4096, 1):
+            with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+                write_for_ever(file, bytes(size))
+
+
+def write_for_ever(file: FileIO, data: bytes) -> None:
+    while True:
+        file.write(data)
+
+
+def write_safely(file: FileIO, data: bytes) -> None:
+    file.write(data)
+    os.fsync(file.fileno())
 
 
 def test_statfs_tells_how_much_there_is(small: Full) -> None:
