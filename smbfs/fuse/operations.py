@@ -218,10 +218,11 @@ class _FileRequests:
         return await self._files.read(*requests.decode_read(body))
 
     async def write(self, _node: int, body: bytes) -> bytes:
-        handle, offset, data, sheds = requests.decode_write(body)
+        handle, offset, data, sheds, appends = requests.decode_write(body)
         if sheds:
             await self._attributes.shed_by(handle)
-        return answers.encode_written(await self._files.write(handle, offset, data))
+        written = await self._files.write(handle, offset, data, appends=appends)
+        return answers.encode_written(written)
 
     async def copy(self, _node: int, body: bytes) -> bytes:
         asked = requests.decode_copy(body)

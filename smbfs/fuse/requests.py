@@ -8,6 +8,7 @@ Spec: Linux ``include/uapi/linux/fuse.h``, structures ``fuse_*_in``.
 
 from __future__ import annotations
 
+import os
 import struct
 from typing import Final, NamedTuple
 
@@ -32,7 +33,7 @@ _OPEN_IN: Final = struct.Struct("=II")
 _CREATE_IN: Final = struct.Struct("=II4xI")
 _READ_IN: Final = struct.Struct("=QQI")
 _COPY_IN: Final = struct.Struct("=QQQQQQQ")
-_WRITE_IN: Final = struct.Struct("=QQII16x")
+_WRITE_IN: Final = struct.Struct("=QQII8xI4x")
 _HANDLE_IN: Final = struct.Struct("=Q")
 _SETXATTR_IN: Final = struct.Struct("=II")
 _GETXATTR_IN: Final = struct.Struct("=I4x")
@@ -201,14 +202,17 @@ class WriteRequest(NamedTuple):
     """A part of the body, not a copy."""
     sheds: bool
     """Whether it takes setuid and setgid bits of the file away."""
+    appends: bool
+    """Whether it was written by a descriptor that appends; pages of a mapping are not."""
 
 
 def decode_write(body: bytes) -> WriteRequest:
     """Decode what is written where."""
-    handle, offset, size, flags = _WRITE_IN.unpack_from(body)
+    handle, offset, size, flags, open_flags = _WRITE_IN.unpack_from(body)
     begin = _WRITE_IN.size
     data = memoryview(body)[begin : begin + size]
-    return WriteRequest(handle, offset, data, bool(flags & WRITE_KILL_SUIDGID))
+    sheds, appends = bool(flags & WRITE_KILL_SUIDGID), bool(open_flags & os.O_APPEND)
+    return WriteRequest(handle, offset, data, sheds, appends)
 
 
 class CopyRequest(NamedTuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import ExitStack
 
 from smbfs.client.open import Open
 from smbfs.errors import SmbfsError
@@ -131,8 +132,12 @@ class Files:
             await handle.opened.settle()
         return await handle.reader.read(offset, length)
 
-    async def write(self, number: int, offset: int, data: Buffer) -> int:
-        """Take ``data``; :meth:`flush` says whether the server got it."""
+    async def write(self, number: int, offset: int, data: Buffer, *, appends: bool = True) -> int:
+        """Take ``data``; :meth:`flush` says whether the server got it.
+
+        ``appends``: whether it goes to the end, if the handle was opened to append; the offset is
+        where the kernel thinks that is.
+        """
         handle = self._state.handles.get(number)
         if handle.gather is None:
             raise Refused(Refusal.BAD_HANDLE, "not opened for writing")
@@ -141,10 +146,11 @@ class Files:
         while (other := _overlapping(handle, offset, len(data))) is not None:
             await other.drain()
         position = offset
-        is_shared = handle.appends and self._others_may_append(handle)
-        if is_shared and offset == inode.shown_size:
+        appends = appends and handle.appends
+        is_shared = appends and self._others_may_append(handle)
+        if is_shared:
             await self._find_end(handle)
-        if handle.appends and offset == inode.shown_size and offset != opened.end:
+        if appends and offset != opened.end:
             # The kernel appends where it thinks that the file ends; it does not.
             position = opened.end
             self._state.kernel.inode_changed(inode.number)
@@ -190,7 +196,9 @@ class Files:
         if handle.gather is not None:
             await handle.gather.flush()
         changes = opened.inode.content_changes
-        with writer.gather.stabilising():
+        with ExitStack() as stack:
+            for gather in filter(None, [each.gather for each in opened.handles]):
+                stack.enter_context(gather.stabilising())  # It is one file to the server.
             body = await (await writer.server_file()).flush(share.stat_query())
         if body is not None and changes == opened.inode.content_changes:
             opened.server_version = share.version_of(share.decode_stat(body))

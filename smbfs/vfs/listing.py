@@ -75,7 +75,7 @@ class Listing:
     async def next_piece(self, *, restart: bool) -> list[Listed] | None:
         """Return the next entries that can be shown, or None when there are no more."""
         directories, number = self._state.directories, self._inode.number
-        restart, self._must_restart = restart or self._must_restart, False
+        restart = restart or self._must_restart
         if restart and self._is_kept:
             await self._reopen()
         if restart:
@@ -100,8 +100,9 @@ class Listing:
                 # leaves out what it has had before.
                 await self._reopen()
                 self._first = None
+                self._began = self._must_restart = True  # Until it has told something.
                 entries = await list_piece(self._state.share, self._directory, restart=True)
-        self._began, self._is_all = True, is_all
+        self._began, self._is_all, self._must_restart = True, is_all, False
         if entries is None:
             self._complete()
             return None

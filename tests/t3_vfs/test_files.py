@@ -217,6 +217,30 @@ async def test_a_file_that_is_open_is_not_changed_by_a_name_that_is_anothers(
         assert caught.value.reason == Refusal.STALE
 
 
+async def test_who_looks_during_an_append_does_not_move_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The kernel has said where it thinks that the file ends, and is told more only then."""
+    async with leased_bed(b"a" * 100, cache="none") as bed, trio.open_nursery() as nursery:
+        log = await bed.open(os.O_WRONLY | os.O_APPEND)
+        bed.server.change(b"a" * 100 + b"theirs")
+        nursery.start_soon(bed.attributes.get, bed.inode.number)
+        await trio.sleep(DELAY_S / 2)
+        await bed.files.write(log.handle, 100, b"ours")
+        assert bytes(bed.server.contents) == b"a" * 100 + b"theirsours"
+
+
+async def test_pages_of_a_mapping_stay_where_they_are(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with bed_for(b"." * 10) as bed:
+        log = await bed.open(os.O_RDWR | os.O_APPEND)
+        await bed.files.write(log, 0, b"NEW", appends=False)
+        await bed.files.write(log, 0, b"end")
+        await bed.files.flush(log)
+        assert bytes(bed.server.contents) == b"NEW.......end"
+
+
 async def refuse(*_: object, **_options: object) -> int:
     """Stands in for a WRITE that finds no room."""
     await trio.sleep(DELAY_S)

@@ -46,18 +46,20 @@ class Directory:
         self.bed = bed
         self.places: dict[Open, int] = {}
         """How far it was listed by each handle."""
-        self.failing: dict[str, list[SmbfsError]] = {}
-        """What is said instead of the next answers, by what they are about."""
+        self.failing: dict[str, list[SmbfsError | None]] = {}
+        """What is said instead of the next answers, if anything, by what they are about."""
 
     def fail(self, question: str) -> None:
-        if errors := self.failing.get(question):
-            raise errors.pop(0)
+        errors = self.failing.get(question)
+        if errors and (error := errors.pop(0)) is not None:
+            raise error
 
     async def open(self, _share: Share, _path: str) -> ServerDirectory:
         opened = LateOpen(self.bed.server)
-        self.places[opened] = 0
+        self.places[opened] = 1  # It comes with the beginning of its listing.
         await trio.sleep(DELAY_S)
-        return ServerDirectory(opened, [], is_all=False, told=None)
+        first = [entry(name) for name in PIECES[0]]
+        return ServerDirectory(opened, first, is_all=False, told=None)
 
     async def list_piece(
         self, _share: Share, directory: Open, *, restart: bool
@@ -131,6 +133,36 @@ async def test_what_the_server_refuses_to_tell_of_an_entry_is_shown_as_it_was_li
         assert await names_in(DirectoryStream(listing)) == ALL
 
 
+AWAY = ServerAway("it has been away for too long")
+REFUSED = ServerStatusError(NtStatus.STATUS_NO_MEMORY, "QUERY_DIRECTORY")
+
+
+@pytest.mark.parametrize(
+    ("before", "failing"),
+    [
+        (0, {"link-1": [AWAY], "piece": [AWAY, AWAY]}),
+        (0, {"link-1": [AWAY], "piece": [REFUSED]}),
+        (3, {"link-2": [AWAY], "piece": [None, AWAY, AWAY]}),
+        (3, {"link-2": [AWAY], "piece": [None, REFUSED]}),
+    ],
+)
+async def test_a_listing_that_fails_again_leaves_nothing_out(
+    autojump_clock: trio.testing.MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    before: int,
+    failing: dict[str, list[SmbfsError | None]],
+) -> None:
+    """First an entry can't be told, and then the listing does not begin anew."""
+    async with listed(monkeypatch) as (directory, listing):
+        stream = DirectoryStream(listing)
+        names = [await shown_at(stream, position) for position in range(before)]
+        directory.failing = {question: list(errors) for question, errors in failing.items()}
+        for _ in range(2):
+            with pytest.raises((ServerAway, ServerStatusError)):
+                await stream.entry(before)
+        assert names + await names_in(stream, before) == ALL
+
+
 @pytest.mark.parametrize("pieces", [0, 2])
 async def test_a_listing_that_begins_anew_leaves_no_handle(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, pieces: int
@@ -154,12 +186,13 @@ async def test_a_listing_that_is_closed_while_it_begins_anew_leaves_no_handle(
         directory.failing["piece"] = [TransportError("the connection is lost")]
 
         async def go_on() -> None:
+            await listing.next_piece(restart=True)
             with pytest.raises(Refused) as caught:
-                await listing.next_piece(restart=True)
+                await listing.next_piece(restart=False)
             assert caught.value.reason == Refusal.BAD_HANDLE
 
         nursery.start_soon(go_on)
-        await trio.sleep(DELAY_S * 3 / 2)
+        await trio.sleep(DELAY_S * 5 / 2)
         assert len(directory.places) == 2
         listing.close()
         await trio.sleep(1)

@@ -9,7 +9,9 @@ import os
 import random
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -125,6 +127,35 @@ def test_two_who_keep_a_log_open_append_in_turn(
     lines = [b"%02d\n" % number for number in range(20)]
     for number, line in enumerate(lines):
         assert os.write(writers[number % 2], line) == len(line)
+    assert (served_folder / "log").read_bytes() == b"".join(lines)
+    for writer in writers:
+        os.close(writer)
+
+
+@pytest.mark.parametrize("cache", ["strict", "none"])
+def test_who_looks_at_a_log_meanwhile_does_not_have_lines_overwritten(
+    mount_share: MountShare, served_folder: Path, cache: str
+) -> None:
+    """An answer with the new size may pass the append that the kernel sent with the old one."""
+    mounts = [mount_share(cache=cache, actimeo_s=0.0).path for _ in range(2)]
+    logs = [mount / served_folder.name / "log" for mount in mounts]
+    logs[0].touch()
+    logs[0].chmod(0o666)
+    wait_until(logs[1].exists)
+    writers = [os.open(log, os.O_WRONLY | os.O_APPEND) for log in logs]
+    lines = [b"%02d\n" % number for number in range(60)]
+    is_over = Event()
+
+    def look(log: Path) -> None:
+        while not is_over.is_set():
+            log.stat()
+
+    with ThreadPoolExecutor(2) as pool:
+        looking = [pool.submit(look, log) for log in logs]
+        for number, line in enumerate(lines):
+            os.write(writers[number % 2], line)
+        is_over.set()
+    assert [each.result() for each in looking] == [None, None]
     assert (served_folder / "log").read_bytes() == b"".join(lines)
     for writer in writers:
         os.close(writer)

@@ -146,9 +146,13 @@ def test_requests(tmp_path: Path) -> None:
         assert requests.decode_open(opened) == (0o1001, bool(sheds), 0, b"")
         created = filled("fuse_create_in", flags=1, mode=0o640, umask=7, open_flags=sheds)
         assert requests.decode_create(created + b"n\0") == (1, bool(sheds), 0o640, b"n")
-        written = filled("fuse_write_in", fh=3, offset=1 << 40, size=4, write_flags=sheds << 2)
-        handle, offset, data, is_shed = requests.decode_write(written + b"data")
-        assert (handle, offset, bytes(data), is_shed) == (3, 1 << 40, b"data", bool(sheds))
+        flags = os.O_APPEND if sheds else os.O_WRONLY
+        written = filled(
+            "fuse_write_in", fh=3, offset=1 << 40, size=4, write_flags=sheds << 2, flags=flags
+        )
+        handle, offset, data, is_shed, appends = requests.decode_write(written + b"data")
+        assert (handle, offset, bytes(data)) == (3, 1 << 40, b"data")
+        assert (is_shed, appends) == (bool(sheds), bool(sheds))
     assert requests.decode_read(filled("fuse_read_in", fh=3, offset=1 << 40, size=9)) == (
         *(3, 1 << 40),
         9,

@@ -167,7 +167,8 @@ def test_what_was_written_before_stays(full: Full) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cache", "asks_for_the_size"), [("strict", False), ("strict", True), ("none", True)]
+    ("cache", "asks_for_the_size"),
+    [("strict", False), ("strict", True), ("none", False), ("none", True)],
 )
 def test_who_appends_after_a_refusal_does_so_behind_what_there_is(
     samba_variant: Variants, mount_share: MountShare, cache: str, *, asks_for_the_size: bool
