@@ -191,9 +191,10 @@ class Connection:
         """
         if self._send_error is not None:
             return
+        now_s = trio.current_time()
         try:
             while not self.stream.unflushed:
-                frame = self.engine.next_transmission(trio.current_time())
+                frame = self.engine.next_transmission(now_s)
                 if frame is None:
                     return
                 self.stream.send(frame)

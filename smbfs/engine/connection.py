@@ -85,8 +85,6 @@ class Connection:
         self.flow = FlowControl()
         """Queues and credits."""
         self._outstanding: dict[int, tuple[Exchange, Request]] = {}
-        self._pending = 0
-        """How many of these have had an interim answer: nobody knows when they bring credits."""
         self._cancels: deque[Exchange] = deque()
         self._unreported: list[Exchange] = []  # completed by the frame that killed us
         self._sessions: dict[int, Session] = {}
@@ -145,8 +143,7 @@ class Connection:
             if frame:
                 return frame
         try:
-            outstanding, pending = len(self._outstanding), self._pending
-            exchange = self.flow.next_exchange(outstanding - pending, pending=pending)
+            exchange = self.flow.next_exchange()
         except RemoteProtocolError as error:
             self.failure = error
             raise
@@ -278,8 +275,7 @@ class Connection:
         if header.status == NtStatus.STATUS_PENDING:
             if not header.flags & HeaderFlags.ASYNC_COMMAND:
                 raise RemoteProtocolError("an interim response without an AsyncId")
-            self._pending += bool(header.async_id) - bool(request.async_id)
-            request.async_id = header.async_id
+            self.flow.put_off(request, header.async_id)
             return None
         self._take_part(element, header, exchange, request)
         self._settle(element, header, exchange, request)
@@ -311,7 +307,6 @@ class Connection:
         self, element: memoryview, header: Header, exchange: Exchange, request: Request
     ) -> None:
         del self._outstanding[header.message_id]
-        self._pending -= bool(request.async_id)
         self.flow.settle(request)
         exchange.unanswered -= 1
         request.response = Response(header, element[HEADER_SIZE:])
@@ -358,7 +353,6 @@ class Connection:
         unfinished.update((id(exchange), exchange) for exchange in self.flow.clear())
         unfinished.update((id(exchange), exchange) for exchange in self._unreported)
         self._outstanding.clear()
-        self._pending = 0
         self._unreported.clear()
         return list(unfinished.values())
 
@@ -366,7 +360,6 @@ class Connection:
         """Raise ``AssertionError`` when the books don't add up. Called by tests."""
         self.leases.check_invariants()
         self.flow.check_invariants([request for _, request in self._outstanding.values()])
-        assert self._pending == sum(bool(r.async_id) for _, r in self._outstanding.values())
         for message_id, (exchange, request) in self._outstanding.items():
             assert request.message_id == message_id
             assert exchange.unanswered > 0

@@ -5,12 +5,14 @@ credits to it, so that a CLOSE or a lease acknowledgement never waits behind a g
 does not overtake control that waits for credits, or it would spend them for ever.
 
 A server may grant so little that the next exchange is never affordable: a compound of three
-needs three credits at once. With nothing under way no answer would bring them, so we send an
+needs three credits at once. With nothing under way, but what the server has put off perhaps for
+ever, no answer would bring them, so we send an
 ECHO of our own, which costs one credit and asks for all that we like to hold, and again as long
-as it brings more than it cost. Once it does not, waiting is in vain, and the connection ends.
+as it brings more than it cost. Once it does not, and nothing was put off, waiting is in vain, and
+the connection ends.
 
-INVARIANT: ``_charged`` and ``_asked`` are the sums over the requests that were sent and not
-finally answered.
+INVARIANT: ``_under_way``, ``_put_off``, ``_charged`` and ``_asked`` are the sums over the requests
+that were sent and not finally answered.
 
 Spec: [MS-SMB2] 3.2.4.1.2 (asking for credits), 3.2.4.1.5, 3.2.5.1.4.
 """
@@ -43,6 +45,8 @@ class FlowControl:
         self._window = SequenceWindow()
         self._charged = 0  # credits spent by requests that are not finally answered
         self._asked = 0  # credits that these requests ask for
+        self._under_way = 0  # how many these are
+        self._put_off = 0  # how many of them take longer, as the server has said, perhaps for ever
         self._control: deque[Exchange] = deque()
         self._bulk: deque[Exchange] = deque()
         self._credits_before_echo = -1
@@ -79,25 +83,24 @@ class FlowControl:
                 return True
         return False
 
-    def next_exchange(self, outstanding: int, *, pending: int = 0) -> Exchange | None:
+    def next_exchange(self) -> Exchange | None:
         """Take the exchange that may be sent now, if there is one; or an ECHO (see the module).
 
-        ``outstanding``: requests whose answers will bring credits soon. ``pending``: those that the
-        server has said to take longer, perhaps for ever.
         Raises: RemoteProtocolError when the server's credits will never suffice.
         """
+        brings_credits = self._under_way > self._put_off
         queue = self._control or self._bulk
         if not queue:
             self._credits_before_echo = -1
             return None
         reserve = 0
-        if queue is self._bulk and outstanding:
-            # With nothing outstanding no answer would bring more credits: use what there is.
+        if queue is self._bulk and brings_credits:
+            # With nothing under way no answer would bring more credits: use what there is.
             reserve = self._reserve(self._window.credits + self._charged)
         if self._affordable(queue[0], reserve=reserve):
             self._credits_before_echo = -1
             return queue.popleft()
-        return None if outstanding else self._echo_for_credits(pending)
+        return None if brings_credits else self._echo_for_credits()
 
     def with_followers(self, first: Exchange) -> list[Exchange]:
         """Take what may travel behind an exchange in the same frame, and return all of them.
@@ -118,9 +121,9 @@ class FlowControl:
             frame.append(self._control.popleft())
         return frame
 
-    def _echo_for_credits(self, pending: int) -> Exchange | None:
+    def _echo_for_credits(self) -> Exchange | None:
         if self.credits <= max(0, self._credits_before_echo):
-            if pending:
+            if self._put_off:
                 return None  # One of these may bring some.
             raise RemoteProtocolError(
                 f"the server grants too few credits: {self.credits}, and no more when asked"
@@ -133,13 +136,21 @@ class FlowControl:
     def spend(self, request: Request) -> None:
         """Give a request its message id, and let it ask for what we miss."""
         request.message_id = self._window.take(request.charge)
+        self._under_way += 1
         self._charged += request.charge
         # What it spends, and what is missing that nobody asked for yet.
         request.asked = max(request.charge, CREDITS_TARGET - self.credits - self._asked)
         self._asked += request.asked
 
+    def put_off(self, request: Request, async_id: int) -> None:
+        """Note that the answer to a request will take longer: an interim one says so."""
+        self._put_off += bool(async_id) - bool(request.async_id)
+        request.async_id = async_id
+
     def settle(self, request: Request) -> None:
         """Note that a request is finally answered."""
+        self._under_way -= 1
+        self._put_off -= bool(request.async_id)
         self._charged -= request.charge
         self._asked -= request.asked
 
@@ -150,7 +161,7 @@ class FlowControl:
     def clear(self) -> list[Exchange]:
         """Forget all requests, for the connection is dead; return what was in the queues."""
         waiting = [*self._control, *self._bulk]
-        self._charged = self._asked = 0
+        self._charged = self._asked = self._under_way = self._put_off = 0
         self._control.clear()
         self._bulk.clear()
         return waiting
@@ -165,6 +176,8 @@ class FlowControl:
     def check_invariants(self, outstanding: Collection[Request]) -> None:
         """Raise ``AssertionError`` when the books don't add up. Called by tests."""
         self._window.check_invariants()
+        assert self._under_way == len(outstanding)
+        assert self._put_off == sum(bool(request.async_id) for request in outstanding)
         assert self._charged == sum(request.charge for request in outstanding)
         assert self._asked == sum(request.asked for request in outstanding)
 

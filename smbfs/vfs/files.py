@@ -13,7 +13,6 @@ from contextlib import ExitStack
 
 from smbfs.client.open import Open
 from smbfs.errors import SmbfsError
-from smbfs.vfs.contents import content_changed
 from smbfs.vfs.handles import Handle, OpenFile
 from smbfs.vfs.kept_handles import Kept
 from smbfs.vfs.lease_policy import is_young
@@ -22,7 +21,7 @@ from smbfs.vfs.removal import Removal
 from smbfs.vfs.small_file import SmallFile
 from smbfs.vfs.state import MountState
 from smbfs.vfs.write_gather import WriteGather
-from smbfs.vfs.written_files import note_written
+from smbfs.vfs.written_files import changed, note_written
 from smbfs.wire.message import Buffer
 
 _log = logging.getLogger(__name__)
@@ -156,10 +155,8 @@ class Files:
             self._state.kernel.inode_changed(inode.number)
         end = position + len(data)
         opened.end = max(opened.end, end)
-        opened.version = None
         inode.shown_size = max(inode.shown_size, offset + len(data))
-        content_changed(self._state, inode, handle.inode_number, start=position, end=end)
-        self._state.spoil_names(inode)
+        changed(self._state, handle, position, end)
         written = await handle.gather.write(position, data)
         if is_shared:
             await handle.gather.flush()  # The next one may be anybody's.

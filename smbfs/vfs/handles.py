@@ -62,7 +62,6 @@ class OpenFile:
         "inode",
         "is_all_ours",
         "is_end_doubtful",
-        "is_stuck",
         "is_watched",
         "keep_until_s",
         "server_end",
@@ -83,8 +82,6 @@ class OpenFile:
         """Whether every byte of it was written since it was opened here."""
         self.is_end_doubtful = False
         """Whether the server has refused a write, and so may not reach as far as ``end``."""
-        self.is_stuck = False
-        """Whether the server does not say whether it can be brought back."""
         self.content: Buffer | None = None
         """The whole of it, if that was just written at once and is small."""
         self.end = end

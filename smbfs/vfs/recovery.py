@@ -65,12 +65,16 @@ class Recovery:
 
         async def restore_file(opened: OpenFile) -> None:
             async with limiter:
-                opened.is_stuck = False
-                for handle in list(opened.handles):
-                    try:
-                        await self._restore_handle(handle, channel)
-                    except SmbfsError as error:
-                        failures.append(error)
+                handles = list(opened.handles)
+                with trio.move_on_after(COMES_BACK_WITHIN_S) as limit:
+                    for handle in handles:
+                        try:
+                            await self._restore_handle(handle, channel)
+                        except SmbfsError as error:
+                            failures.append(error)
+                for handle in handles if limit.cancelled_caught else ():
+                    if isinstance(handle.file, Open) and _is_missing(handle.file):
+                        self._lose(handle, handle.file)
 
         async with trio.open_nursery() as nursery:
             for opened in self._state.handles.files():
@@ -87,14 +91,6 @@ class Recovery:
             self._lose(handle, file)
 
     async def _comes_back(self, handle: Handle, file: Open, channel: Channel) -> bool:
-        if handle.opened.is_stuck:
-            return False
-        with trio.move_on_after(COMES_BACK_WITHIN_S):
-            return await self._is_taken_over(handle, file, channel)
-        handle.opened.is_stuck = True  # Its other handles would be so, too.
-        return False
-
-    async def _is_taken_over(self, handle: Handle, file: Open, channel: Channel) -> bool:
         try:
             path = self._state.path(handle.opened.inode)
         except (Refused, InvalidName):

@@ -15,11 +15,10 @@ import trio
 from smbfs.client.copychunk import chunks_of, copy_chunks, resume_key
 from smbfs.client.open import Open
 from smbfs.errors import ServerStatusError, SmbfsError
-from smbfs.vfs.contents import content_changed
 from smbfs.vfs.handles import Handle
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.state import MountState
-from smbfs.vfs.written_files import copied
+from smbfs.vfs.written_files import changed, copied, refused
 from smbfs.wire.ntstatus import NtStatus
 
 TURN_S: Final = 1.0
@@ -87,11 +86,12 @@ class ServerCopy:
             try:
                 count = await copy_chunks(to, key, chunks)
             except SmbfsError:
+                changed(self._state, target, start, start + size)
+                refused(self._state, target.opened, start)  # Perhaps after a part.
                 if not done:
                     raise
                 return done  # Who asks again is told what is wrong.
-            finally:
-                self._changed(target, start, start + size)
+            changed(self._state, target, start, start + size)
             if count:
                 copied(target.opened, start + count)
                 gather.executed(start, start + count)
@@ -99,10 +99,3 @@ class ServerCopy:
             if count < size:
                 break
         return done
-
-    def _changed(self, target: Handle, start: int, end: int) -> None:
-        """Believe nothing of what the server may have changed."""
-        opened, inode = target.opened, target.opened.inode
-        opened.version = opened.server_version = opened.content = None
-        content_changed(self._state, inode, target.inode_number, start=start, end=end)
-        self._state.spoil_names(inode)

@@ -13,9 +13,9 @@ import math
 import trio
 
 from smbfs.vfs.block_cache import Block
-from smbfs.vfs.contents import MAX_SIZE, forget_content
+from smbfs.vfs.contents import content_changed, forget_content
 from smbfs.vfs.descriptions import Description
-from smbfs.vfs.handles import OpenFile
+from smbfs.vfs.handles import Handle, OpenFile
 from smbfs.vfs.share import stat_of_open
 from smbfs.vfs.small_file import SMALL_FILE_SIZE_MAX
 from smbfs.vfs.state import MountState
@@ -24,23 +24,38 @@ from smbfs.wire.create import CreateResponse
 from smbfs.wire.message import Buffer
 
 
+def changed(state: MountState, handle: Handle, start: int, end: int) -> None:
+    """Bytes of a file are changed through a handle: believe nothing of them from before."""
+    inode = handle.opened.inode
+    handle.opened.version = None
+    content_changed(state, inode, handle.inode_number, start=start, end=end)
+    state.spoil_names(inode)
+
+
 def written(state: MountState, opened: OpenFile, offset: int, data: Buffer) -> None:
     """The server has executed a write, or refused it: then ``data`` are empty."""
+    if not data:
+        refused(state, opened, offset)
+        return
     opened.server_version = opened.version = None
-    end = offset + len(data) if data else MAX_SIZE
-    forget_content(state, opened.inode, start=offset, end=end)
-    if data:
-        opened.server_end = max(opened.server_end, offset + len(data))
-    else:
-        opened.is_end_doubtful = True
-        opened.inode.changed_s = -math.inf  # What it is shown as is no newer than what is told.
-        state.shown.attributes_lost(opened.inode)
-    is_whole = offset == 0 and 0 < len(data) == opened.end <= SMALL_FILE_SIZE_MAX
+    forget_content(state, opened.inode, start=offset, end=offset + len(data))
+    opened.server_end = max(opened.server_end, offset + len(data))
+    is_whole = offset == 0 and len(data) == opened.end <= SMALL_FILE_SIZE_MAX
     opened.content = data if is_whole and not opened.is_dirty else None
+
+
+def refused(state: MountState, opened: OpenFile, offset: int) -> None:
+    """The server has not executed a change from an offset on, or nobody knows how much of it."""
+    opened.server_version = opened.version = opened.content = None
+    forget_content(state, opened.inode, start=offset)
+    opened.is_end_doubtful = True
+    opened.inode.changed_s = -math.inf  # What it is shown as is no newer than what is told.
+    state.shown.attributes_lost(opened.inode)
 
 
 def copied(opened: OpenFile, end: int) -> None:
     """The server has copied bytes into a file, up to this offset."""
+    opened.server_version = opened.content = None
     opened.server_end = max(opened.server_end, end)
     opened.end = max(opened.end, end)
     opened.inode.shown_size = max(opened.inode.shown_size, end)

@@ -6,6 +6,7 @@ from collections import deque
 
 import pytest
 
+from smbfs.engine.exchange import Exchange
 from smbfs.errors import RemoteProtocolError
 from smbfs.wire.change_notify import ChangeNotifyRequest
 from smbfs.wire.close_flush import CloseRequest, FlushRequest
@@ -61,10 +62,9 @@ def test_echo_brings_the_credits_that_a_large_read_needs() -> None:
     assert bytes(data) == file_contents(0, 4 * UNIT)
 
 
-def test_what_may_take_for_ever_keeps_nobody_from_asking_for_credits() -> None:
-    """A watched directory: nothing says when its answer comes, or that it brings a credit."""
-    conversation = connect(ScriptedServer(grant=grant_one_more_for_echo))
-    engine, server = conversation.engine, conversation.server
+def watched(conversation: Conversation) -> tuple[Exchange, list[bytes]]:
+    """Ask a server that says that it takes longer; return that, and its final answer."""
+    server = conversation.server
     kept: list[bytes] = []
 
     def say_that_it_takes_longer(frames: list[bytes]) -> list[bytes]:
@@ -77,8 +77,32 @@ def test_what_may_take_for_ever_keeps_nobody_from_asking_for_credits() -> None:
     )
     server.mangle = say_that_it_takes_longer
     watch = conversation.perform(ChangeNotifyRequest(FILE_ID, completion_filter=1))
-    assert (watch.unanswered, engine.flow.credits) == (1, 1)
+    assert (watch.unanswered, conversation.engine.flow.credits) == (1, 1)
     server.mangle = lambda frames: frames
+    return watch, kept
+
+
+def test_what_was_put_off_may_bring_what_no_echo_does() -> None:
+    grants = iter([3, 1])  # With the final answer, which is made first, and the interim one.
+
+    def grant(header: Header) -> int:
+        return next(grants) if header.command == Command.CHANGE_NOTIFY else 1
+
+    conversation = connect(ScriptedServer(grant=grant))
+    watch, kept = watched(conversation)
+    compound = conversation.perform(*COMPOUND)
+    assert commands(conversation)[-1] == Command.ECHO
+    assert compound.unanswered == len(COMPOUND)
+    conversation.engine.receive_message(bytearray(kept[0]))
+    conversation.pump()
+    assert (watch.unanswered, compound.unanswered) == (0, 0)
+
+
+def test_what_may_take_for_ever_keeps_nobody_from_asking_for_credits() -> None:
+    """A watched directory: nothing says when its answer comes, or that it brings a credit."""
+    conversation = connect(ScriptedServer(grant=grant_one_more_for_echo))
+    engine = conversation.engine
+    watch, kept = watched(conversation)
     assert conversation.perform(*COMPOUND).unanswered == 0
     assert commands(conversation)[-4:] == [
         Command.ECHO,

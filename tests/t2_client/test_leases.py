@@ -51,11 +51,15 @@ def leasing_tree(bed: Bed, acknowledged: list[LeaseState]) -> TreeConnect:
     return connected_tree(bed)
 
 
+def break_to(left: LeaseState, flags: int = LeaseBreakFlags.ACK_REQUIRED) -> bytes:
+    """Return the break that leaves so much of the lease."""
+    return bytes(unsolicited(LeaseBreakNotification(KEY, READ_HANDLE, left, 2, flags)))
+
+
 async def break_lease(
     bed: Bed, left: LeaseState, flags: int = LeaseBreakFlags.ACK_REQUIRED
 ) -> None:
-    notification = LeaseBreakNotification(KEY, READ_HANDLE, left, 2, flags)
-    bed.end.send([unsolicited(notification)])
+    bed.end.send([break_to(left, flags)])
     await trio.testing.wait_all_tasks_blocked()
 
 
@@ -194,11 +198,10 @@ async def test_a_break_right_behind_what_brings_a_file_back_is_acknowledged(
         assert file.lease is not None
         tree.line.next_session()
         tree.leases.lose_all()
-        note = LeaseBreakNotification(KEY, READ_HANDLE, READ, 2, LeaseBreakFlags.ACK_REQUIRED)
 
         def break_at_once(frames: list[bytes]) -> list[bytes]:
             bed.server.mangle = lambda later: later
-            return [chained(bed, *frames, bytes(unsolicited(note)))]
+            return [chained(bed, *frames, break_to(READ))]
 
         bed.server.mangle = break_at_once
         assert await tree.reclaim(file, FILE, tree.channel)

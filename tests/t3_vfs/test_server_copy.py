@@ -139,6 +139,7 @@ async def test_nobody_knows_what_a_failed_copy_has_changed(
         copier.failures = [lost]
         assert await copier.is_refused(handle)
         assert contents != NEW + OLD
+        assert copier.bed.state.handles.get(handle).opened.is_end_doubtful
         assert await files.read(handle, 0, 2 * SIZE) == contents
 
 
