@@ -44,10 +44,13 @@ _SETS_VALUES: Final[frozenset[int]] = frozenset(
         FileInfoClass.FULL_EA,
     }
 )
-_ASKS: Final[frozenset[int]] = frozenset(
+_CONTROLS: Final[frozenset[int]] = frozenset(
     {
         FsctlCode.GET_REPARSE_POINT,
+        FsctlCode.QUERY_ALLOCATED_RANGES,
         FsctlCode.QUERY_NETWORK_INTERFACE_INFO,
+        FsctlCode.SET_SPARSE,
+        FsctlCode.SET_ZERO_DATA,
         FsctlCode.SRV_ENUMERATE_SNAPSHOTS,
         FsctlCode.SRV_REQUEST_RESUME_KEY,
     }
@@ -93,5 +96,5 @@ def _may_repeat(message: Message) -> bool:
             begins = bool(message.flags & QueryDirectoryFlags.RESTART_SCANS)
             return begins or message.file_id == FileId.RELATED
         case IoctlRequest():
-            return message.control_code in _ASKS
+            return message.control_code in _CONTROLS
     return isinstance(message, _REPEATABLE)

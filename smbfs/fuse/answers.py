@@ -33,6 +33,7 @@ _ATTRIBUTES: Final = struct.Struct("=QQQqqqIIIIIIIIII")
 _ENTRY_OUT: Final = struct.Struct("=QQQQII")
 _ATTR_OUT: Final = struct.Struct("=QI4x")
 _OPEN_OUT: Final = struct.Struct("=QI4x")
+_LSEEK_OUT: Final = struct.Struct("=Q")
 _WRITE_OUT: Final = struct.Struct("=I4x")
 _STATFS_OUT: Final = struct.Struct("=QQQQQIII28x")
 _GETXATTR_OUT: Final = struct.Struct("=I4x")
@@ -138,6 +139,11 @@ class StatFs(NamedTuple):
     free_files: int
     block_size: int
     name_size_max: int
+
+
+def encode_found(offset: int) -> bytes:
+    """Return ``fuse_lseek_out``: where data, or a hole, begin."""
+    return _LSEEK_OUT.pack(offset)
 
 
 def encode_statfs(space: StatFs) -> bytes:

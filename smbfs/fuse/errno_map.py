@@ -172,6 +172,8 @@ _ERRNO_OF_REFUSAL: Final = {
     Refusal.INVALID: errno.EINVAL,
     Refusal.TOO_LARGE: errno.E2BIG,
     Refusal.NO_ROOM: errno.ERANGE,
+    Refusal.FULL: errno.ENOSPC,
+    Refusal.NOTHING_THERE: errno.ENXIO,
     Refusal.EXISTS: errno.EEXIST,
 }
 

@@ -54,6 +54,8 @@ def handlers(filesystem: FileSystem) -> Mapping[Opcode, Handler]:
         Opcode.READ: files.read,
         Opcode.WRITE: files.write,
         Opcode.COPY_FILE_RANGE: files.copy,
+        Opcode.FALLOCATE: files.allocate,
+        Opcode.LSEEK: files.seek,
         Opcode.FLUSH: files.flush,
         Opcode.FSYNC: files.synchronise,
         Opcode.RELEASE: files.release,
@@ -187,6 +189,7 @@ class _FileRequests:
         self._opening = filesystem.opening
         self._files = filesystem.files
         self._server_copy = filesystem.server_copy
+        self._allocation = filesystem.allocation
         self._attributes = filesystem.attributes
 
     async def open(self, node: int, body: bytes) -> bytes:
@@ -228,6 +231,16 @@ class _FileRequests:
         asked = requests.decode_copy(body)
         await self._attributes.shed_by(asked.target)  # The kernel does not say whether to.
         return answers.encode_written(await self._server_copy.copy(*asked))
+
+    async def allocate(self, _node: int, body: bytes) -> bytes:
+        asked = requests.decode_fallocate(body)
+        await self._attributes.shed_by(asked.handle)
+        await self._allocation.allocate(*asked)
+        return _DONE
+
+    async def seek(self, _node: int, body: bytes) -> bytes:
+        """Look for data or holes. The kernel itself seeks elsewhere."""
+        return answers.encode_found(await self._allocation.seek(*requests.decode_seek(body)))
 
     async def flush(self, _node: int, body: bytes) -> bytes:
         """A descriptor is closed: say whether the server has what was written."""

@@ -33,6 +33,8 @@ _OPEN_IN: Final = struct.Struct("=II")
 _CREATE_IN: Final = struct.Struct("=II4xI")
 _READ_IN: Final = struct.Struct("=QQI")
 _COPY_IN: Final = struct.Struct("=QQQQQQQ")
+_FALLOCATE_IN: Final = struct.Struct("=QQQI4x")
+_LSEEK_IN: Final = struct.Struct("=QQI4x")
 _WRITE_IN: Final = struct.Struct("=QQII8xI4x")
 _HANDLE_IN: Final = struct.Struct("=Q")
 _SETXATTR_IN: Final = struct.Struct("=II")
@@ -229,6 +231,35 @@ def decode_copy(body: bytes) -> CopyRequest:
     """Decode what is copied where."""
     source, offset, _node, target, target_offset, length, _flags = _COPY_IN.unpack_from(body)
     return CopyRequest(source, offset, target, target_offset, length)
+
+
+class FallocateRequest(NamedTuple):
+    """``fuse_fallocate_in``."""
+
+    handle: int
+    offset: int
+    length: int
+    mode: int
+    """Bits of fallocate(2)."""
+
+
+def decode_fallocate(body: bytes) -> FallocateRequest:
+    """Decode where room is made, or given back."""
+    return FallocateRequest(*_FALLOCATE_IN.unpack_from(body))
+
+
+class SeekRequest(NamedTuple):
+    """``fuse_lseek_in``."""
+
+    handle: int
+    offset: int
+    whence: int
+    """SEEK_DATA or SEEK_HOLE; the kernel answers for the others."""
+
+
+def decode_seek(body: bytes) -> SeekRequest:
+    """Decode from where on data, or a hole, are looked for."""
+    return SeekRequest(*_LSEEK_IN.unpack_from(body))
 
 
 def decode_handle(body: bytes) -> int:

@@ -21,7 +21,7 @@ from smbfs.vfs.removal import Removal
 from smbfs.vfs.small_file import SmallFile
 from smbfs.vfs.state import MountState
 from smbfs.vfs.write_gather import WriteGather
-from smbfs.vfs.written_files import changed, note_written
+from smbfs.vfs.written_files import changed, find_end, note_written
 from smbfs.wire.message import Buffer
 
 _log = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ class Files:
         appends = appends and handle.appends
         is_shared = appends and self._others_may_append(handle)
         if is_shared:
-            await self._find_end(handle)
+            await find_end(self._state, handle)
         if appends and offset != opened.end:
             # The kernel appends where it thinks that the file ends; it does not.
             position = opened.end
@@ -167,14 +167,6 @@ class Files:
         lease = handle.file.lease
         is_ours = self._state.policy.is_loose or (lease is not None and lease.may_write)
         return handle.opened.is_end_doubtful or not is_ours
-
-    async def _find_end(self, handle: Handle) -> None:
-        opened = handle.opened
-        await opened.settle()
-        stat = await self._state.share.stat_open(await handle.server_file())
-        if not opened.is_dirty:
-            opened.end = opened.server_end = stat.size
-            opened.is_end_doubtful = False
 
     async def flush(self, number: int) -> None:
         """Return when the server has what this handle wrote; raise what went wrong with it."""

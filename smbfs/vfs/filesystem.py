@@ -16,6 +16,7 @@ from smbfs.client.background import background_tasks
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.config.model import MountOptions
 from smbfs.vfs.access import Access
+from smbfs.vfs.allocation import Allocation
 from smbfs.vfs.attribute_verbs import AttributeVerbs
 from smbfs.vfs.directories import Directories
 from smbfs.vfs.disk_cache import DiskCache
@@ -64,6 +65,7 @@ class FileSystem:
         self.opening = FileOpening(state, leases)
         self.files = Files(state, removal)
         self.server_copy = ServerCopy(state)
+        self.allocation = Allocation(state, leases, self.attributes, self.space)
         self.directories = Directories(state, listings)
         self.extended_attributes = ExtendedAttributes(state, leases)
 

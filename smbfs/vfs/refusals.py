@@ -36,6 +36,10 @@ class Refusal(Enum):
     """More than the server can hold in one piece."""
     NO_ROOM = auto()
     """More than who asks can hold."""
+    FULL = auto()
+    """The server has less room than that."""
+    NOTHING_THERE = auto()
+    """What is looked for is nowhere behind where to begin."""
     EXISTS = auto()
     """It shall be made, and is there."""
 

@@ -18,7 +18,7 @@ from smbfs.errors import ServerStatusError, SmbfsError
 from smbfs.vfs.handles import Handle
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.state import MountState
-from smbfs.vfs.written_files import changed, copied, refused
+from smbfs.vfs.written_files import executed, executing
 from smbfs.wire.ntstatus import NtStatus
 
 TURN_S: Final = 1.0
@@ -72,11 +72,10 @@ class ServerCopy:
         self, source: Handle, offset: int, target: Handle, target_offset: int, length: int
     ) -> int:
         """Copy for as long as a turn takes, or until something goes wrong after the first part."""
-        from_, to, gather = source.file, target.file, target.gather
+        from_, to = source.file, target.file
         if not (self._state.share.limits.copies and isinstance(from_, Open)):
             return 0
         assert isinstance(to, Open)
-        assert gather is not None
         ends_s = trio.current_time() + TURN_S
         key = await resume_key(from_)
         done = 0
@@ -84,17 +83,14 @@ class ServerCopy:
             chunks = chunks_of(offset + done, target_offset + done, length - done)
             start, size = target_offset + done, sum(chunk.length for chunk in chunks)
             try:
-                count = await copy_chunks(to, key, chunks)
+                with executing(self._state, target, start, start + size):
+                    count = await copy_chunks(to, key, chunks)
             except SmbfsError:
-                changed(self._state, target, start, start + size)
-                refused(self._state, target.opened, start)  # Perhaps after a part.
                 if not done:
                     raise
                 return done  # Who asks again is told what is wrong.
-            changed(self._state, target, start, start + size)
             if count:
-                copied(target.opened, start + count)
-                gather.executed(start, start + count)
+                executed(target, start, start + count)
             done += count
             if count < size:
                 break

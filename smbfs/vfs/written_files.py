@@ -9,9 +9,12 @@ next `stat` needs no round trip.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import trio
 
+from smbfs.errors import SmbfsError
 from smbfs.vfs.block_cache import Block
 from smbfs.vfs.contents import content_changed, forget_content
 from smbfs.vfs.descriptions import Description
@@ -53,12 +56,37 @@ def refused(state: MountState, opened: OpenFile, offset: int) -> None:
     state.shown.attributes_lost(opened.inode)
 
 
-def copied(opened: OpenFile, end: int) -> None:
-    """The server has copied bytes into a file, up to this offset."""
+@contextmanager
+def executing(state: MountState, handle: Handle, start: int, end: int) -> Iterator[None]:
+    """The block has the server change bytes of a file itself, for a handle that may write."""
+    try:
+        yield
+    except SmbfsError:
+        changed(state, handle, start, end)
+        refused(state, handle.opened, start)  # Perhaps after a part.
+        raise
+    changed(state, handle, start, end)
+
+
+def executed(handle: Handle, start: int, end: int) -> None:
+    """The server has changed these bytes of a file itself, and has room for them."""
+    opened, gather = handle.opened, handle.gather
+    assert gather is not None
+    gather.executed(start, end)
     opened.server_version = opened.content = None
     opened.server_end = max(opened.server_end, end)
     opened.end = max(opened.end, end)
     opened.inode.shown_size = max(opened.inode.shown_size, end)
+
+
+async def find_end(state: MountState, handle: Handle) -> None:
+    """Have the server tell where a file ends, once it has what was written."""
+    opened = handle.opened
+    await opened.settle()
+    stat = await state.share.stat_open(await handle.server_file())
+    if not opened.is_dirty:
+        opened.end = opened.server_end = stat.size
+        opened.is_end_doubtful = False
 
 
 def note_written(

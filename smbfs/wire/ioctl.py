@@ -20,8 +20,11 @@ from smbfs.wire.ioctl_payloads import (
     ValidateNegotiateInfoRequest,
     ValidateNegotiateInfoResponse,
     decode_network_interfaces,
+    decode_ranges,
     decode_resume_key,
     encode_network_interfaces,
+    encode_range,
+    encode_zero_data,
 )
 from smbfs.wire.layout import HEADER_SIZE, slice_body
 from smbfs.wire.message import Message
@@ -40,8 +43,11 @@ __all__ = [
     "ValidateNegotiateInfoRequest",
     "ValidateNegotiateInfoResponse",
     "decode_network_interfaces",
+    "decode_ranges",
     "decode_resume_key",
     "encode_network_interfaces",
+    "encode_range",
+    "encode_zero_data",
 ]
 
 _FILE_ID = struct.Struct("<QQ")

@@ -31,6 +31,7 @@ _RESUME_KEY_SIZE = 24
 _VALIDATE_REQUEST_SIZE = 24
 _CHUNK = struct.Struct("<QQI4x")
 _COPY = struct.Struct("<24sI4x")
+_RANGE = struct.Struct("<QQ")
 _INTERFACE = struct.Struct("<IIIIQH126x")
 _FAMILY_OFFSET = 24
 _FAMILY_IPV4 = 0x0002
@@ -204,6 +205,33 @@ def decode_resume_key(data: memoryview) -> bytes:
     Spec: [MS-SMB2] 2.2.32.3.
     """
     return bytes(slice_data(data, 0, _RESUME_KEY_SIZE, "SRV_REQUEST_RESUME_KEY"))
+
+
+def encode_zero_data(offset: int, end: int) -> bytes:
+    """Return FILE_ZERO_DATA_INFORMATION: the bytes from ``offset`` to before ``end``.
+
+    Shape: 16 bytes.  Spec: [MS-FSCC] 2.3.85.
+    """
+    return _RANGE.pack(offset, end)
+
+
+def encode_range(offset: int, length: int) -> bytes:
+    """Return FILE_ALLOCATED_RANGE_BUFFER: where QUERY_ALLOCATED_RANGES shall look.
+
+    Shape: 16 bytes.  Spec: [MS-FSCC] 2.3.51.
+    """
+    return _RANGE.pack(offset, length)
+
+
+def decode_ranges(data: memoryview) -> tuple[tuple[int, int], ...]:
+    """Return offset and length of each range that QUERY_ALLOCATED_RANGES has found.
+
+    Shape: 16 bytes each.  Raises: WireError if the last one is cut off.
+    Spec: [MS-FSCC] 2.3.52.
+    """
+    if len(data) % _RANGE.size:
+        raise WireError("FILE_ALLOCATED_RANGE_BUFFER", len(data))
+    return tuple(_RANGE.iter_unpack(data))
 
 
 class InterfaceCapability(IntFlag):

@@ -1,8 +1,9 @@
 """A file system exerciser in the manner of fsx: one file, random operations, a model in memory.
 
-Reads, writes, truncations, mapped reads and writes, fsync and reopening follow one another by
-a seed; every read must give what the model holds, and the size must be the model's after each
-operation. On a mismatch it tells the seed, the last operations and the first wrong byte.
+Reads, writes, truncations, mapped reads and writes, holes, copies within the file, fsync and
+reopening follow one another by a seed; every read must give what the model holds, and the size
+must be the model's after each operation. On a mismatch it tells the seed, the last operations and
+the first wrong byte.
 
 ``python -m tests.beds.fsx FILE [--operations N] [--seed S] [--no-mappings]`` exits with 0,
 or with 1 and the story. The same seed gives the same operations on any file system.
@@ -11,6 +12,7 @@ or with 1 and the story. The same seed gives the same operations on any file sys
 from __future__ import annotations
 
 import argparse
+import errno
 import mmap
 import os
 import random
@@ -20,8 +22,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.beds.fallocate import fallocate
+
 MAX_FILE_SIZE = 256 * 1024
 MAX_OPERATION_SIZE = 64 * 1024
+KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 0x01, 0x02, 0x10
 _REMEMBERED = 24
 _SHOWN_BYTES = 16
 
@@ -59,6 +64,10 @@ class Exerciser:
             (self.truncate, 10),
             (self.mapped_read, 15 if mapped else 0),
             (self.mapped_write, 15 if mapped else 0),
+            (self.allocate, 3),
+            (self.zero, 6),
+            (self.copy, 4),
+            (self.seek, 4),
             (self.fsync, 3),
             (self.reopen, 3),
         ]
@@ -113,7 +122,7 @@ class Exerciser:
             return
         offset, length = self._place(len(self.model))
         self._note("mapread", offset, length)
-        with self._map(offset, length, mmap.ACCESS_READ) as (view, start):
+        with _map(self._descriptor, offset, length, mmap.ACCESS_READ) as (view, start):
             self._compare(view[start : start + length], offset, length, "mapread")
 
     def mapped_write(self) -> None:
@@ -124,10 +133,58 @@ class Exerciser:
         if offset + length > len(self.model):
             os.ftruncate(self._descriptor, offset + length)
             self._grow(offset + length)
-        with self._map(offset, length, mmap.ACCESS_WRITE) as (view, start):
+        with _map(self._descriptor, offset, length, mmap.ACCESS_WRITE) as (view, start):
             view[start : start + length] = data
             view.flush()
         self.model[offset : offset + length] = data
+
+    def allocate(self) -> None:
+        """Make room, also behind the end."""
+        offset, length = self._place(MAX_FILE_SIZE)
+        self._note("allocate", offset, length)
+        os.posix_fallocate(self._descriptor, offset, length)
+        self._grow(offset + length)
+
+    def zero(self) -> None:
+        """Make zeros, as a hole or not, that end with the file at the latest."""
+        offset, length = self._place(MAX_FILE_SIZE)
+        mode = self._random.choice((PUNCH_HOLE, ZERO_RANGE))
+        self._note("punch" if mode == PUNCH_HOLE else "zero", offset, length)
+        fallocate(self._descriptor, mode | KEEP_SIZE, offset, length)
+        end = min(offset + length, len(self.model))
+        self.model[offset:end] = bytes(max(0, end - offset))
+
+    def copy(self) -> None:
+        """Copy within the file, between ranges that do not overlap."""
+        offset, length = self._place(MAX_FILE_SIZE // 2)
+        target = offset + length + self._random.randrange(MAX_FILE_SIZE // 4)
+        self._note(f"copy {target - offset:+#x}", offset, length)
+        data, done = self.model[offset : offset + length], 0  # Which may make the file longer.
+        length = len(data)
+        while length and (
+            count := os.copy_file_range(
+                self._descriptor, self._descriptor, length - done, offset + done, target + done
+            )
+        ):
+            done += count
+        if done != length:
+            raise Mismatch(f"{done:#x} bytes were copied, {length:#x} is right")
+        if length:
+            self._grow(target + done)
+            self.model[target : target + done] = data
+
+    def seek(self) -> None:
+        """Look for data: what is passed over has to be zeros."""
+        offset, _ = self._place(MAX_FILE_SIZE)
+        self._note("seek", offset)
+        try:
+            found = os.lseek(self._descriptor, offset, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            found = len(self.model)
+        if any(self.model[offset:found]):
+            raise Mismatch(f"the first data behind {offset:#x} are found at {found:#x}")
 
     def fsync(self) -> None:
         """Have everything written."""
@@ -161,11 +218,6 @@ class Exerciser:
             offset += len(part)
             length -= len(part)
         return b"".join(parts)
-
-    def _map(self, offset: int, length: int, access: int) -> _Mapping:
-        start = offset % mmap.ALLOCATIONGRANULARITY
-        view = mmap.mmap(self._descriptor, start + length, access=access, offset=offset - start)
-        return _Mapping(view, start)
 
     def _check_size(self) -> None:
         for what, size in (
@@ -204,6 +256,11 @@ class _Mapping(NamedTuple):
 
     def __exit__(self, *exception: object) -> None:
         self.view.close()
+
+
+def _map(file: int, offset: int, length: int, access: int) -> _Mapping:
+    start = offset % mmap.ALLOCATIONGRANULARITY
+    return _Mapping(mmap.mmap(file, start + length, access=access, offset=offset - start), start)
 
 
 def main() -> int:

@@ -240,6 +240,7 @@ def _payloads() -> Iterator[Target]:
         fs_information.decode_fs_volume_information: 26,
         fs_information.decode_posix_fs_information: 56,
         ioctl_payloads.decode_network_interfaces: 152 * 2,
+        ioctl_payloads.decode_ranges: 32,
         ioctl_payloads.decode_resume_key: 24,
         ioctl_payloads.ValidateNegotiateInfoRequest.decode: 28,
         ioctl_payloads.ValidateNegotiateInfoResponse.decode: 24,

@@ -64,31 +64,37 @@ async def test_what_failed_is_tried_again_before_the_next_write(
         assert modes.asked == [0o755] * 3
 
 
-async def test_a_copy_sheds_like_a_write(
-    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("opcode", [Opcode.COPY_FILE_RANGE, Opcode.FALLOCATE])
+async def test_what_the_server_changes_itself_sheds_like_a_write(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, opcode: Opcode
 ) -> None:
     async with leased_bed(b"content") as bed:
         modes = Modes(bed, monkeypatch)
         opened = await bed.open(os.O_WRONLY)
         bed.state.handles.get(opened.handle).sheds = True
-        copied: list[tuple[int, ...]] = []
+        executed: list[tuple[int, ...]] = []
 
-        async def copies(*asked: int) -> int:
+        async def executes(*asked: int) -> int:
             assert modes.asked == [0o755]
-            copied.append(asked)
+            executed.append(asked)
             return 5
 
         rooms = ("opening", "files", "access", "names", "links", "renames", "directories", "space")
         filesystem = SimpleNamespace(
-            server_copy=SimpleNamespace(copy=copies),
+            server_copy=SimpleNamespace(copy=executes),
+            allocation=SimpleNamespace(allocate=executes, seek=None),
             attributes=bed.attributes,
             extended_attributes=SimpleNamespace(are_offered=False),
             **dict.fromkeys(rooms),
         )
-        serve = handlers(cast(FileSystem, filesystem))[Opcode.COPY_FILE_RANGE]
-        asked = struct.pack("=7Q", 3, 10, bed.inode.number, opened.handle, 20, 30, 0)
-        assert await serve(1, asked) == struct.pack("=II", 5, 0)
-        assert copied == [(3, 10, opened.handle, 20, 30)]
+        serve = handlers(cast(FileSystem, filesystem))[opcode]
+        if opcode == Opcode.COPY_FILE_RANGE:
+            asked = struct.pack("=7Q", 3, 10, bed.inode.number, opened.handle, 20, 30, 0)
+            assert await serve(1, asked) == struct.pack("=II", 5, 0)
+            assert executed == [(3, 10, opened.handle, 20, 30)]
+        else:
+            assert await serve(1, struct.pack("=QQQII", opened.handle, 10, 20, 3, 0)) == b""
+            assert executed == [(opened.handle, 10, 20, 3)]
 
 
 @pytest.mark.parametrize("opcode", [Opcode.OPEN, Opcode.CREATE])
@@ -116,7 +122,8 @@ async def test_an_open_that_fails_leaves_nothing_behind(
             access=None,
             names=SimpleNamespace(forget=lambda *what: forgotten.append(what)),
             extended_attributes=SimpleNamespace(are_offered=False),
-            **dict.fromkeys(("links", "renames", "directories", "space", "server_copy")),
+            **dict.fromkeys(("links", "renames", "directories", "space")),
+            **dict.fromkeys(("server_copy", "allocation")),
         )
         serve = handlers(cast(FileSystem, filesystem))[opcode]
         layout = "=II" if opcode == Opcode.OPEN else "=II4xI"

@@ -42,6 +42,7 @@ async def test_a_listing_that_fails_tells_what_it_has() -> None:
         "opening",
         "files",
         "server_copy",
+        "allocation",
     )
     filesystem = SimpleNamespace(
         **dict.fromkeys(rooms, nothing), extended_attributes=nothing, directories=Directory()

@@ -1,0 +1,123 @@
+"""Which ranges of an open file have room on the server: fallocate(2), and lseek(2) for holes."""
+
+from __future__ import annotations
+
+from os import SEEK_DATA
+from typing import Final
+
+from smbfs.client.open import Open
+from smbfs.client.sparse import allocated_ranges, make_sparse, zero
+from smbfs.errors import ServerStatusError
+from smbfs.vfs.attribute_verbs import AttributeChanges, AttributeVerbs
+from smbfs.vfs.file_leases import FileLeases
+from smbfs.vfs.handles import Handle
+from smbfs.vfs.refusals import Refusal, Refused
+from smbfs.vfs.share import NOT_SUPPORTED
+from smbfs.vfs.space import Space
+from smbfs.vfs.state import MountState
+from smbfs.vfs.written_files import executed, executing, find_end
+
+KEEP_SIZE: Final = 0x01
+PUNCH_HOLE: Final = 0x02
+ZERO_RANGE: Final = 0x10
+"""Bits of ``<linux/falloc.h>``."""
+
+
+class Allocation:
+    """The verbs about it. May raise ServerStatusError, TransportError, Refused."""
+
+    def __init__(
+        self, state: MountState, leases: FileLeases, attributes: AttributeVerbs, space: Space
+    ) -> None:
+        self._state = state
+        self._leases = leases
+        self._attributes = attributes
+        self._space = space
+
+    # ------------------------------------------------------------- making and taking room
+
+    async def allocate(self, number: int, offset: int, length: int, mode: int) -> None:
+        """Do to a range of an open file what ``mode`` says: make room, zeros or a hole.
+
+        Whether a server keeps the room free is its affair: Windows does, Samba with "strict
+        allocate"; that there is as much of it is asked. None is kept behind the end of a file.
+        Raises: Refused (NOT_SUPPORTED): programs have to write instead; (FULL).
+        """
+        handle = self._state.handles.get(number)
+        if handle.gather is None:
+            raise Refused(Refusal.BAD_HANDLE, "not opened for writing")
+        zeroes = mode & (PUNCH_HOLE | ZERO_RANGE)
+        if mode == KEEP_SIZE or mode & ~(KEEP_SIZE | zeroes):
+            raise Refused(Refusal.NOT_SUPPORTED, f"fallocate with mode {mode:#x}")
+        await find_end(self._state, handle)
+        ends, end = handle.opened.end, offset + length
+        grows = end > ends and not mode & KEEP_SIZE
+        if grows and not self._is_ours(handle):
+            # What somebody else appends meanwhile would be cut off.
+            raise Refused(Refusal.NOT_SUPPORTED, "making room where others may write, too")
+        if zeroes and offset < ends:
+            await self._zero(handle, offset, min(end, ends), is_hole=bool(mode & PUNCH_HOLE))
+        if grows:
+            await self._prove_room(end - ends)
+            await self._attributes.set(handle.inode_number, AttributeChanges(size=end), number)
+
+    def _is_ours(self, handle: Handle) -> bool:
+        return self._state.policy.is_loose or self._leases.are_exclusive(handle.opened.inode)
+
+    async def _zero(self, handle: Handle, offset: int, end: int, *, is_hole: bool) -> None:
+        file = handle.file
+        assert isinstance(file, Open)
+        try:
+            if is_hole:  # Elsewhere zeros take the room that other bytes take.
+                await make_sparse(file)
+            with executing(self._state, handle, offset, end):
+                await zero(file, offset, end)
+        except ServerStatusError as error:
+            if error.status in NOT_SUPPORTED:
+                raise Refused(Refusal.NOT_SUPPORTED, str(error)) from error
+            raise
+        executed(handle, offset, end)
+
+    async def _prove_room(self, size: int) -> None:
+        space = await self._space.get()
+        if space.blocks and size > space.available_blocks * space.block_size:
+            raise Refused(Refusal.FULL, f"{size} bytes more")
+
+    # ------------------------------------------------------------- finding it
+
+    async def seek(self, number: int, offset: int, whence: int) -> int:
+        """Return where the first data, or hole, from ``offset`` on begin: SEEK_DATA, SEEK_HOLE.
+
+        The end of a file is a hole. What a server says nothing of is data.
+        Raises: Refused (NOTHING_THERE) if there are no such data, or the file ends before.
+        """
+        handle = self._state.handles.get(number)
+        if isinstance(handle.file, Open):
+            await find_end(self._state, handle)
+        finds_data, end = whence == SEEK_DATA, handle.opened.end
+        try:
+            at = await self._seek(handle, offset, end, finds_data=finds_data)
+        except ServerStatusError as error:
+            if error.status not in NOT_SUPPORTED:
+                raise
+            at = offset if finds_data else end
+        if offset >= end or (finds_data and at >= end):
+            raise Refused(Refusal.NOTHING_THERE, f"behind {offset}")
+        return at
+
+    async def _seek(self, handle: Handle, at: int, end: int, *, finds_data: bool) -> int:
+        file = handle.file
+        if not isinstance(file, Open):  # A file as small as that is one piece.
+            return at if finds_data else end
+        while at < end:
+            ranges, told_end = await allocated_ranges(file, at, end)
+            for begin, behind in ranges:
+                if begin > at and not finds_data:
+                    return at
+                if behind > at and finds_data:
+                    return max(begin, at)
+                at = max(behind, at)
+            if at < told_end and not finds_data:
+                return at
+            at = told_end
+        return end
