@@ -61,9 +61,9 @@ class FileOpening:
         return await self._open_large(inode, number, flags, truncate=truncate)
 
     def _reopened(self, kept: Kept, number: int, flags: int) -> OpenedFile:
-        handle = self._opened.add(kept.inode, number, kept.file, flags, kept.size)
+        handle = self._opened.add(kept.inode, number, kept.file, flags, kept.size, is_current=True)
         self._state.handles.get(handle).opened.keep_until_s = kept.until_s
-        return self._opened.shown(kept.inode, number, handle, kept.version)
+        return self._opened.shown(kept.inode, number, handle, kept.version, is_current=True)
 
     async def _open_large(
         self, inode: Inode, number: int, flags: int, *, truncate: bool
@@ -73,6 +73,7 @@ class FileOpening:
         overwrite = truncate and state.share.posix
         disposition = CreateDisposition.OVERWRITE if overwrite else CreateDisposition.OPEN
         key, asked = self._leases.key_for(inode), state.directories.asking()
+        content_changes = inode.content_changes
         file = await state.at(
             inode,
             lambda path: self._open_file(
@@ -92,15 +93,28 @@ class FileOpening:
         except BaseException:
             file.close_unwaited()
             raise
-        handle = self._add(inode, number, file, flags, stat)
+        is_current = content_changes == inode.content_changes
+        handle = self._add(inode, number, file, flags, stat, is_current=is_current)
         if truncate:
-            self._opened.truncated(inode, number)
+            self._opened.truncated(inode, number, is_current=is_current)
         else:
             state.told_by_open(inode, stat, asked)
-        return self._opened.shown(inode, number, handle, state.share.version_of(stat))
+        version = state.share.version_of(stat)
+        return self._opened.shown(inode, number, handle, version, is_current=is_current)
 
-    def _add(self, inode: Inode, number: int, file: Open, flags: int, stat: FileStat) -> int:
-        handle_number = self._opened.add(inode, number, file, flags, stat.size)
+    def _add(
+        self,
+        inode: Inode,
+        number: int,
+        file: Open,
+        flags: int,
+        stat: FileStat,
+        *,
+        is_current: bool,
+    ) -> int:
+        handle_number = self._opened.add(
+            inode, number, file, flags, stat.size, is_current=is_current
+        )
         handle = self._state.handles.get(handle_number)
         handle.opened.told = stat, trio.current_time()
         if stat.mode is not None:  # Elsewhere there are no such bits.
@@ -138,6 +152,7 @@ class FileOpening:
         before = state.inodes.child(parent, name)
         if before is not None:
             await state.kept.let_go(before)
+        content_changes = before.content_changes if before is not None else 0
         disposition = _disposition(flags)
         key = self._leases.key_for(before)
         with state.directories.changing(parent.number, name) as change:
@@ -162,11 +177,13 @@ class FileOpening:
             raise
         inode = state.inodes.get(entry.number)
         state.changed(parent)
-        handle = self._add(inode, entry.number, file, flags, stat)
+        is_current = inode is not before or inode.content_changes == content_changes
+        handle = self._add(inode, entry.number, file, flags, stat, is_current=is_current)
         if file.created.create_action == CreateAction.OVERWRITTEN:
-            self._opened.truncated(inode, entry.number)
+            self._opened.truncated(inode, entry.number, is_current=is_current)
         version = state.share.version_of(stat)
-        return self._opened.shown(inode, entry.number, handle, version), entry
+        shown = self._opened.shown(inode, entry.number, handle, version, is_current=is_current)
+        return shown, entry
 
 
 def _access(flags: int) -> AccessMask:

@@ -131,11 +131,10 @@ class Files:
             await handle.opened.settle()
         return await handle.reader.read(offset, length)
 
-    async def write(self, number: int, offset: int, data: Buffer, *, appends: bool = True) -> int:
+    async def write(self, number: int, offset: int, data: Buffer, *, appends: bool = False) -> int:
         """Take ``data``; :meth:`flush` says whether the server got it.
 
-        ``appends``: whether it goes to the end, if the handle was opened to append; the offset is
-        where the kernel thinks that is.
+        ``appends``: whether it goes to the end; the offset is where the kernel thinks that is.
         """
         handle = self._state.handles.get(number)
         if handle.gather is None:
@@ -145,7 +144,6 @@ class Files:
         while (other := _overlapping(handle, offset, len(data))) is not None:
             await other.drain()
         position = offset
-        appends = appends and handle.appends
         is_shared = appends and self._others_may_append(handle)
         if is_shared:
             await find_end(self._state, handle)

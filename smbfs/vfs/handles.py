@@ -170,7 +170,7 @@ class OpenFile:
 class Handle:
     """One open of a file: FUSE's ``fh``."""
 
-    __slots__ = ("appends", "file", "gather", "inode_number", "opened", "reader", "sheds")
+    __slots__ = ("file", "gather", "inode_number", "opened", "reader", "sheds")
 
     def __init__(
         self,
@@ -180,7 +180,6 @@ class Handle:
         inode_number: int,
         reader: FileReader | DirectReader | None,
         gather: WriteGather | None,
-        appends: bool,
     ) -> None:
         self.opened = opened
         self.file = file
@@ -190,8 +189,6 @@ class Handle:
         """None if it was not opened for reading."""
         self.gather = gather
         """None if it was not opened for writing."""
-        self.appends = appends
-        """O_APPEND."""
         self.sheds = False
         """Whether the file has setuid or setgid bits that a write may have to take away."""
 

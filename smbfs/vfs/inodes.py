@@ -195,10 +195,17 @@ class InodeTable:
         self.drop_if_unused(parent)
         return inode
 
-    def move(self, source: Inode, name: bytes, target: Inode, new_name: bytes) -> Inode | None:
-        """Note that an entry was renamed, over what was there before; return what moved."""
+    def move(
+        self, source: Inode, name: bytes, target: Inode, new_name: bytes, moving: Inode | None
+    ) -> Inode | None:
+        """Note that an entry was renamed, over what was there before; return what moved.
+
+        ``moving``: what it was before; who looked meanwhile may have found it where it is now.
+        """
         found = self.find(source, name)
         replaced = self.child(target, new_name)
+        if found is None and replaced is not None and replaced is moving:
+            return moving
         if replaced is not None and (found is None or replaced is not found[0]):
             self.remove(target, new_name)
         if found is None:

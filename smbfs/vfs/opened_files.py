@@ -38,15 +38,31 @@ class OpenedFiles:
         self._state = state
         self._watch = OpenFilesWatch(state)
 
-    def add(self, inode: Inode, number: int, file: Open | SmallFile, flags: int, size: int) -> int:
-        """Make a handle of what the server has opened, or of contents, and return its number."""
+    def add(
+        self,
+        inode: Inode,
+        number: int,
+        file: Open | SmallFile,
+        flags: int,
+        size: int,
+        *,
+        is_current: bool,
+    ) -> int:
+        """Make a handle of what the server has opened, or of contents, and return its number.
+
+        ``is_current``: the content was not changed here since that was asked for; else nobody
+        knows whether ``size`` is from before that.
+        """
         state = self._state
         state.kept.close(inode)  # While this open was under way, another one may have ended.
         opened = state.handles.opening(inode, size)
         state.shown.opened(inode)
         self._watch.begin()
-        opened.server_end = size
-        opened.end = max(opened.end, size) if opened.is_dirty else size
+        if is_current:
+            opened.end = opened.server_end = size
+        else:
+            opened.end = max(opened.end, size)
+            opened.is_end_doubtful = True
         reader: FileReader | DirectReader | None = None
         gather: WriteGather | None = None
         if reads(flags):
@@ -61,9 +77,8 @@ class OpenedFiles:
                 on_written=partial(written, state, opened),
                 on_lost=partial(state.writes_lost, inode),
             )
-        appends = bool(flags & os.O_APPEND)
         return state.handles.add(
-            Handle(opened, file, inode_number=number, reader=reader, gather=gather, appends=appends)
+            Handle(opened, file, inode_number=number, reader=reader, gather=gather)
         )
 
     def _reader(self, opened: OpenFile, file: Open | SmallFile) -> FileReader | DirectReader:
@@ -88,19 +103,21 @@ class OpenedFiles:
             return None
         return CachedFile(disk, self._state.share, file, file_id, lambda: opened.version)
 
-    def truncated(self, inode: Inode, number: int) -> None:
-        """The open has cut the file to nothing."""
+    def truncated(self, inode: Inode, number: int, *, is_current: bool) -> None:
+        """The open has cut the file to nothing; perhaps before what was written since it began."""
         opened = self._state.handles.opened(inode)
         if opened is not None:
             opened.end = opened.server_end = 0
-            opened.is_all_ours = True
+            opened.is_all_ours = is_current
             opened.content = None
             opened.version = opened.server_version = None
         inode.shown_size = 0
         content_changed(self._state, inode, number)
         self._state.spoil_names(inode)
 
-    def shown(self, inode: Inode, number: int, handle: int, version: Version) -> OpenedFile:
+    def shown(
+        self, inode: Inode, number: int, handle: int, version: Version, *, is_current: bool
+    ) -> OpenedFile:
         """Return what the kernel is told of a handle whose file was of this version."""
         state = self._state
         if inode.shown_size not in {-1, version.size}:
@@ -113,7 +130,7 @@ class OpenedFiles:
         state.blocks.believe(inode.number, version)
         inode.version = version
         opened = state.handles.get(handle).opened
-        opened.version = opened.server_version = version
+        opened.version = opened.server_version = version if is_current else None
         return OpenedFile(handle, keep, state.policy.use_page_cache)
 
 

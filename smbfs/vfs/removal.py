@@ -15,6 +15,7 @@ import secrets
 from collections import deque
 from typing import Final
 
+from smbfs.client.open import Open
 from smbfs.errors import ServerStatusError, SmbfsError
 from smbfs.vfs import changes
 from smbfs.vfs.handles import OpenFile
@@ -62,7 +63,16 @@ class Removal:
             return
         deleting = await changes.open_to_delete(share, path, keys=keys)
         opened.deleting = deleting
-        for place in (share.path([b"x"]), path):
+        is_hidden = True  # Perhaps, if nobody says.
+        try:
+            is_hidden = await self._hide_open(path, opened, deleting)
+        finally:
+            if not is_hidden or not opened.handles:
+                await self.closed(opened)  # Then it is removed at once.
+
+    async def _hide_open(self, path: str, opened: OpenFile, deleting: Open) -> bool:
+        """Give a file that its next close removes a hidden name; return whether it has one."""
+        for place in (self._share.path([b"x"]), path):
             hidden = self.hidden_path(place)
             self._note(hidden, opened)
             try:
@@ -71,11 +81,8 @@ class Removal:
                 _log.info("no hidden name %s: %s", hidden, error)
                 self._hidden.discard(self._name(opened))
             else:
-                break
-        else:
-            await self.closed(opened)  # Then it is removed at once.
-        if not opened.handles:
-            await self.closed(opened)  # The last was closed meanwhile.
+                return True
+        return False
 
     async def _remove_windows(self, path: str, opened: OpenFile) -> None:
         share = self._share

@@ -100,7 +100,7 @@ class Renames:
             else:
                 stat = await self._replace(old_path, new_path, target, keys)
             self._forget_spellings(old, new)
-            moved = state.inodes.move(old.parent, old.name, new.parent, new.name)
+            moved = state.inodes.move(old.parent, old.name, new.parent, new.name, moving)
             left.is_gone = True
             await repair_reparse_point(state, new_path, reparse)
             if stat is not None and reparse is None and not state.describer.is_open_question(stat):

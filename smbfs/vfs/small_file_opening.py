@@ -61,9 +61,9 @@ class SmallFileOpening:
             return None
         small, stat = read
         version = self._state.share.version_of(stat)
-        handle = self._opened.add(inode, number, small, flags, version.size)
         is_current = small.content_changes == inode.content_changes
-        shown = self._opened.shown(inode, number, handle, version)
+        handle = self._opened.add(inode, number, small, flags, version.size, is_current=is_current)
+        shown = self._opened.shown(inode, number, handle, version, is_current=is_current)
         if is_current:  # What was forgotten just now is older than this.
             small.content_changes = inode.content_changes
         return shown
@@ -80,8 +80,11 @@ class SmallFileOpening:
         if read is None:
             return None
         is_current = read.content_changes == inode.content_changes
-        handle = self._opened.add(inode, number, read.file, flags, read.stat.size)
-        shown = self._opened.shown(inode, number, handle, state.share.version_of(read.stat))
+        handle = self._opened.add(
+            inode, number, read.file, flags, read.stat.size, is_current=is_current
+        )
+        version = state.share.version_of(read.stat)
+        shown = self._opened.shown(inode, number, handle, version, is_current=is_current)
         if not state.describer.is_open_question(read.stat):
             state.shown.told(inode, Description(read.stat), asked=read.asked)
         if is_current and read.is_whole:
@@ -116,7 +119,7 @@ class SmallFileOpening:
         small = self._small_file(
             inode, block.data, version.size, now_s, inode.content_changes, is_remembered=True
         )
-        handle = self._opened.add(inode, number, small, flags, version.size)
+        handle = self._opened.add(inode, number, small, flags, version.size, is_current=True)
         opened = state.handles.get(handle).opened
         opened.version = version
         opened.as_opened = present(description.stat, state.rules)._replace(size=version.size)

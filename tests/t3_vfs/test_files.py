@@ -55,7 +55,7 @@ async def test_an_entry_listed_before_an_append_does_not_move_the_end(
         directory = OpenDirectory(root)
         directory.stream = DirectoryStream(listing)
         number = bed.directories._open.add(directory)
-        await bed.files.write(log, 100, b"b" * 50)
+        await bed.files.write(log, 100, b"b" * 50, appends=True)
         await bed.files.flush(log)
         await trio.sleep(30)
         shown: dict[bytes, Entry] = {}
@@ -226,7 +226,7 @@ async def test_who_looks_during_an_append_does_not_move_it(
         bed.server.change(b"a" * 100 + b"theirs")
         nursery.start_soon(bed.attributes.get, bed.inode.number)
         await trio.sleep(DELAY_S / 2)
-        await bed.files.write(log.handle, 100, b"ours")
+        await bed.files.write(log.handle, 100, b"ours", appends=True)
         assert bytes(bed.server.contents) == b"a" * 100 + b"theirsours"
 
 
@@ -235,8 +235,8 @@ async def test_pages_of_a_mapping_stay_where_they_are(
 ) -> None:
     async with bed_for(b"." * 10) as bed:
         log = await bed.open(os.O_RDWR | os.O_APPEND)
-        await bed.files.write(log, 0, b"NEW", appends=False)
-        await bed.files.write(log, 0, b"end")
+        await bed.files.write(log, 0, b"NEW")
+        await bed.files.write(log, 0, b"end", appends=True)
         await bed.files.flush(log)
         assert bytes(bed.server.contents) == b"NEW.......end"
 
@@ -255,10 +255,12 @@ async def test_an_append_after_a_refused_write_goes_behind_what_there_is(
         assert bed.state.handles.get(log).opened.is_leased
         with monkeypatch.context() as patched:
             patched.setattr(LateOpen, "write", refuse)
-            await bed.files.write(log, 100, b"b" * 50)
+            await bed.files.write(log, 100, b"b" * 50, appends=True)
             with pytest.raises(ServerStatusError):
                 await bed.files.flush(log)
-        await bed.files.write(log, 150, b"c" * 50)  # The kernel may not have asked since.
+        await bed.files.write(
+            log, 150, b"c" * 50, appends=True
+        )  # The kernel may not have asked since.
         await bed.files.flush(log)
         assert bytes(bed.server.contents) == b"a" * 100 + b"c" * 50
 
@@ -270,7 +272,7 @@ async def test_a_file_tells_its_size_after_a_refused_write(
     async with leased_bed(b"a" * 100) as bed:
         log = (await bed.open(os.O_WRONLY | os.O_APPEND)).handle
         monkeypatch.setattr(LateOpen, "write", refuse)
-        await bed.files.write(log, 100, b"b" * 50)
+        await bed.files.write(log, 100, b"b" * 50, appends=True)
         told = Description(stat_of_open(bed.server.created()))
         entry = bed.state.shown.new(bed.state.inodes.root, b"file", told)
         assert entry.attributes.size == 150
@@ -331,6 +333,29 @@ async def test_a_removed_file_goes_though_its_close_fails(
         with pytest.raises(TransportError):
             await bed.files.release(opened.handle)
         assert bed.server.handles == 0
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+async def test_a_removed_file_goes_when_it_is_closed_though_nobody_hid_it(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, *, is_closed: bool
+) -> None:
+    """The connection is lost that the hidden name was asked for on."""
+
+    async def fail(*_: object) -> None:
+        await trio.sleep(DELAY_S)
+        raise TransportError("the connection is lost")
+
+    async with leased_bed(b"content") as bed, trio.open_nursery() as nursery:
+        remove_late(bed, monkeypatch)
+        monkeypatch.setattr(changes, "rename_open", fail)
+        opened = await bed.open(os.O_RDWR)
+        file = bed.state.handles.get(opened.handle).opened
+        if is_closed:
+            nursery.start_soon(bed.files.release, opened.handle)
+        with pytest.raises(TransportError):
+            await Removal(bed.state.share).remove_open("file", file)
+        assert bed.server.handles == (0 if is_closed else 2)
+        assert (file.deleting is None) is is_closed
 
 
 def remove_late(bed: LeasedBed, monkeypatch: pytest.MonkeyPatch) -> None:

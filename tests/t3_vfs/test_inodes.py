@@ -102,10 +102,20 @@ def test_a_renamed_directory_takes_everything_below_along() -> None:
     outer = directory(table, table.root, b"a", 5)
     inner = directory(table, outer, b"b", 6)
     leaf = file(table, inner, b"c", 7)
-    table.move(table.root, b"a", table.root, b"z")
+    table.move(table.root, b"a", table.root, b"z", None)
     assert table.path(leaf) == (b"z", b"b", b"c")
-    table.move(outer, b"b", table.root, b"b")
+    table.move(outer, b"b", table.root, b"b", None)
     assert table.path(leaf) == (b"b", b"c")
+    check_invariants(table)
+
+
+def test_a_file_that_was_found_where_it_went_keeps_its_name() -> None:
+    """Who looks may hear of a rename before who renames does."""
+    table = new_table()
+    moved = file(table, table.root, b"a", 5)
+    assert file(table, table.root, b"b", 5) is moved
+    assert table.move(table.root, b"a", table.root, b"b", moved) is moved
+    assert table.path(moved) == (b"b",)
     check_invariants(table)
 
 
@@ -113,7 +123,7 @@ def test_a_rename_over_a_file_takes_its_name() -> None:
     table = new_table()
     moved = file(table, table.root, b"a", 5)
     replaced = file(table, table.root, b"b", 6)
-    assert table.move(table.root, b"a", table.root, b"b") is moved
+    assert table.move(table.root, b"a", table.root, b"b", moved) is moved
     assert table.path(moved) == (b"b",)
     with pytest.raises(Refused):
         table.path(replaced)
@@ -159,7 +169,7 @@ def test_names_that_differ_in_case_are_one_where_the_server_says_so() -> None:
     assert table.path(inode) == (b"readme",)
     assert list(inode.names()) == [(table.root, b"readme")]
     assert table.find(table.root, b"README") == (inode, b"readme")
-    table.move(table.root, b"README", table.root, b"Readme")
+    table.move(table.root, b"README", table.root, b"Readme", None)
     assert table.path(inode) == (b"Readme",)
     table.remove(table.root, b"rEADME")
     assert not inode.is_attached
@@ -264,7 +274,7 @@ class TableMachine(RuleBasedStateMachine):
             if at is inode:
                 return  # The kernel refuses to move a directory below itself.
             at = at.parent
-        assert self.table.move(source, name, target, new_name) is inode
+        assert self.table.move(source, name, target, new_name, inode) is inode
         if inode is not None:
             assert self.table.child(target, new_name) is inode
 

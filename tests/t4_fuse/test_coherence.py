@@ -5,6 +5,7 @@ What we keep of a file after its last close, the handle included, must be in nob
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import shutil
@@ -159,6 +160,18 @@ def test_who_looks_at_a_log_meanwhile_does_not_have_lines_overwritten(
     assert (served_folder / "log").read_bytes() == b"".join(lines)
     for writer in writers:
         os.close(writer)
+
+
+def test_a_descriptor_that_appends_from_now_on(place: Place, theirs: Path) -> None:
+    with (place.path / "log").open("xb", buffering=0) as ours:
+        ours.write(b"ours\n")
+        fcntl.fcntl(ours, fcntl.F_SETFL, os.O_APPEND)
+        with (theirs / "log").open("ab") as other:
+            other.write(b"theirs\n")
+        ours.write(b"ours again\n")
+        fcntl.fcntl(ours, fcntl.F_SETFL, 0)
+        os.pwrite(ours.fileno(), b"OURS", 0)
+    assert (place.served / "log").read_bytes() == b"OURS\ntheirs\nours again\n"
 
 
 def test_who_appends_begins_anew_where_they_have_cut_it_to_nothing(

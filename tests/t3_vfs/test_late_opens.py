@@ -1,0 +1,91 @@
+"""What an open tells of a file, when that is older than what was done to it here meanwhile.
+
+The answers of two channels overtake each other, and a server answers in any order.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import trio
+import trio.testing
+
+from smbfs.client.open import Open
+from smbfs.vfs.contents import content_changed
+from tests.t3_vfs.late_server import DELAY_S
+from tests.t3_vfs.leased_server import LeasedBed, LeasedServer, leased_bed
+
+OLD = b"a" * 100_000
+LATE_S = 10 * DELAY_S
+
+
+async def open_late(bed: LeasedBed, monkeypatch: pytest.MonkeyPatch, flags: int) -> list[int]:
+    """Begin to open the file, which is answered late; return where its handle will be."""
+    opened: list[int] = []
+    answer = LeasedServer.open
+
+    async def late(server: LeasedServer, path: str, access: int, **options: object) -> Open:
+        file = await answer(server, path, access, **options)
+        await trio.sleep(LATE_S)
+        return file
+
+    async def opens() -> None:
+        opened.append((await bed.open(flags)).handle)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LeasedServer, "open", late)
+        bed.state.nursery.start_soon(opens)
+        await trio.sleep(DELAY_S / 5)
+    return opened
+
+
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_RDWR])
+async def test_an_open_does_not_move_the_end_back(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, flags: int
+) -> None:
+    async with leased_bed(OLD) as bed:
+        log = (await bed.open(os.O_RDWR)).handle
+        opening = await open_late(bed, monkeypatch, flags)
+        await bed.files.write(log, len(OLD), b"first", appends=True)
+        await bed.files.flush(log)
+        await trio.sleep(LATE_S)
+        (other,) = opening
+        opened = bed.state.handles.get(other).opened
+        assert (opened.version, opened.server_version) == (None, None)
+        await bed.files.write(log, len(OLD), b"second", appends=True)
+        assert await bed.files.read(other, len(OLD), 20) == b"firstsecond"
+        await bed.files.flush(log)
+        assert bed.server.contents == OLD + b"firstsecond"
+
+
+async def test_an_open_that_cuts_the_file_leaves_what_comes_after_it(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with leased_bed(OLD) as bed:
+        log = (await bed.open(os.O_RDWR)).handle
+        await open_late(bed, monkeypatch, os.O_WRONLY | os.O_TRUNC)
+        bed.server.contents.clear()
+        await bed.files.write(log, len(OLD), b"first", appends=True)
+        await bed.files.flush(log)
+        await trio.sleep(LATE_S)
+        assert not bed.state.handles.get(log).opened.is_all_ours
+        await bed.files.write(log, len(OLD), b"second", appends=True)
+        await bed.files.flush(log)
+        assert bed.server.contents == bytes(len(OLD)) + b"firstsecond"
+
+
+async def test_what_was_cut_meanwhile_stays_cut(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with leased_bed(OLD) as bed:
+        log = (await bed.open(os.O_RDWR)).handle
+        await open_late(bed, monkeypatch, os.O_RDWR)
+        bed.server.contents.clear()
+        content_changed(bed.state, bed.inode, bed.inode.number)
+        opened = bed.state.handles.get(log).opened
+        opened.end = opened.server_end = 0
+        await trio.sleep(LATE_S)
+        await bed.files.write(log, 0, b"first", appends=True)
+        await bed.files.flush(log)
+        assert bed.server.contents == b"first"
