@@ -68,6 +68,21 @@ def find_mount(path: str) -> MountEntry | None:
     return found[-1] if found else None
 
 
+def find_holder(device: str) -> int | None:
+    """Return a process in whose mount namespace something is still mounted, if we may see one.
+
+    ``device``: ``major:minor``. Such a namespace has a copy of what was mounted when it began.
+    """
+    wanted = f" {device} ".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if wanted in (process / "mountinfo").read_bytes():
+                return int(process.name)
+        except OSError:
+            continue  # It has ended, or is not ours to look at.
+    return None
+
+
 def absolute_path(path: str) -> str:
     """Absolute path as the table shows it, links resolved without entering the last part.
 

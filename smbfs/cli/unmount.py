@@ -1,6 +1,7 @@
 """``smbfs umount``: take a mount away, and return when its daemon has flushed and is gone.
 
-It works as well when the daemon is dead, and never looks into the mount, which may hang.
+Or when the mount lives on in another mount namespace. It works as well when the daemon is dead, and
+never looks into the mount, which may hang.
 """
 
 from __future__ import annotations
@@ -8,14 +9,25 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from typing import Final
 
 from smbfs.cli.daemons import Daemon, find_daemons, wait_ended, watch_process
 from smbfs.cli.errors import CommandError, ExitCode
-from smbfs.cli.mount_table import FILE_SYSTEM_TYPE, MountEntry, absolute_path, find_mount
+from smbfs.cli.mount_table import (
+    FILE_SYSTEM_TYPE,
+    MountEntry,
+    absolute_path,
+    find_holder,
+    find_mount,
+)
 
 FLUSH_PATIENCE_S: Final = 300.0
 """How long a daemon may flush after its mount is gone before we say so and leave it."""
+
+
+HOLDER_AFTER_S: Final = 2.0
+"""After how long to look whether somebody else has the mount, too."""
 
 
 def unmount(mountpoint: str, *, lazy: bool) -> int:
@@ -38,7 +50,17 @@ def unmount(mountpoint: str, *, lazy: bool) -> int:
         return int(ExitCode.FINE)
     with watch_process(daemon.pid) as process:
         _detach(entry, lazy=False)
-        if not wait_ended(process, FLUSH_PATIENCE_S):
+        if wait_ended(process, HOLDER_AFTER_S):
+            return int(ExitCode.FINE)
+        holder = find_holder(entry.device)
+        if holder is not None:
+            # As with any other file system: what is gone is our mount, not theirs.
+            print(
+                f"smbfs: {path} is unmounted here, but not where process {holder} is: it has a "
+                "mount namespace of its own. The mount's daemon ends with that.",
+                file=sys.stderr,
+            )
+        elif not wait_ended(process, FLUSH_PATIENCE_S):
             raise _still_running(daemon)
     return int(ExitCode.FINE)
 

@@ -65,6 +65,25 @@ def test_umount_returns_when_the_daemon_is_gone(mounted: Mounted) -> None:
     os.close(daemon)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mount namespaces are root's to make")
+def test_umount_does_not_wait_for_another_mount_namespace(mounted: Mounted) -> None:
+    watched = os.pidfd_open(mounted.pid)
+    (mounted.path / "file").write_bytes(b"content")
+    waits = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo; exec cat"]
+    with subprocess.Popen(waits, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.read(1)
+        done = run_smbfs("umount", str(mounted.path))
+        assert (done.returncode, done.stdout) == (0, "")
+        assert f"not where process {holder.pid} is" in done.stderr
+        assert find_mount(str(mounted.path)) is None
+        theirs = Path(f"/proc/{holder.pid}/root{mounted.path}/file")
+        assert theirs.read_bytes() == b"content"
+        holder.communicate()
+    assert wait_process_ended(watched)
+    os.close(watched)
+
+
 def test_status_json_has_every_documented_field(samba: SambaServer, mounted: Mounted) -> None:
     status = mounted.status()
     assert set(status) >= STATUS_FIELDS
