@@ -73,7 +73,12 @@ def format_problem(problem: Problem, program: str = "smbfs") -> str:
     for label, text in (("  Why: ", problem.why), ("  Do:  ", problem.do)):
         for number, line in enumerate(text.splitlines()):
             lines.append((label if number == 0 else " " * len(label)) + line)
-    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
+    return "\n".join(map(printable, lines))
+
+
+def printable(line: str) -> str:
+    """Return a line as it may be shown, whoever has written it: without control of the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in line)
 
 
 def explain(error: BaseException, unc: str = "") -> Problem:

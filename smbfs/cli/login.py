@@ -7,29 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-import trio
-
-from smbfs.audit.events import CredentialUsed
-from smbfs.audit.writer import record_once
 from smbfs.auth.credentials import Credentials
 from smbfs.auth.keyring_entries import STANDARD_PORT, KeyringEntry, KeyringQuery
 from smbfs.auth.keyring_process import KeyringProcess
 from smbfs.auth.ntlm_rule import ntlm_refused
-from smbfs.auth.spnego import make_authenticator
-from smbfs.cli.errors import CommandError, ExitCode, explain, first_leaf
-from smbfs.cli.failure_events import failure_event
+from smbfs.cli.errors import CommandError, ExitCode
 from smbfs.cli.passwords import read_password
-from smbfs.cli.policy_events import policy_refusal, protection_lowered
-from smbfs.cli.prepare import login_name, named_user, resolve_options
-from smbfs.cli.privileges import Capability, give_up_privileges, keep_secrets
+from smbfs.cli.prepare import login_name, named_user
+from smbfs.cli.privileges import keep_secrets
 from smbfs.cli.server_argument import Server, parse_server
-from smbfs.client.connect import connect_share
-from smbfs.client.route import dial_route, route_to
-from smbfs.config.model import MountOptions
-from smbfs.config.options import GivenOption, ParsedOptions, say_who_decided
-from smbfs.config.policy import PolicyRefused, lowered
+from smbfs.cli.visit import as_told, resolve_recorded, visit
+from smbfs.client.tree_connect import TreeConnect
+from smbfs.config.options import GivenOption, ParsedOptions
 from smbfs.config.values import split_user
-from smbfs.errors import AuthenticationError, ConfigError, SmbfsError
+from smbfs.errors import AuthenticationError, ConfigError
 
 _NOT_FOR_LOGIN: Final = {
     "credentials": "the password in that file is found without a keyring.",
@@ -124,11 +115,7 @@ def _resolve_options(server: Server, given: Sequence[GivenOption]) -> ParsedOpti
                 _NOT_FOR_LOGIN[option.name],
                 "leave it out.",
             )
-    try:
-        return resolve_options(server.unc, given, os.environ)
-    except PolicyRefused as error:
-        record_once(policy_refusal(server.shown, error))
-        raise
+    return resolve_recorded(server, given)
 
 
 def _check_password(server: Server, parsed: ParsedOptions, credentials: Credentials) -> None:
@@ -138,28 +125,25 @@ def _check_password(server: Server, parsed: ParsedOptions, credentials: Credenti
     options = replace(
         parsed.options, guest=False, allow_insecure_guest=False, auth="ntlm", posix=False
     )
-    for each in lowered(parsed):
-        record_once(protection_lowered(server.shown, each))
-    record_once(CredentialUsed(server.shown, credentials.qualified_name, credentials.source))
-    give_up_privileges(keep={Capability.DAC_READ_SEARCH})
+
+    async def ask_no_more(tree: TreeConnect) -> None:
+        """That it is there says that the password was right."""
+
+    refused = None
+    if options.block_ntlm:
+        refused = ntlm_refused(server.shown, "A password is checked with it")
+    elif parsed.options.auth == "kerberos":
+        refused = _only_kerberos(server.shown)
     try:
-        if options.block_ntlm:
-            raise ntlm_refused(server.shown, "A password is checked with it")
-        if parsed.options.auth == "kerberos":
-            raise _only_kerberos(server.shown)
-        trio.run(_sign_on, server, options, credentials)
-    except (SmbfsError, BaseExceptionGroup) as error:
-        leaf = first_leaf(error)
-        if isinstance(leaf, KeyboardInterrupt):
-            raise leaf from None
-        say_who_decided(leaf, parsed.decided)
-        record_once(failure_event(leaf, server.shown, credentials.qualified_name))
-        problem = explain(leaf, server.shown)
+        if refused is not None:
+            raise as_told(refused, parsed, server.shown, credentials)
+        visit(server.unc, parsed, options, credentials, ask_no_more, shown=server.shown)
+    except CommandError as error:
         raise CommandError(
-            problem.what,
-            problem.why,
-            f"{problem.do}\nNothing was stored.".lstrip(),
-            exit_code=ExitCode(problem.exit_code),
+            error.what,
+            error.why,
+            f"{error.do}\nNothing was stored.".lstrip(),
+            exit_code=error.exit_code,
         ) from error
 
 
@@ -170,9 +154,3 @@ def _only_kerberos(server: str) -> AuthenticationError:
         "`smbfs login --kerberos USER@REALM` gets one.",
         rule="auth",
     )
-
-
-async def _sign_on(server: Server, options: MountOptions, credentials: Credentials) -> None:
-    stream = await dial_route(route_to(server.unc, options), server.unc.server)
-    async with connect_share(stream, server.unc, options, credentials, make_authenticator):
-        pass

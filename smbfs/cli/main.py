@@ -77,6 +77,12 @@ def _make_parser() -> Parser:
     status.add_argument("--watch", action="store_true", help="every two seconds, until Ctrl-C")
     status.set_defaults(run=_status)
 
+    shares = commands.add_parser("shares", help="what can be mounted", allow_abbrev=False)
+    shares.add_argument("server", metavar="SERVER", help=_SERVER_HELP)
+    shares.add_argument("--json", action="store_true", help="for programs")
+    add_mount_options(shares)
+    shares.set_defaults(run=_shares)
+
     _add_login(
         commands.add_parser("login", help="keep a password, or get a ticket", allow_abbrev=False)
     )
@@ -205,6 +211,17 @@ def _status(namespace: argparse.Namespace) -> int:
     from smbfs.cli.status import show_status
 
     return show_status(namespace.mountpoint, as_json=namespace.json, watch=namespace.watch)
+
+
+def _shares(namespace: argparse.Namespace) -> int:
+    from smbfs.cli.arguments import given_options
+    from smbfs.cli.shares import SharesRequest, show_shares
+
+    return show_shares(
+        SharesRequest(
+            server=namespace.server, given=given_options(namespace), as_json=namespace.json
+        )
+    )
 
 
 def _login(namespace: argparse.Namespace) -> int:

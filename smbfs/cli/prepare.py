@@ -142,8 +142,13 @@ def prepare_mount(request: MountRequest, environment: Mapping[str, str]) -> Moun
         renew=partial(find_credentials, request_again),
         kdc_proxies=proxies,
         notes=tuple(notes),
-        warnings=parsed.warnings + ((GUEST_WARNING,) if options.guest else ()),
+        warnings=warnings_of(parsed),
     )
+
+
+def warnings_of(parsed: ParsedOptions) -> tuple[str, ...]:
+    """Return what is shown of options in any case."""
+    return parsed.warnings + ((GUEST_WARNING,) if parsed.options.guest else ())
 
 
 def resolve_options(

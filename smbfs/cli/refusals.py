@@ -121,7 +121,7 @@ _TREE_CONNECT: Final[dict[int, Refusal]] = {
     NtStatus.STATUS_BAD_NETWORK_NAME: Refusal(
         "there is no such share.", "the server has no share of this name",
         "Windows 67, 0x80070043; mount.cifs error 2",
-        "check how it is spelt; `smbclient -L SERVER -U USER` lists the shares.",
+        "check how it is spelt; `smbfs shares SERVER` lists the shares.",
     ),
     NtStatus.STATUS_ACCESS_DENIED: Refusal(
         "access to the share is denied.", "this user may not use it, or it wants encryption",

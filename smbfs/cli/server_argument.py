@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from smbfs.config.unc import Unc, parse_unc
@@ -33,8 +33,12 @@ class Server:
     @property
     def shown(self) -> str:
         """``//server[:port][/share]``, as messages have it."""
-        text = str(self.unc)
-        return text if self.share is not None else text.removesuffix(f"/{IPC_SHARE}")
+        return str(self.unc) if self.share is not None else self.host
+
+    @property
+    def host(self) -> str:
+        """``//server[:port]``."""
+        return str(replace(self.unc, share=IPC_SHARE, path="")).removesuffix(f"/{IPC_SHARE}")
 
 
 def parse_server(text: str) -> Server:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from smbfs.cli.daemons import Daemon, find_daemons
-from smbfs.cli.errors import CommandError, ExitCode
+from smbfs.cli.errors import CommandError, ExitCode, printable
 from smbfs.cli.mount_table import absolute_path
 from smbfs.transport.tunnel import EXPIRY_WARNING
 
@@ -67,7 +67,8 @@ def _described(daemon: Daemon) -> str:
         return _describe(daemon.status)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
         lines = (str(daemon.socket_path), f"  pid {daemon.pid} says what only its version can read")
-        return "\n".join(map(_printable, lines))
+        # Names come from servers and from other users' daemons.
+    return "\n".join(map(printable, lines))
 
 
 # Any: entries come from JSON; a daemon of another version may lack a field.
@@ -94,12 +95,8 @@ def _describe(status: Mapping[str, Any]) -> str:
         "log": status["log"],
     }
     lines += [f"  {label:<10}  {text}" for label, text in rows.items() if text]
-    return "\n".join(map(_printable, lines))
-
-
-def _printable(line: str) -> str:
-    """Names come from servers and from other users' daemons: nothing may steer the terminal."""
-    return "".join(c if c.isprintable() else "?" for c in line)
+    # Names come from servers and from other users' daemons.
+    return "\n".join(map(printable, lines))
 
 
 def _tunnel(quic: Mapping[str, Any] | None) -> str:

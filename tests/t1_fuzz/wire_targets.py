@@ -23,6 +23,8 @@ from smbfs.wire import (
     oplock_break,
     posix_extensions,
     reparse,
+    rpc,
+    srvsvc,
     stream_information,
 )
 from smbfs.wire.error_response import ErrorResponse
@@ -79,9 +81,35 @@ def reading(read: Read) -> Callable[[bytes], None]:
     return run
 
 
+_PDUS = st.builds(
+    rpc.encode_pdu,
+    st.sampled_from(rpc.PduType),
+    st.integers(0, 3).map(rpc.PduFlags),
+    st.just(2),
+    st.binary(max_size=120),
+)
+
+
+def _rpc_targets() -> Iterator[Target]:
+    def asked(read: Callable[[rpc.Pdu], object]) -> Read:
+        return lambda data: read(rpc.Pdu.decode(data))
+
+    yield _target("Pdu.decode", rpc.Pdu.decode, _PDUS)
+    yield _target("decode_bind_ack", asked(rpc.decode_bind_ack), _PDUS)
+    yield _target("decode_fault", asked(rpc.decode_fault), _PDUS)
+    yield _target("decode_response", asked(rpc.decode_response), _PDUS)
+    stubs = st.builds(
+        lambda count, rest: struct.pack("<IIIIII", 1, 1, 1, count, 1, count) + rest,
+        st.integers(0, 6),
+        st.binary(max_size=200),
+    )
+    yield _target("decode_share_enum", srvsvc.decode_share_enum, stubs)
+
+
 def wire_targets() -> Iterator[Target]:
     """Yield all of them."""
-    return chain(_messages(), _contexts(), _headers(), _security(), _lists(), _payloads())
+    parts = (_messages(), _contexts(), _headers(), _security(), _lists(), _payloads())
+    return chain(*parts, _rpc_targets())
 
 
 def _target(name: str, read: Read, valid: st.SearchStrategy[bytes], *more: str) -> Target:

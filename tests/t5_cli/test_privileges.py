@@ -104,11 +104,12 @@ def test_gateway_is_confined(tmp_path: Path) -> None:
         assert umask_of(gateway.pid) == "0077"
 
 
-def test_doctor_is_confined_before_it_connects(samba: SambaServer) -> None:
+@pytest.mark.parametrize("command", ["doctor", "shares"])
+def test_who_only_asks_is_confined_before_it_connects(samba: SambaServer, command: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        command = [str(SMBFS), "doctor", f"//127.0.0.1:{silent.getsockname()[1]}/share"]
-        command += ["-o", f"credentials={samba.credentials_file()},transport=tcp"]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        line = [str(SMBFS), command, f"//127.0.0.1:{silent.getsockname()[1]}/share"]
+        line += ["-o", f"credentials={samba.credentials_file()},transport=tcp"]
+        with subprocess.Popen(line, stdout=subprocess.DEVNULL) as process:
             connection, _ = silent.accept()
             try:
                 assert_confined(process.pid, Capability.DAC_READ_SEARCH)

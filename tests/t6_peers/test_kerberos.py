@@ -16,7 +16,7 @@ import pytest
 
 from tests.beds.copier import Copying
 from tests.beds.kdc import REALM, SERVER_NAME, Kdc
-from tests.beds.mounted import Mounted, MountFailed, mount
+from tests.beds.mounted import Mounted, MountFailed, mount, run_smbfs
 from tests.beds.pki import Pki
 from tests.beds.quic_gateway import quic_gateway
 from tests.beds.samba import SambaServer
@@ -170,6 +170,14 @@ def test_over_quic(bed: Bed, pki: Pki) -> None:
 
 
 # ------------------------------------------------------------------------------ refusals
+
+
+def test_a_ticket_lists_the_shares(bed: Bed) -> None:
+    bed.sign_on()
+    server = f"//{SERVER_NAME}:{bed.samba.port}"
+    done = run_smbfs("shares", f"{SERVER_NAME}:{bed.samba.port}", "-o", f"ip={HOST}", env=bed.env)
+    assert done.returncode == 0, done.stderr
+    assert f"{server}/share" in done.stdout.splitlines()
 
 
 def test_without_a_ticket(bed: Bed) -> None:

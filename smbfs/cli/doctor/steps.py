@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from smbfs.cli.errors import ExitCode, Problem, explain, first_leaf
+from smbfs.cli.errors import ExitCode, Problem, explain, first_leaf, printable
 from smbfs.config.options import GivenOption, say_who_decided
 
 Result = Literal["ok", "failed", "warning", "skipped"]
@@ -111,7 +111,7 @@ def as_text(step: Step) -> str:
         lines += _labelled("Why: ", problem.why)
         lines += _labelled("Do:  ", problem.do)
     # Names come from servers: nothing may steer the terminal.
-    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
+    return "\n".join(map(printable, lines))
 
 
 def _labelled(label: str, text: str) -> Sequence[str]:

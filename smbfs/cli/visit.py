@@ -1,0 +1,94 @@
+"""Commands that sign on to a server as a mount does, ask it something, and sign off."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import trio
+
+from smbfs.audit.events import CredentialUsed
+from smbfs.audit.writer import record_once
+from smbfs.auth.credentials import Credentials
+from smbfs.auth.spnego import make_authenticator
+from smbfs.cli.errors import CommandError, ExitCode, explain, first_leaf
+from smbfs.cli.failure_events import failure_event
+from smbfs.cli.policy_events import policy_refusal, protection_lowered
+from smbfs.cli.prepare import resolve_options
+from smbfs.cli.privileges import Capability, give_up_privileges
+from smbfs.cli.server_argument import Server
+from smbfs.client.connect import connect_share
+from smbfs.client.route import dial_route, route_to
+from smbfs.client.tree_connect import TreeConnect
+from smbfs.config.model import MountOptions
+from smbfs.config.options import GivenOption, ParsedOptions, say_who_decided
+from smbfs.config.policy import PolicyRefused, lowered
+from smbfs.config.unc import Unc
+from smbfs.errors import SmbfsError
+
+ResultT = TypeVar("ResultT")
+
+
+def resolve_recorded(server: Server, given: Sequence[GivenOption]) -> ParsedOptions:
+    """Return what a server is reached with; the audit hears of who wants less than the policy.
+
+    Raises: ConfigError, of which PolicyRefused is one.
+    """
+    try:
+        return resolve_options(server.unc, given, os.environ)
+    except PolicyRefused as error:
+        record_once(policy_refusal(server.shown, error))
+        raise
+
+
+def visit(
+    unc: Unc,
+    parsed: ParsedOptions,
+    options: MountOptions,
+    credentials: Credentials,
+    ask: Callable[[TreeConnect], Awaitable[ResultT]],
+    *,
+    shown: str,
+) -> ResultT:
+    """Return what ``ask`` makes of a share that is connected for that long.
+
+    ``options``: what the server is reached with, of which ``parsed`` says who decided it.
+    ``shown``: what the server is called in messages, and in the audit, which hears of everything.
+    Raises: CommandError, in the words of a mount that fails.
+    """
+    for each in lowered(parsed):
+        record_once(protection_lowered(shown, each))
+    record_once(CredentialUsed(shown, credentials.qualified_name, credentials.source))
+
+    async def asks() -> ResultT:
+        stream = await dial_route(route_to(unc, options), unc.server)
+        async with connect_share(stream, unc, options, credentials, make_authenticator) as tree:
+            return await ask(tree)
+
+    try:
+        with credentials.attended():
+            give_up_privileges(keep={Capability.DAC_READ_SEARCH})
+            return trio.run(asks)
+    except (SmbfsError, BaseExceptionGroup) as error:
+        raise as_told(error, parsed, shown, credentials) from error
+
+
+def as_told(
+    error: BaseException, parsed: ParsedOptions, shown: str, credentials: Credentials
+) -> CommandError:
+    """Return what a command that was refused ends with; the audit hears of it.
+
+    It does not of a CommandError: the server let us in. Raises: KeyboardInterrupt, if it was that.
+    """
+    leaf = first_leaf(error)
+    if isinstance(leaf, KeyboardInterrupt):
+        raise leaf from None
+    if isinstance(leaf, CommandError):
+        return leaf
+    say_who_decided(leaf, parsed.decided)
+    record_once(failure_event(leaf, shown, credentials.qualified_name))
+    problem = explain(leaf, shown)
+    return CommandError(
+        problem.what, problem.why, problem.do, exit_code=ExitCode(problem.exit_code)
+    )
