@@ -12,7 +12,6 @@ from smbfs.config.option_table import NOT_YET, OPTIONS
 from smbfs.config.options import GivenOption, nearest, split_options
 
 _GIVEN: Final = "given"
-_HIDDEN: Final = {*NOT_YET, "snapshot"}
 _NEGATIVE: Final = re.compile(r"-\d")
 _HELP: Final = "`smbfs COMMAND --help` lists the options."
 
@@ -69,7 +68,7 @@ def add_mount_options(parser: argparse.ArgumentParser) -> None:
         if not row.help:
             continue
         # What does nothing yet is understood, but not advertised.
-        text = argparse.SUPPRESS if name in _HIDDEN else row.help
+        text = argparse.SUPPRESS if name in NOT_YET else row.help
         if row.metavar:
             group.add_argument(
                 *spellings,

@@ -115,7 +115,7 @@ def _resolve_options(server: Server, given: Sequence[GivenOption]) -> ParsedOpti
                 _NOT_FOR_LOGIN[option.name],
                 "leave it out.",
             )
-    return resolve_recorded(server, given)
+    return resolve_recorded(server.unc, given, shown=server.shown)
 
 
 def _check_password(server: Server, parsed: ParsedOptions, credentials: Credentials) -> None:

@@ -83,6 +83,12 @@ def _make_parser() -> Parser:
     add_mount_options(shares)
     shares.set_defaults(run=_shares)
 
+    snapshots = commands.add_parser("snapshots", help="past states to mount", allow_abbrev=False)
+    snapshots.add_argument("unc", metavar="UNC", help=_UNC_HELP)
+    snapshots.add_argument("--json", action="store_true", help="for programs")
+    add_mount_options(snapshots)
+    snapshots.set_defaults(run=_snapshots)
+
     _add_login(
         commands.add_parser("login", help="keep a password, or get a ticket", allow_abbrev=False)
     )
@@ -221,6 +227,15 @@ def _shares(namespace: argparse.Namespace) -> int:
         SharesRequest(
             server=namespace.server, given=given_options(namespace), as_json=namespace.json
         )
+    )
+
+
+def _snapshots(namespace: argparse.Namespace) -> int:
+    from smbfs.cli.arguments import given_options
+    from smbfs.cli.snapshots import SnapshotsRequest, show_snapshots
+
+    return show_snapshots(
+        SnapshotsRequest(unc=namespace.unc, given=given_options(namespace), as_json=namespace.json)
     )
 
 

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from smbfs.cli.errors import CommandError, ExitCode, printable
-from smbfs.cli.kerberos_realms import kerberos_realms
-from smbfs.cli.prepare import (
-    resolve_credentials,
-    resolve_kdc_proxies,
-    warnings_of,
-)
-from smbfs.cli.privileges import keep_secrets
 from smbfs.cli.server_argument import IPC_SHARE, Server, parse_server
-from smbfs.cli.visit import resolve_recorded, visit
+from smbfs.cli.visit import visit_as_mount
 from smbfs.client.shares import list_shares
 from smbfs.client.tree_connect import TreeConnect
-from smbfs.config.options import GivenOption, ParsedOptions
+from smbfs.config.options import GivenOption
 from smbfs.errors import ServerStatusError
 from smbfs.wire.ntstatus import status_name
 from smbfs.wire.srvsvc import SharedResource, ShareKind
@@ -46,13 +37,21 @@ class SharesRequest:
 
 def show_shares(request: SharesRequest) -> int:
     """Print the shares of a server that can be mounted; return the exit code. Raises: UserError."""
-    keep_secrets()
     server = parse_server(request.server)
-    parsed = resolve_recorded(server, request.given)
-    for warning in warnings_of(parsed):
-        print(f"smbfs: {warning}", file=sys.stderr)
-    found = sorted(_ask(server, parsed), key=lambda share: share.name.casefold())
-    disks = [share for share in found if share.kind == ShareKind.DISK]
+
+    async def ask(tree: TreeConnect, who: str) -> Sequence[SharedResource]:
+        try:
+            return await list_shares(tree, server.unc.server)
+        except ServerStatusError as error:
+            raise CommandError(
+                f"{server.host} does not tell which shares it has",
+                f"it answers {status_name(error.status)} to {who}.",
+                "ask as a user who may (user=NAME), or mount a share whose name you know.",
+            ) from error
+
+    told = visit_as_mount(server.unc, request.given, ask, shown=server.shown, share=IPC_SHARE)
+    disks = [share for share in told if share.kind == ShareKind.DISK]
+    disks.sort(key=lambda share: share.name.casefold())
     if request.as_json:
         print(json.dumps([_as_json(server, share) for share in disks], indent=2))
     elif not disks:
@@ -63,33 +62,6 @@ def show_shares(request: SharesRequest) -> int:
         for place, share in zip(places, disks, strict=True):
             print(f"{place:{width}}  {printable(share.remark)}".rstrip())
     return ExitCode.FINE
-
-
-def _ask(server: Server, parsed: ParsedOptions) -> Sequence[SharedResource]:
-    unc, options = server.unc, parsed.options
-    proxies = resolve_kdc_proxies(unc, options, os.environ)
-    with kerberos_realms(proxies, options.kdc_proxy_ca, f"shares-{os.getpid()}"):
-        credentials = resolve_credentials(unc, options, os.environ)
-
-        async def ask(tree: TreeConnect) -> Sequence[SharedResource]:
-            try:
-                return await list_shares(tree, unc.server)
-            except ServerStatusError as error:
-                who = credentials.qualified_name or "guests"
-                raise CommandError(
-                    f"{server.host} does not tell which shares it has",
-                    f"it answers {status_name(error.status)} to {who}.",
-                    "ask as a user who may (user=NAME), or mount a share whose name you know.",
-                ) from error
-
-        return visit(
-            replace(unc, share=IPC_SHARE, path=""),
-            parsed,
-            replace(options, posix=False),  # There are no files in it.
-            credentials,
-            ask,
-            shown=server.shown,
-        )
 
 
 def _place(server: Server, share: SharedResource) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import trio
@@ -14,10 +16,15 @@ from smbfs.auth.credentials import Credentials
 from smbfs.auth.spnego import make_authenticator
 from smbfs.cli.errors import CommandError, ExitCode, explain, first_leaf
 from smbfs.cli.failure_events import failure_event
+from smbfs.cli.kerberos_realms import kerberos_realms
 from smbfs.cli.policy_events import policy_refusal, protection_lowered
-from smbfs.cli.prepare import resolve_options
-from smbfs.cli.privileges import Capability, give_up_privileges
-from smbfs.cli.server_argument import Server
+from smbfs.cli.prepare import (
+    resolve_credentials,
+    resolve_kdc_proxies,
+    resolve_options,
+    warnings_of,
+)
+from smbfs.cli.privileges import Capability, give_up_privileges, keep_secrets
 from smbfs.client.connect import connect_share
 from smbfs.client.route import dial_route, route_to
 from smbfs.client.tree_connect import TreeConnect
@@ -30,16 +37,42 @@ from smbfs.errors import SmbfsError
 ResultT = TypeVar("ResultT")
 
 
-def resolve_recorded(server: Server, given: Sequence[GivenOption]) -> ParsedOptions:
+def resolve_recorded(unc: Unc, given: Sequence[GivenOption], *, shown: str) -> ParsedOptions:
     """Return what a server is reached with; the audit hears of who wants less than the policy.
 
     Raises: ConfigError, of which PolicyRefused is one.
     """
     try:
-        return resolve_options(server.unc, given, os.environ)
+        return resolve_options(unc, given, os.environ)
     except PolicyRefused as error:
-        record_once(policy_refusal(server.shown, error))
+        record_once(policy_refusal(shown, error))
         raise
+
+
+def visit_as_mount(
+    unc: Unc,
+    given: Sequence[GivenOption],
+    ask: Callable[[TreeConnect, str], Awaitable[ResultT]],
+    *,
+    shown: str,
+    share: str | None = None,
+) -> ResultT:
+    """Do what :func:`visit` does, with the options and the credentials of a mount.
+
+    ``ask`` is also told who we are. ``share``: the one to connect, if it is not that of ``unc``.
+    Raises: UserError.
+    """
+    keep_secrets()
+    parsed = resolve_recorded(unc, given, shown=shown)
+    options = replace(parsed.options, posix=False)  # What is asked is none of it.
+    for warning in warnings_of(parsed):
+        print(f"smbfs: {warning}", file=sys.stderr)
+    proxies = resolve_kdc_proxies(unc, options, os.environ)
+    with kerberos_realms(proxies, options.kdc_proxy_ca, f"visit-{os.getpid()}"):
+        credentials = resolve_credentials(unc, options, os.environ)
+        who = credentials.qualified_name or "guests"
+        there = unc if share is None else replace(unc, share=share, path="")
+        return visit(there, parsed, options, credentials, lambda tree: ask(tree, who), shown=shown)
 
 
 def visit(

@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
 
@@ -173,6 +174,11 @@ class MountOptions:
     ro: bool = False
     """Nothing may be changed through this mount."""
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether nothing can be changed, for whatever reason."""
+        return self.ro or self.snapshot is not None
+
     allow_other: bool = False
     """Let users other than the one who mounted in, as far as mode bits let them."""
 
@@ -197,8 +203,8 @@ class MountOptions:
     user_xattr: bool = True
     """Offer ``user.*`` extended attributes."""
 
-    snapshot: str | None = None
-    """Past state of the share to show, ``@GMT-YYYY.MM.DD-HH.MM.SS``."""
+    snapshot: datetime | None = None
+    """When the server has kept the state of the share that is shown, which nobody can change."""
 
     # -- What we may remember ------------------------------------------------------------
 

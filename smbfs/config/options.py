@@ -123,10 +123,10 @@ def merge_options(given: Sequence[GivenOption]) -> ParsedOptions:
 def check_options(merged: ParsedOptions) -> ParsedOptions:
     """See that options fit together, and add the warnings about those without effect.
 
-    Raises: Contradiction; ConfigError for what this version can't do.
+    Raises: Contradiction.
     """
     _check_together(merged)
-    more = _check_available(merged.options, merged.given)
+    more = _what_is_left_out(merged.options, merged.given)
     return replace(merged, warnings=(*merged.warnings, *more))
 
 
@@ -351,23 +351,11 @@ _CONTRADICTIONS: Final[tuple[tuple[_Test, str, str, Sequence[str]], ...]] = (
 )
 
 
-def _check_available(options: MountOptions, given: frozenset[str]) -> tuple[str, ...]:
-    """Refuse what this version can't do; return warnings where it only does without."""
-    for asked, what in _NOT_YET_REFUSED:
-        if asked(options):
-            raise ConfigError(
-                f"{what} is not available in this version",
-                "mounting without it would not be what was asked for.",
-                "leave it out.",
-            )
+def _what_is_left_out(options: MountOptions, given: frozenset[str]) -> tuple[str, ...]:
+    """Return warnings of options that change nothing in this version."""
     defaults = MountOptions()
     return tuple(
         f"{name} has no effect in this version: {why}"
         for name, why in table.NOT_YET.items()
         if name in given and getattr(options, name) != getattr(defaults, name)
     )
-
-
-_NOT_YET_REFUSED: Final[tuple[tuple[Callable[[MountOptions], bool], str], ...]] = (
-    (lambda o: o.snapshot is not None, "snapshot="),
-)

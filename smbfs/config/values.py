@@ -10,6 +10,7 @@ import grp
 import ipaddress
 import pwd
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal
 
@@ -27,7 +28,8 @@ from smbfs.config.model import (
 _SIZE_UNITS: Final = {"": 1, "K": 1024, "M": MIB, "G": 1024 * MIB, "T": 1024 * 1024 * MIB}
 _SIZE: Final = re.compile(r"([0-9]{1,15})([KMGT]?)(?:I?B)?", re.IGNORECASE | re.ASCII)
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,6})?", re.ASCII)
-_SNAPSHOT: Final = re.compile(r"@GMT-\d{4}\.\d\d\.\d\d-\d\d\.\d\d\.\d\d", re.ASCII)
+_FILETIME_0: Final = datetime(1601, 1, 1, tzinfo=UTC)
+_SNAPSHOT: Final = "@GMT-%Y.%m.%d-%H.%M.%S"
 _MAX_ID: Final = 2**32 - 2  # 2**32 - 1 means "nobody said"
 
 _DIALECT_CHOICES: Final = {
@@ -184,11 +186,16 @@ def parse_pin(text: str) -> str:
     return pin
 
 
-def parse_snapshot(text: str) -> str:
-    """``@GMT-YYYY.MM.DD-HH.MM.SS``."""
-    if not _SNAPSHOT.fullmatch(text):
-        raise ValueError("a snapshot is named like @GMT-2026.01.31-12.00.00")
-    return text
+def parse_snapshot(text: str) -> datetime:
+    """``@GMT-YYYY.MM.DD-HH.MM.SS``, or the 100 ns since 1601: the time that it stands for."""
+    try:
+        if text.isdecimal():
+            return _FILETIME_0 + timedelta(microseconds=int(text) // 10)
+        return datetime.strptime(text, _SNAPSHOT).replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(
+            "a snapshot is named like @GMT-2026.01.31-12.00.00 (`smbfs snapshots` lists them)"
+        ) from None
 
 
 def parse_dialects(text: str) -> tuple[str, str]:

@@ -79,7 +79,7 @@ def mount_options(options: MountOptions, source: str) -> set[str]:
     """Return the options of mount.fuse for these options of ours."""
     escaped = source.replace("\\", "\\\\").replace(",", "\\,")
     chosen = {f"fsname={escaped}", "subtype=smbfs", *options.mount_flags}
-    if options.ro:
+    if options.is_read_only:
         chosen.add("ro")
     if options.allow_other:
         chosen.add("allow_other")

@@ -15,6 +15,7 @@ import trio
 from smbfs.client.background import background_tasks
 from smbfs.client.tree_connect import TreeConnect
 from smbfs.config.model import MountOptions
+from smbfs.errors import ServerStatusError, UserError
 from smbfs.vfs.access import Access
 from smbfs.vfs.allocation import Allocation
 from smbfs.vfs.attribute_verbs import AttributeVerbs
@@ -36,6 +37,7 @@ from smbfs.vfs.share import Share
 from smbfs.vfs.space import Space
 from smbfs.vfs.state import MountState
 from smbfs.vfs.xattrs import ExtendedAttributes
+from smbfs.wire.ntstatus import NtStatus, status_name
 
 CLEAN_S = 1.0
 """Seconds that a server has to show that it is there when the mount ends."""
@@ -45,6 +47,10 @@ DIRTY_S = 4.0
 
 CLOSE_S = 10.0
 """Seconds for writing and closing what is still open when the mount ends."""
+
+_NOT_THERE = frozenset(
+    {NtStatus.STATUS_OBJECT_NAME_NOT_FOUND, NtStatus.STATUS_OBJECT_PATH_NOT_FOUND}
+)
 
 
 class FileSystem:
@@ -91,7 +97,8 @@ async def open_filesystem(
     Raises: ServerStatusError, Refused (NOT_DIRECTORY) if the root can't be shown.
     """
     names: Names = PosixNames() if tree.posix else WindowsNames()
-    share = Share(tree, names=names, root=tuple(part.encode() for part in root.split("/") if part))
+    steps = tuple(part.encode() for part in root.split("/") if part)
+    share = Share(tree, names=names, root=steps, as_of=options.snapshot)
     async with background_tasks() as nursery:
         filesystem = FileSystem(MountState(share, options, nursery, disk))
         try:
@@ -105,7 +112,17 @@ async def open_filesystem(
 
 
 async def _enter_root(state: MountState) -> None:
-    description = await state.describer.describe(state.share.path(()))
+    try:
+        description = await state.describer.describe(state.share.path(()))
+    except ServerStatusError as error:
+        if state.share.always and error.status in _NOT_THERE:
+            raise UserError(
+                "it has no snapshot of that time",
+                f"the server answers {status_name(error.status)}.",
+                "`smbfs snapshots` lists those that there are.",
+                rule="snapshot",
+            ) from error
+        raise
     if description.file_type != S_IFDIR:
         raise Refused(Refusal.NOT_DIRECTORY, "the root of the mount")
     state.inodes.numbers.set_root_id(state.inodes.root, description.stat.file_id)

@@ -33,7 +33,7 @@ async def real_name(share: Share, directory: str, hidden: str, entry: DirectoryE
     :func:`path_without_extensions` has it.
     """
     path = f"{hidden}\\{entry.name}" if hidden else entry.name
-    create = CreateRequest(path, STAT_ACCESS, share_access=SHARE_ALL)
+    create = CreateRequest(path, STAT_ACCESS, share_access=SHARE_ALL, contexts=share.always)
     try:
         (answer,) = await share.compound(create, share.all_query())
     except ServerStatusError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from smbfs.client.open import Open
@@ -35,7 +36,9 @@ from smbfs.wire.create_contexts import (
     PosixCreateResponse,
     QueryOnDiskIdRequest,
     QueryOnDiskIdResponse,
+    TimewarpToken,
 )
+from smbfs.wire.filetime import ns_to_filetime
 from smbfs.wire.fscc import (
     FileStat,
     decode_file_all_information,
@@ -116,9 +119,24 @@ class LeaseKeys(NamedTuple):
 class Share:
     """Questions about paths of one share. Every method may raise ServerStatusError."""
 
-    def __init__(self, tree: TreeConnect, *, names: Names, root: tuple[bytes, ...] = ()) -> None:
-        """``root``: the folder of the share that the mount shows, name by name."""
+    def __init__(
+        self,
+        tree: TreeConnect,
+        *,
+        names: Names,
+        root: tuple[bytes, ...] = (),
+        as_of: datetime | None = None,
+    ) -> None:
+        """``root``: the folder of the share that the mount shows, name by name.
+
+        ``as_of``: the time of the snapshot that it shows; None: the present.
+        """
         self.tree = tree
+        self.always: tuple[CreateContext, ...] = ()
+        """What every CREATE says besides."""
+        if as_of is not None:
+            filetime = ns_to_filetime(int(as_of.timestamp()) * 1_000_000_000)
+            self.always = (TimewarpToken(filetime),)
         self.names = names
         self.limits = ServerLimits()
         self._root = [names.to_server(name) for name in root]
@@ -157,9 +175,9 @@ class Share:
         ``mode``: permission bits of what is made, where the server knows such.
         ``keys``: for an open that changes something, if it or its directory is leased.
         """
-        contexts: tuple[CreateContext, ...] = ()
+        contexts = self.always
         if self.tree.posix:
-            contexts = (PosixCreateRequest(mode),) if mode else _POSIX
+            contexts += (PosixCreateRequest(mode),) if mode else _POSIX
         if with_file_id:
             contexts += (QueryOnDiskIdRequest(),)
         if keys is not None:

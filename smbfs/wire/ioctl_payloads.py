@@ -23,7 +23,7 @@ from smbprotocol.ioctl import (
 
 from smbfs.errors import WireError
 from smbfs.wire.dialect import Dialect
-from smbfs.wire.layout import Buffer, slice_data, unpack_at
+from smbfs.wire.layout import Buffer, decode_text, slice_data, unpack_at
 from smbfs.wire.negotiate import Capabilities, SecurityMode
 from smbfs.wire.vocabulary import fill, pack, unpack_structure, value, wire_errors
 
@@ -31,6 +31,7 @@ _RESUME_KEY_SIZE = 24
 _VALIDATE_REQUEST_SIZE = 24
 _CHUNK = struct.Struct("<QQI4x")
 _COPY = struct.Struct("<24sI4x")
+_SNAPSHOTS = struct.Struct("<III")
 _RANGE = struct.Struct("<QQ")
 _INTERFACE = struct.Struct("<IIIIQH126x")
 _FAMILY_OFFSET = 24
@@ -197,6 +198,20 @@ class SrvCopychunkResponse:
             value(structure, "chunk_bytes_written"),
             value(structure, "total_bytes_written"),
         )
+
+
+def decode_snapshots(data: memoryview) -> tuple[tuple[str, ...], int]:
+    """Return the names of snapshots, and how many bytes all of them would take, with the rest.
+
+    ``@GMT-YYYY.MM.DD-HH.MM.SS`` each. There are none if there was no room for all.
+    Raises: WireError if short.  Spec: [MS-SMB2] 2.2.32.2.
+    """
+    what = "SRV_SNAPSHOT_ARRAY"
+    _, returned, size = unpack_at(_SNAPSHOTS, data, 0, what)
+    if not returned:
+        return (), _SNAPSHOTS.size + size
+    names = decode_text(slice_data(data, _SNAPSHOTS.size, size, what), what)
+    return tuple(filter(None, names.split("\0"))), _SNAPSHOTS.size + size
 
 
 def decode_resume_key(data: memoryview) -> bytes:

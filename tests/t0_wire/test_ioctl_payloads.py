@@ -20,8 +20,12 @@ from smbfs.wire.ioctl import (
     ValidateNegotiateInfoRequest,
     ValidateNegotiateInfoResponse,
     decode_network_interfaces,
+    decode_ranges,
     decode_resume_key,
+    decode_snapshots,
     encode_network_interfaces,
+    encode_range,
+    encode_zero_data,
 )
 from smbfs.wire.negotiate import Capabilities, SecurityMode
 from smbfs.wire.vocabulary import pack
@@ -40,6 +44,7 @@ _interfaces = st.builds(
     st.ip_addresses(),
 )
 KEY = bytes(range(24))
+SNAPSHOTS = ("@GMT-2026.01.31-12.00.00", "@GMT-2025.12.24-00.00.00")
 
 
 def test_validate_negotiate_request() -> None:
@@ -173,3 +178,28 @@ def test_network_interfaces_cut_and_damaged() -> None:
     data = bytes(152)
     check_truncation(data, decode_network_interfaces, valid=(0,))
     check_damage(data, decode_network_interfaces)
+
+
+def test_ranges_of_a_file() -> None:
+    assert encode_zero_data(1, 0x200) == bytes.fromhex("0100000000000000 0002000000000000")
+    assert encode_range(1, 0x200) == encode_zero_data(1, 0x200)
+    both = encode_range(0, 4096) + encode_range(8192, 1)
+    assert decode_ranges(memoryview(both)) == ((0, 4096), (8192, 1))
+    check_truncation(both, decode_ranges, valid=(0, 16))
+
+
+def snapshots_answer(names: tuple[str, ...], room: int = 1 << 16) -> bytes:
+    """Return what a server answers that has these, and so many bytes for them."""
+    text = "".join(f"{name}\0" for name in names) + "\0"
+    listed = text.encode("utf-16-le") if len(text) * 2 + 12 <= room else b""
+    shown = len(names) if listed else 0
+    return struct.pack("<III", len(names), shown, len(text) * 2) + (listed or bytes(4))
+
+
+def test_snapshots() -> None:
+    told = snapshots_answer(SNAPSHOTS)
+    assert decode_snapshots(memoryview(told)) == (SNAPSHOTS, len(told))
+    assert decode_snapshots(memoryview(snapshots_answer(SNAPSHOTS, 16))) == ((), len(told))
+    assert decode_snapshots(memoryview(snapshots_answer(()))) == ((), 14)
+    check_truncation(told, decode_snapshots)
+    check_damage(told, decode_snapshots)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,8 @@ SETTING: dict[str, dict[str, object]] = {
     "vers=2.0.2-3.0": {"minimum_dialect": "2.0.2", "maximum_dialect": "3.0"},
     "minimum_dialect=3.0": {"minimum_dialect": "3.0"},
     "maximum_dialect=3.0.2,vers=3.1.1": {"minimum_dialect": "3.1.1"},
+    "snapshot=@GMT-2026.01.31-12.00.00": {"snapshot": datetime(2026, 1, 31, 12, tzinfo=UTC)},
+    "snapshot=134143344000000000": {"snapshot": datetime(2026, 1, 31, 12, tzinfo=UTC)},
     "sec=ntlmssp": {"auth": "ntlm"},
     "sec=ntlmsspi": {"auth": "ntlm"},
     "sec=ntlmv2": {"auth": "ntlm"},
@@ -176,7 +179,6 @@ REFUSED_TEXTS = {
     "sec=krb5p": "seal",
     "sec=ntlm": "NTLMv1",
     "sec=lanman": "LANMAN",
-    "snapshot=@GMT-2026.01.31-12.00.00": "",
     "signloosely": "changed",
     "ignore_signature": "changed",
     "multiuser": "one user",
@@ -217,6 +219,8 @@ REFUSED_TEXTS = {
     "require_signing": "needs a value",
     "quic_0rtt=maybe": "on or off",
     "snapshot=yesterday": "@GMT",
+    "snapshot=@GMT-2026.02.30-12.00.00": "@GMT",
+    "snapshot=99999999999999999999": "@GMT",
     'credentials="/x': "",
     "=value": "",
 }

@@ -270,6 +270,7 @@ def _payloads() -> Iterator[Target]:
         ioctl_payloads.decode_network_interfaces: 152 * 2,
         ioctl_payloads.decode_ranges: 32,
         ioctl_payloads.decode_resume_key: 24,
+        ioctl_payloads.decode_snapshots: 62,
         ioctl_payloads.ValidateNegotiateInfoRequest.decode: 28,
         ioctl_payloads.ValidateNegotiateInfoResponse.decode: 24,
         ioctl_payloads.SrvCopychunkCopy.decode: 80,
