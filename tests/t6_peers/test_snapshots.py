@@ -37,6 +37,7 @@ def archive(beds_folder: Path) -> Iterator[SambaServer]:
             (snapshot / "file").write_text(text)
             (snapshot / "folder" / "gone").write_bytes(LARGE)
             (snapshot / "link").symlink_to("file")
+            (snapshot / "folder" / "a:b").write_text(text)  # Windows takes no such name.
         (root / "file").write_text("now")
         (root / "folder").mkdir()
         yield server
@@ -69,6 +70,12 @@ def test_what_was_there_is_there(
 
 def test_a_folder_of_then(mount_then: Callable[..., Path]) -> None:
     assert (mount_then(THEN, "share/folder") / "gone").read_bytes() == LARGE
+
+
+def test_a_name_that_is_known_to_posix_alone(archive: SambaServer, mount_share: MountShare) -> None:
+    then = mount_share("-o", f"snapshot={THEN}", server=archive).path / "folder"
+    assert sorted(os.listdir(then)) == ["a:b", "gone"]  # noqa: PTH208 - the kernel's
+    assert (then / "a:b").read_text() == "then"
 
 
 def test_nobody_changes_the_past(mount_then: Callable[..., Path], archive: SambaServer) -> None:
