@@ -10,12 +10,13 @@ from smbfs.client.sparse import allocated_ranges, make_sparse, zero
 from smbfs.errors import ServerStatusError
 from smbfs.vfs.attribute_verbs import AttributeChanges, AttributeVerbs
 from smbfs.vfs.file_leases import FileLeases
-from smbfs.vfs.handles import Handle
+from smbfs.vfs.handles import Handle, OpenFile
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.share import NOT_SUPPORTED
 from smbfs.vfs.space import Space
 from smbfs.vfs.state import MountState
 from smbfs.vfs.written_files import executed, executing, find_end
+from smbfs.wire.create import FileAttributes
 
 KEEP_SIZE: Final = 0x01
 PUNCH_HOLE: Final = 0x02
@@ -70,6 +71,7 @@ class Allocation:
         try:
             if is_hole:  # Elsewhere zeros take the room that other bytes take.
                 await make_sparse(file)
+                handle.opened.is_sparse = True
             with executing(self._state, handle, offset, end):
                 await zero(file, offset, end)
         except ServerStatusError as error:
@@ -92,32 +94,39 @@ class Allocation:
         Raises: Refused (NOTHING_THERE) if there are no such data, or the file ends before.
         """
         handle = self._state.handles.get(number)
-        if isinstance(handle.file, Open):
+        file, opened = handle.file, handle.opened
+        if isinstance(file, Open) and not opened.is_leased:
             await find_end(self._state, handle)
-        finds_data, end = whence == SEEK_DATA, handle.opened.end
-        try:
-            at = await self._seek(handle, offset, end, finds_data=finds_data)
-        except ServerStatusError as error:
-            if error.status not in NOT_SUPPORTED:
-                raise
-            at = offset if finds_data else end
+        else:
+            await opened.settle()
+        finds_data, end = whence == SEEK_DATA, opened.end
+        at = offset if finds_data else end
+        if isinstance(file, Open) and _may_have_holes(opened, file):
+            try:
+                at = await _seek(file, offset, end, finds_data=finds_data)
+            except ServerStatusError as error:
+                if error.status not in NOT_SUPPORTED:
+                    raise
         if offset >= end or (finds_data and at >= end):
             raise Refused(Refusal.NOTHING_THERE, f"behind {offset}")
         return at
 
-    async def _seek(self, handle: Handle, at: int, end: int, *, finds_data: bool) -> int:
-        file = handle.file
-        if not isinstance(file, Open):  # A file as small as that is one piece.
-            return at if finds_data else end
-        while at < end:
-            ranges, told_end = await allocated_ranges(file, at, end)
-            for begin, behind in ranges:
-                if begin > at and not finds_data:
-                    return at
-                if behind > at and finds_data:
-                    return max(begin, at)
-                at = max(behind, at)
-            if at < told_end and not finds_data:
+
+def _may_have_holes(opened: OpenFile, file: Open) -> bool:
+    """Whether to ask: of other files servers tell nothing, and programs like to look for holes."""
+    return opened.is_sparse or bool(file.created.file_attributes & FileAttributes.SPARSE_FILE)
+
+
+async def _seek(file: Open, at: int, end: int, *, finds_data: bool) -> int:
+    while at < end:
+        ranges, told_end = await allocated_ranges(file, at, end)
+        for begin, behind in ranges:
+            if begin > at and not finds_data:
                 return at
-            at = told_end
-        return end
+            if behind > at and finds_data:
+                return max(begin, at)
+            at = max(behind, at)
+        if at < told_end and not finds_data:
+            return at
+        at = told_end
+    return end

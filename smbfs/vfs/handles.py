@@ -62,6 +62,7 @@ class OpenFile:
         "inode",
         "is_all_ours",
         "is_end_doubtful",
+        "is_sparse",
         "is_watched",
         "keep_until_s",
         "server_end",
@@ -82,6 +83,8 @@ class OpenFile:
         """Whether every byte of it was written since it was opened here."""
         self.is_end_doubtful = False
         """Whether the server has refused a write, and so may not reach as far as ``end``."""
+        self.is_sparse = False
+        """Whether holes were made in it since it was opened."""
         self.content: Buffer | None = None
         """The whole of it, if that was just written at once and is small."""
         self.end = end

@@ -56,6 +56,11 @@ class Holes:
             raise self.failure
         self._bed.server.contents[offset:end] = bytes(end - offset)
 
+    def made(self, handle: int) -> int:
+        """Have holes in an open file, whose number is returned."""
+        self._bed.state.handles.get(handle).opened.is_sparse = True
+        return handle
+
     async def _allocated_ranges(
         self, _file: Open, offset: int, end: int
     ) -> tuple[Sequence[tuple[int, int]], int]:
@@ -142,15 +147,15 @@ async def test_what_a_server_says_nothing_of_is_data(
     async with leased_bed(CONTENT) as bed:
         handle, holes = (await bed.open(os.O_RDWR)).handle, Holes(bed, monkeypatch)
         holes.failure = UNKNOWN
-        assert await holes.verb.seek(handle, 7, os.SEEK_DATA) == 7
-        assert await holes.verb.seek(handle, 7, os.SEEK_HOLE) == SIZE
+        assert await holes.verb.seek(holes.made(handle), 7, os.SEEK_DATA) == 7
+        assert await holes.verb.seek(holes.made(handle), 7, os.SEEK_HOLE) == SIZE
         for whence in (os.SEEK_DATA, os.SEEK_HOLE):
             with pytest.raises(Refused) as raised:
-                await holes.verb.seek(handle, SIZE, whence)
+                await holes.verb.seek(holes.made(handle), SIZE, whence)
             assert raised.value.reason == Refusal.NOTHING_THERE
         holes.failure = FAILED
         with pytest.raises(ServerStatusError):
-            await holes.verb.seek(handle, 7, os.SEEK_DATA)
+            await holes.verb.seek(holes.made(handle), 7, os.SEEK_DATA)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +175,7 @@ async def test_a_server_that_tells_of_a_part_alone(
     async with leased_bed(CONTENT) as bed:
         handle, holes = (await bed.open(os.O_RDWR)).handle, Holes(bed, monkeypatch)
         holes.told = [([], 40_000), ([(60_000, 70_000)], SIZE)]
-        assert await holes.verb.seek(handle, 10, whence) == found
+        assert await holes.verb.seek(holes.made(handle), 10, whence) == found
         assert holes.asked == asked
 
 
@@ -194,7 +199,7 @@ async def test_ranges_that_are_larger_than_asked_for_and_touch(
         handle, holes = (await bed.open(os.O_RDWR)).handle, Holes(bed, monkeypatch)
         ranges = [(0, 1_024), (4_096, 8_192), (8_192, 2 * SIZE)]
         holes.told = [([each for each in ranges if each[1] > at], SIZE)]
-        assert await holes.verb.seek(handle, at, whence) == found
+        assert await holes.verb.seek(holes.made(handle), at, whence) == found
 
 
 async def test_data_behind_the_end_are_none(
@@ -204,4 +209,21 @@ async def test_data_behind_the_end_are_none(
         handle, holes = (await bed.open(os.O_RDWR)).handle, Holes(bed, monkeypatch)
         holes.told = [([(SIZE + 5, SIZE + 10)], SIZE)]
         with pytest.raises(Refused):
-            await holes.verb.seek(handle, 0, os.SEEK_DATA)
+            await holes.verb.seek(holes.made(handle), 0, os.SEEK_DATA)
+
+
+@pytest.mark.parametrize("is_leased", [False, True])
+async def test_a_file_that_has_no_holes_is_not_looked_through(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, *, is_leased: bool
+) -> None:
+    """Programs that search files look for a hole in each."""
+    async with leased_bed(CONTENT, leases=is_leased) as bed:
+        handle, holes = (await bed.open(os.O_RDWR)).handle, Holes(bed, monkeypatch)
+        began_s = trio.current_time()
+        assert await holes.verb.seek(handle, 7, os.SEEK_HOLE) == SIZE
+        assert await holes.verb.seek(handle, 7, os.SEEK_DATA) == 7
+        assert not holes.asked
+        assert (trio.current_time() == began_s) is is_leased
+        await bed.files.write(handle, SIZE, b"more")
+        assert await holes.verb.seek(handle, 7, os.SEEK_HOLE) == SIZE + 4
+        assert bed.server.contents == CONTENT + b"more"
