@@ -135,6 +135,8 @@ def test_a_copy_has_the_holes_too(place: Place) -> None:
         file.truncate(64 * MIB)
         fallocate(file.fileno(), PUNCH_HOLE | KEEP_SIZE, 0, 64 * MIB)
         os.pwrite(file.fileno(), CONTENT, 32 * MIB)
+    with (place.path / "from").open("rb", 0) as file:
+        assert os.lseek(file.fileno(), 0, os.SEEK_DATA) == 32 * MIB
     subprocess.run(["cp", place.path / "from", place.path / "to"], check=True)
     assert room(place.served / "to") <= 4 * MIB
     expected = bytes(32 * MIB) + CONTENT + bytes(29 * MIB)
