@@ -117,7 +117,11 @@ def _listen_address(text: str) -> tuple[str, int]:
 
 def _server_address(text: str) -> tuple[str, int]:
     host, port = _split(text, TCP_PORT, "--to")
-    if not host or port == 0:
+    try:
+        is_name = bool(host.encode("idna"))
+    except UnicodeError:  # Nobody could look it up.
+        is_name = False
+    if not is_name or port == 0:
         raise _usage(
             f"--to {text} is not a server",
             "",

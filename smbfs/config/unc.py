@@ -130,7 +130,8 @@ def _check_host_name(text: str, name: str) -> str:
     if "@" in name:
         raise _wrong(text, "a user name is written with user=, or as smb://user@server/share")
     try:
-        ascii_name = name if name.isascii() else name.encode("idna").decode("ascii")
+        # The codec refuses labels that are too long for the DNS, ASCII or not.
+        ascii_name = name.encode("idna").decode("ascii")
     except UnicodeError as error:
         raise _wrong(text, f"{name!r} is not a host name") from error
     if not _HOST_NAME.fullmatch(ascii_name) or ".." in ascii_name:

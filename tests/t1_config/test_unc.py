@@ -49,6 +49,7 @@ BAD = {
     "//nas/" + "x" * 81: "at most 80",
     "//na s/media": "not a host name",
     "//-nas/media": "not a host name",
+    "//" + "x" * 64 + ".local/media": "not a host name",
     "//alice@nas/media": "user name is written with",
     "//nas/me\0dia": "control character",
     "smb://nas/me%00dia": "control character",

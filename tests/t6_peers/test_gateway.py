@@ -499,6 +499,7 @@ def test_wrong_certificates_and_keys(pki: Pki, tmp_path: Path) -> None:
         (f"{HOST}:99999", HOST, f"--listen {HOST}:99999 is not an address"),
         ("192.0.2.1:0", HOST, "can't listen on 192.0.2.1:0"),
         (f"{HOST}:0", ":445", "--to :445 is not a server"),
+        (f"{HOST}:0", "nas..test", "--to nas..test is not a server"),
         (f"{HOST}:0", "[::1", "--to [::1 is not an address"),
     ],
 )
