@@ -2,8 +2,9 @@
 
 aioquic grows a receive window when bytes arrive, not when somebody takes them, and it takes
 whatever is written. Here a window follows what was consumed, and whoever writes can see how much
-still waits. What has to be known of aioquic's inside is known in this module, in
-:mod:`smbfs.transport.sized_connection` and in :mod:`smbfs.transport.quic_tls`.
+still waits; and what comes in pieces comes in so many alone. What has to be known of aioquic's
+inside is known in this module, in :mod:`smbfs.transport.sized_connection` and in
+:mod:`smbfs.transport.quic_tls`.
 
 Spec: RFC 9000; [MS-SMB2] 2.1 (SMB over QUIC: one bidirectional stream of the client's).
 """
@@ -12,13 +13,21 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from aioquic.quic.connection import MAX_STREAM_DATA_FRAME_CAPACITY, QuicConnectionState
+from aioquic.buffer import Buffer
+from aioquic.quic.connection import (
+    MAX_STREAM_DATA_FRAME_CAPACITY,
+    QuicConnectionError,
+    QuicConnectionState,
+    QuicReceiveContext,
+)
 from aioquic.quic.events import ConnectionTerminated
-from aioquic.quic.packet import QuicFrameType
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.stream import QuicStream
 
 from smbfs.transport.base import Flow
+from smbfs.transport.path_mtu import BASE
+from smbfs.transport.ranges import Ranges
 from smbfs.transport.sized_connection import SizedConnection
 
 ALPN: Final = "smb"
@@ -37,6 +46,13 @@ and more than the longest frame, which is taken whole."""
 CONNECTION_WINDOW: Final = 32 * 1024 * 1024
 """Bytes that the peer may send on all streams together; with one stream, that one's window is what
 counts."""
+
+GAPS_MAX: Final = STREAM_WINDOW // BASE // 2
+"""Gaps that there may be in what has arrived: those of a window of the smallest datagrams of which
+every other one is lost. Spec: RFC 9000 section 21.7."""
+
+TLS_MESSAGE_MAX: Final = 128 * 1024
+"""Bytes of a message of TLS's: the longest of them are chains of certificates."""
 
 
 class BoundedConnection(SizedConnection):
@@ -108,6 +124,23 @@ class BoundedConnection(SizedConnection):
             return 0
         return stream.sender._buffer_stop - stream.sender.highest_offset  # noqa: SLF001
 
+    # ------------------------------------------------------------- what comes in pieces
+
+    def _handle_stream_frame(
+        self, context: QuicReceiveContext, frame_type: int, buf: Buffer
+    ) -> None:
+        super()._handle_stream_frame(context, frame_type, buf)
+        for stream in self._streams.values():
+            _count_gaps(stream, frame_type)
+
+    def _handle_crypto_frame(
+        self, context: QuicReceiveContext, frame_type: int, buf: Buffer
+    ) -> None:
+        super()._handle_crypto_frame(context, frame_type, buf)
+        _count_gaps(self._crypto_streams[context.epoch], frame_type)
+        if len(self.tls._receive_buffer) > TLS_MESSAGE_MAX:  # noqa: SLF001
+            raise _excess("a message of TLS that is too long", frame_type)
+
     # ------------------------------------------------------------- windows
 
     def consume(self, count: int) -> bool:
@@ -139,3 +172,23 @@ class BoundedConnection(SizedConnection):
             buffer.push_uint_var(STREAM_ID)
             buffer.push_uint_var(stream.max_stream_data_local)
             stream.max_stream_data_local_sent = stream.max_stream_data_local
+
+
+def _count_gaps(stream: QuicStream, frame_type: int) -> None:
+    """See that what has arrived of a stream has not too many gaps. Raises: QuicConnectionError."""
+    receiver = stream.receiver
+    arrived = receiver._ranges  # noqa: SLF001
+    if not isinstance(arrived, Ranges):
+        receiver._ranges = Ranges(arrived)  # type: ignore[assignment] # noqa: SLF001
+    elif len(arrived) > GAPS_MAX:
+        raise _excess("too many gaps", frame_type)
+
+
+def _excess(what: str, frame_type: int) -> QuicConnectionError:
+    return QuicConnectionError(
+        error_code=QuicErrorCode.CRYPTO_BUFFER_EXCEEDED
+        if frame_type == QuicFrameType.CRYPTO
+        else QuicErrorCode.PROTOCOL_VIOLATION,
+        frame_type=frame_type,
+        reason_phrase=what,
+    )

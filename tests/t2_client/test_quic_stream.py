@@ -12,15 +12,17 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from aioquic.buffer import Buffer
+from aioquic import tls
+from aioquic.buffer import Buffer, encode_uint_var
 from aioquic.quic import packet
 from aioquic.quic.events import ConnectionTerminated
 from aioquic.quic.packet import QuicTransportParameters
+from aioquic.quic.packet_builder import QuicPacketBuilder
 
 from smbfs.errors import CertificateRefused, NegotiationRefused, SmbfsError, TransportError
 from smbfs.transport.base import MAX_FRAME_SIZE
 from smbfs.transport.quic import QuicStream
-from smbfs.transport.quic_connection import UNSENT_MAX
+from smbfs.transport.quic_connection import GAPS_MAX, TLS_MESSAGE_MAX, UNSENT_MAX
 from smbfs.transport.quic_errors import ended
 from smbfs.transport.quic_link import KEEP_ALIVE_S
 from smbfs.transport.tunnel import ServerCertificate, Tunnel
@@ -294,3 +296,68 @@ async def test_the_longest_frame_has_room(leaf: Leaf) -> None:
         nursery.start_soon(ours.flush)
         with trio.fail_after(20):
             assert await theirs.receive_message() == frame
+
+
+PIECES_PER_PACKET = 100
+
+SHAPES = {
+    "stream": lambda at: b"\x0e\0" + encode_uint_var(at) + b"\1x",
+    "handshake": lambda at: b"\6" + encode_uint_var(at) + b"\1x",
+}
+"""One byte of the stream, or of TLS's messages, at a certain place. Spec: RFC 9000 section 19."""
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+async def test_what_comes_in_crumbs_ends_the_connection(leaf: Leaf, kind: str) -> None:
+    """Else each would cost more than the last, and the daemon did nothing else for minutes."""
+    async with open_pair(leaf) as (ours, theirs), trio.open_nursery() as nursery:
+        await exchange(ours, theirs)
+        begin = ours._quic.flow.received if kind == "stream" else 0
+
+        async def crumble() -> None:
+            places = range(begin + 2, begin + 2 + 4 * GAPS_MAX, 2)
+            for first in range(0, len(places), PIECES_PER_PACKET):
+                pieces = map(SHAPES[kind], places[first : first + PIECES_PER_PACKET])
+                say(theirs, b"".join(pieces))
+                await trio.testing.wait_all_tasks_blocked()
+
+        nursery.start_soon(crumble)
+        with trio.fail_after(10), pytest.raises(TransportError, match="too many gaps"):
+            await ours.receive_message()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_message_of_tls_has_an_end(leaf: Leaf) -> None:
+    async with open_pair(leaf) as (ours, theirs), trio.open_nursery() as nursery:
+        await exchange(ours, theirs)
+
+        async def drone() -> None:
+            ticket = b"\4\xff\xff\xff" + bytes(2 * TLS_MESSAGE_MAX)
+            for at in range(0, len(ticket), 1000):
+                piece = ticket[at : at + 1000]
+                length = encode_uint_var(len(piece))
+                say(theirs, b"\6" + encode_uint_var(at) + length + piece)
+                await trio.testing.wait_all_tasks_blocked()
+
+        nursery.start_soon(drone)
+        with trio.fail_after(10), pytest.raises(TransportError, match="too long"):
+            await ours.receive_message()
+        nursery.cancel_scope.cancel()
+
+
+def say(theirs: QuicStream, frames: bytes) -> None:
+    """Have the server say what no library would."""
+    quic = theirs._quic
+    builder = QuicPacketBuilder(
+        host_cid=quic.host_cid,
+        is_client=False,
+        max_datagram_size=1400,
+        packet_number=quic._packet_number,
+        peer_cid=quic._peer_cid.cid,
+        version=quic._version or 1,
+    )
+    builder.start_packet(packet.QuicPacketType.ONE_RTT, quic._cryptos[tls.Epoch.ONE_RTT])
+    builder.start_frame(packet.QuicFrameType.PING).push_bytes(frames)
+    datagrams, _ = builder.flush()
+    quic._packet_number = builder.packet_number
+    theirs._link._udp.send([(bytes(datagrams[0]), theirs.peer)])
