@@ -40,8 +40,12 @@ UNSENT_MAX: Final = 256 * 1024
 """Bytes that may wait for the network before whoever writes has to."""
 
 STREAM_WINDOW: Final = 17 * 1024 * 1024
-"""Bytes that the peer may send before we have taken any of them: enough for 1 Gbit/s over 100 ms,
+"""Bytes that the peer may send beyond those that we have taken: enough for 1 Gbit/s over 100 ms,
 and more than the longest frame, which is taken whole."""
+
+FIRST_WINDOW: Final = 1024 * 1024
+"""The same, for a stranger. It grows with what is taken: the last byte of a window costs us the
+memory of all of it."""
 
 CONNECTION_WINDOW: Final = 32 * 1024 * 1024
 """Bytes that the peer may send on all streams together; with one stream, that one's window is what
@@ -58,8 +62,8 @@ TLS_MESSAGE_MAX: Final = 128 * 1024
 class BoundedConnection(SizedConnection):
     """A connection with one stream, whose window follows :meth:`consume`.
 
-    The window is the configuration's ``max_stream_data``: what the peer may send before we have
-    taken any of it.
+    The first window is the configuration's ``max_stream_data``; later ones are up to
+    ``STREAM_WINDOW``.
     """
 
     # Any: what QuicConnection takes, which differs between its releases.
@@ -146,6 +150,7 @@ class BoundedConnection(SizedConnection):
     def consume(self, count: int) -> bool:
         """Make room for ``count`` bytes more; whether it is time to tell the peer."""
         self._consumed += count
+        self._window = max(self._window, min(2 * self._consumed, STREAM_WINDOW))
         stream = self._streams.get(STREAM_ID)
         return stream is not None and self._can_grow(stream)
 

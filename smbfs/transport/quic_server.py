@@ -36,7 +36,7 @@ from aioquic.quic.retry import QuicRetryTokenHandler
 
 from smbfs.errors import TransportError
 from smbfs.transport.congestion import congestion_control
-from smbfs.transport.quic_connection import ALPN, CONNECTION_WINDOW, STREAM_WINDOW
+from smbfs.transport.quic_connection import ALPN, CONNECTION_WINDOW, FIRST_WINDOW
 from smbfs.transport.quic_driver import Driver, Observer
 from smbfs.transport.quic_server_stream import ServerStream
 from smbfs.transport.quic_tls import ServerConnection, TlsPolicy
@@ -243,7 +243,7 @@ class Listener:
             connection_id_length=_ID_SIZE,
             idle_timeout=self._limits.idle_timeout_s,
             max_data=CONNECTION_WINDOW,
-            max_stream_data=STREAM_WINDOW,
+            max_stream_data=FIRST_WINDOW,
             supported_versions=_VERSIONS,
         )
 

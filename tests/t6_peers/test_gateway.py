@@ -255,6 +255,23 @@ async def test_a_client_that_does_not_read_stops_the_server(
         assert resident_bytes(gateway.pid) - before < 32 * MIB
 
 
+async def test_a_byte_at_the_end_of_a_window_costs_little(gateway: QuicGateway, pki: Pki) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        clients: list[QuicClient] = []
+        for _ in range(8):
+            clients.append(await stack.enter_async_context(quic_client(gateway.port, pki)))
+            await clients[-1].connected()
+        before = resident_bytes(gateway.pid)
+        for client in clients:
+            quic = client.quic
+            window = quic._remote_max_stream_data_bidi_remote
+            quic.send_stream_data(0, bytes(window))
+            quic._streams[0].sender._pending.subtract(0, window - 1)
+            await client.pump()
+        await _until_quiet(lambda: resident_bytes(gateway.pid))
+        assert resident_bytes(gateway.pid) - before < 32 * MIB
+
+
 # --- certificates ----------------------------------------------------------------------------
 
 
