@@ -80,10 +80,20 @@ class UdpSocket:
             except ConnectionRefusedError:
                 raise
             except OSError:
-                if len(batch) > 1 and self._send_singly(batch):
-                    self._cuts = False  # So it was a device that can't cut after all.
+                self._send_once_more(batch)
             sent += len(batch)
         return sent
+
+    def _send_once_more(self, batch: Sequence[Datagram]) -> None:
+        """Send what was refused: perhaps for what has become of an earlier one, which is told once.
+
+        A router's word that a probe was too large, for example, comes so. Spec: udp(7).
+        """
+        try:
+            self._send_batch(batch)
+        except OSError:
+            if len(batch) > 1 and self._send_singly(batch):
+                self._cuts = False  # So it was a device that can't cut after all.
 
     def _send_singly(self, batch: Sequence[Datagram]) -> bool:
         """Send what did not go as one; return whether the network has taken all of it."""

@@ -57,6 +57,19 @@ async def test_a_device_that_can_not_cut_gets_one_by_one(listener: socket.socket
     udp.close()
 
 
+async def test_a_routers_word_on_an_earlier_datagram_is_about_no_other(
+    listener: socket.socket,
+) -> None:
+    peer: Address = listener.getsockname()
+    udp = UdpSocket(connected_socket(peer))
+    news = [True]
+    network = Network(udp, lambda _: bool(news) and news.pop())
+    for _ in range(2):
+        assert udp.send([(bytes(1200), peer)] * 3) == 3
+    assert network.sent == [3, 3]
+    udp.close()
+
+
 def test_loopback_carries_what_an_ip_packet_holds(listener: socket.socket) -> None:
     peer: Address = listener.getsockname()
     assert largest_datagram(peer) == 65_507
