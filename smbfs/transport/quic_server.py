@@ -49,7 +49,8 @@ _BATCHES_PER_TURN: Final = 16
 """Batches of datagrams taken before anybody else may do something."""
 
 _HANDSHAKES_UNASKED: Final = 32
-"""Handshakes under way from which on a new client must show that its address is its own."""
+"""Handshakes under way, or failed just now, from which on a new client must show that its address
+is its own."""
 
 _FAREWELL_S: Final = 1.0
 _REFUSAL_EVERY_S: Final = 1.0
@@ -209,7 +210,8 @@ class Listener:
                     now=trio.current_time(),
                 )
                 retry_id = header.destination_cid
-        strangers = sum(not driver.is_established for driver in open_drivers)
+        # Those that have failed, too: else whoever fails at once, from any address, costs most.
+        strangers = sum(not driver.is_established for driver in self._drivers)
         if retry_id is None and strangers >= _HANDSHAKES_UNASKED:
             self.transmit([(_retry(self._retry, header, address), address)])
             return None

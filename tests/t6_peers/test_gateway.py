@@ -398,12 +398,14 @@ async def test_no_more_connections_than_allowed(
                 await assert_echoes(four)
 
 
-async def test_strangers_in_number_must_show_their_address(gateway: QuicGateway, pki: Pki) -> None:
-    configuration = QuicConfiguration(
-        is_client=True, alpn_protocols=["smb"], server_name="bed.test"
-    )
+@pytest.mark.parametrize("alpn", ["smb", "other"])
+async def test_strangers_in_number_must_show_their_address(
+    gateway: QuicGateway, pki: Pki, alpn: str
+) -> None:
+    """Also those that are refused at once."""
+    configuration = QuicConfiguration(is_client=True, alpn_protocols=[alpn], server_name="bed.test")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
-        for _ in range(40):
+        for _ in range(60):
             stranger = QuicConnection(configuration=configuration)
             stranger.connect((HOST, gateway.port), now=trio.current_time())
             for data, address in stranger.datagrams_to_send(trio.current_time()):
@@ -412,6 +414,7 @@ async def test_strangers_in_number_must_show_their_address(gateway: QuicGateway,
         await client.connected()
         assert client.quic._retry_count == 1
         await assert_echoes(client)
+    assert gateway.log().count("gateway-refused") < 60
 
 
 async def test_a_client_that_moves_goes_on(
