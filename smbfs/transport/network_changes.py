@@ -18,9 +18,11 @@ _GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
 
 _NEWS_MAX: Final = 65536
 
-
 QUIET_S: Final = 0.1
 """Seconds without news after which a change is taken to be complete: an address comes in steps."""
+
+LATEST_S: Final = 1.0
+"""Seconds after which it is told in any case: on some machines routes come and go all the time."""
 
 
 async def network_changes() -> AsyncGenerator[None, None]:
@@ -41,11 +43,12 @@ async def network_changes() -> AsyncGenerator[None, None]:
         while True:
             await trio.lowlevel.wait_readable(netlink)
             _take(netlink)
+            latest_s = trio.current_time() + LATEST_S
             with trio.move_on_after(QUIET_S) as quiet:
                 while True:
                     await trio.lowlevel.wait_readable(netlink)
                     _take(netlink)
-                    quiet.deadline = trio.current_time() + QUIET_S
+                    quiet.deadline = min(trio.current_time() + QUIET_S, latest_s)
             yield
 
 
