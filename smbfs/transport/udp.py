@@ -126,7 +126,7 @@ class UdpSocket:
             return []
         for level, kind, value in control:
             if level == socket.IPPROTO_UDP and kind == _UDP_GRO:
-                size = int.from_bytes(value[:2], sys.byteorder)
+                size = int.from_bytes(value, sys.byteorder)
                 return [(data[at : at + size], address) for at in range(0, len(data), size)]
         return [(data, address)]
 

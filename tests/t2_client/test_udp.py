@@ -5,12 +5,17 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Literal
 
 import pytest
 
 from smbfs.transport.udp import Address, Datagram, UdpSocket, connected_socket, largest_datagram
 
 Batch = Sequence[Datagram]
+
+UDP_GRO = 104
+"""Spec: udp(7)."""
 
 
 @pytest.fixture
@@ -67,6 +72,21 @@ async def test_a_routers_word_on_an_earlier_datagram_is_about_no_other(
     for _ in range(2):
         assert udp.send([(bytes(1200), peer)] * 3) == 3
     assert network.sent == [3, 3]
+    udp.close()
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+async def test_what_was_joined_is_parted(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch, order: Literal["little", "big"]
+) -> None:
+    """The kernel tells the size as an int of the machine's."""
+    peer: Address = listener.getsockname()
+    udp = UdpSocket(connected_socket(peer))
+    joined = (bytes(250), [(socket.IPPROTO_UDP, UDP_GRO, (100).to_bytes(4, order))], 0, peer)
+    with monkeypatch.context() as patch:
+        patch.setattr("smbfs.transport.udp.sys.byteorder", order)
+        patch.setattr(udp, "_socket", SimpleNamespace(recvmsg=lambda *_: joined))
+        assert [len(data) for data, _ in udp.receive()] == [100, 100, 50]
     udp.close()
 
 
