@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from stat import S_IFDIR, S_IMODE, S_IRUSR, S_IXUSR
+from stat import S_IFDIR, S_IMODE
 from typing import Final, NamedTuple
 
 import trio
@@ -39,7 +39,6 @@ TOLD_S: Final = 1.0
 open to change them."""
 
 _WRITE_BITS: Final = 0o222
-_LOOK_BITS: Final = S_IRUSR | S_IXUSR
 
 _MAY_NOT_GIVE_AWAY: Final = frozenset(
     {
@@ -153,13 +152,15 @@ class AttributeVerbs:
             if wanted.size is None and not opened.keeps_its_name:
                 await state.prove_name(inode)  # The kernel does not tell whether a name was used.
         state.changed(inode)
-        if wanted.mode is not None or wanted.uid is not None or wanted.gid is not None:
+        changes_rights = (wanted.mode, wanted.uid, wanted.gid) != (None, None, None)
+        if changes_rights:
             forget_content(state, inode)  # The server may let us read it no more.
         with state.changing(inode) as change:
             try:
                 description = await self._set(inode, number, opened, handle, wanted)
             finally:
-                if inode.file_type == S_IFDIR and not _leaves_it_open(wanted):
+                if inode.file_type == S_IFDIR and changes_rights:
+                    # We may look into it no more, or only now see what is in it.
                     state.directories.forget(inode.number)
             state.check_same(inode, description)
             change.description = description
@@ -360,14 +361,6 @@ class AttributeVerbs:
             if error.status in _MAY_NOT_GIVE_AWAY:
                 raise Refused(Refusal.NOT_PERMITTED, str(error)) from error
             raise
-
-
-def _leaves_it_open(wanted: AttributeChanges) -> bool:
-    """Whether a directory's owner can list and enter it after a change of it as before."""
-    if (wanted.mode, wanted.uid, wanted.gid) == (None, None, None):
-        return True
-    mode = wanted.mode if wanted.mode is not None else 0
-    return wanted.uid is None and wanted.gid is None and mode & _LOOK_BITS == _LOOK_BITS
 
 
 @contextmanager

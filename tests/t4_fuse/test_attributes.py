@@ -123,6 +123,19 @@ def test_a_directory_that_its_owner_may_not_list_is_not_listed_from_memory(place
 
 
 @only_posix
+def test_what_a_directory_has_shows_when_its_owner_may_enter_it(place: Place) -> None:
+    """Samba lists nothing of what nobody may enter, and calls that all there is."""
+    directory = place.path / "directory"
+    directory.mkdir()
+    (directory / "file").touch()
+    directory.chmod(0o400)
+    assert list(directory.iterdir()) == []
+    directory.chmod(0o700)
+    assert [each.name for each in directory.iterdir()] == ["file"]
+    assert (directory / "file").exists()
+
+
+@only_posix
 def test_a_file_that_is_removed_but_open_has_attributes_to_set(place: Place) -> None:
     file = place.path / "file"
     file.write_bytes(b"content")
