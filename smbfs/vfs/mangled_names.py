@@ -13,7 +13,7 @@ from typing import Final
 from smbfs.errors import ServerStatusError
 from smbfs.vfs.server_directories import list_piece, open_directory
 from smbfs.vfs.share import SHARE_ALL, STAT_ACCESS, Share, path_of
-from smbfs.wire.create import CreateRequest
+from smbfs.wire.create import CreateOptions, CreateRequest
 from smbfs.wire.fscc import DirectoryEntry, decode_file_all_information
 from smbfs.wire.info import QueryInfoResponse
 
@@ -33,7 +33,14 @@ async def real_name(share: Share, directory: str, hidden: str, entry: DirectoryE
     :func:`path_without_extensions` has it.
     """
     path = f"{hidden}\\{entry.name}" if hidden else entry.name
-    create = CreateRequest(path, STAT_ACCESS, share_access=SHARE_ALL, contexts=share.always)
+    create = CreateRequest(
+        path,
+        STAT_ACCESS,
+        share_access=SHARE_ALL,
+        # Of a link it is the link's own name that is wanted.
+        create_options=CreateOptions.OPEN_REPARSE_POINT,
+        contexts=share.always,
+    )
     try:
         (answer,) = await share.compound(create, share.all_query())
     except ServerStatusError:

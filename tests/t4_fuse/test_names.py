@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 
 import pytest
 
 from tests.t4_fuse.conftest import Place, only_posix, only_windows
+from tests.t4_fuse.libc import leads_to
 
 ODD_NAMES = [
     *("a:b", "back\\slash", "dot.", "space ", '<>?*|"', "\x01control\x1f", "line\nfeed"),
@@ -70,6 +72,23 @@ def test_names_with_odd_characters_that_the_server_made(place: Place) -> None:
     assert {entry.name for entry in place.path.iterdir()} == names
     for name in names:
         assert (place.path / name).read_text() == name
+
+
+@only_posix
+def test_links_and_fifos_with_odd_names(place: Place) -> None:
+    targets = {"to:file": "file", "to:folder": "folder", "to:nothing": "nothing", "l:l": "l:l"}
+    (place.path / "file").touch()
+    (place.path / "folder").mkdir()
+    for name, target in targets.items():
+        (place.path / name).symlink_to(target)
+    os.mkfifo(place.path / "fi:fo")
+    (place.served / "made:there").symlink_to("file")
+    expected = {*targets, "fi:fo", "made:there", "file", "folder"}
+    assert {entry.name for entry in place.path.iterdir()} == expected
+    for name, target in targets.items():
+        assert leads_to(place.path / name) == target
+    shutil.rmtree(place.path)
+    assert not place.served.exists()
 
 
 @pytest.mark.parametrize("name", ["x" * 256, "ü" * 128, "\u540d" * 100])
