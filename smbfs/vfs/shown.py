@@ -239,6 +239,8 @@ class Shown:
         """Return for how long attributes may be believed that were told just now."""
         policy = self._state.policy
         opened = self._state.handles.opened(inode)
+        if opened is not None and opened.is_dirty:
+            return 0.0  # The server does not know yet that it was written to, nor when.
         if opened is not None and opened.is_leased:
             return policy.timeout_s
         if inode.file_type == S_IFDIR or description.stat.link_count > 1:

@@ -68,6 +68,19 @@ def test_writing_changes_the_time(place: Place) -> None:
     assert file.stat().st_mtime_ns > TIME_NS
 
 
+@only_posix  # Elsewhere Samba tells the time of a write two seconds later.
+def test_a_listing_does_not_hide_the_time_of_a_write(place: Place) -> None:
+    """A name that was listed is looked up, which does not wait for what was gathered."""
+    file = place.path / "file"
+    file.write_bytes(b"one")
+    os.utime(file, ns=(TIME_NS, TIME_NS))
+    with file.open("r+b", buffering=0) as writer:
+        writer.write(b"two")
+        list(place.path.iterdir())
+        assert file.stat().st_mtime_ns > TIME_NS
+        assert os.fstat(writer.fileno()).st_mtime_ns > TIME_NS
+
+
 def test_a_directorys_time_can_be_set(place: Place) -> None:
     directory = place.path / "directory"
     directory.mkdir()
