@@ -27,6 +27,16 @@ _KILLED: Final = "fuse_session_mount: the process that mounts was killed"
 _FUSE_DEVICE: Final = os.makedev(10, 229)
 
 
+class _Option(str):
+    """An option that pyfuse3, which knows ASCII alone, hands over in UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, _encoding: str = "utf-8", _errors: str = "strict") -> bytes:
+        """Return what libfuse gets: shares and folders have names in any script."""
+        return super().encode("utf-8", "surrogateescape")
+
+
 class Mounter:
     """A mount that can be made once, from the fork of its process to that one's end."""
 
@@ -97,7 +107,7 @@ def _mount_when_told(channel: socket.socket, mountpoint: str, options: set[str])
         if channel.recv(1):
             try:
                 # libfuse knows how, for root and for users; nobody will ask these operations.
-                pyfuse3.init(pyfuse3.Operations(), mountpoint, options)
+                pyfuse3.init(pyfuse3.Operations(), mountpoint, set(map(_Option, options)))
             except RuntimeError as refusal:
                 channel.sendall(str(refusal).encode()[:_MESSAGE_MAX])
             else:

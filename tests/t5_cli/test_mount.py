@@ -257,6 +257,19 @@ def test_path_of_the_unc_is_the_root(
         assert said in done.stderr
 
 
+@pytest.mark.parametrize("name", ["\u00fcbung", "\u5171\u6709", "a, b"])
+def test_folder_of_the_unc_in_any_script(
+    samba: SambaServer, tmp_path: Path, options: tuple[str, str], name: str
+) -> None:
+    folder = samba.share_path() / name
+    folder.mkdir(exist_ok=True)
+    unc = f"{samba.unc()}/{name}"
+    with mount(unc, tmp_path / "m", *options) as mounted:
+        entry = find_mount(str(mounted.path))
+        assert entry is not None
+        assert entry.source == mounted.status()["unc"] == unc
+
+
 def test_prompt_on_a_terminal(samba: SambaServer, tmp_path: Path) -> None:
     """A password is asked for on the terminal, not echoed, and used."""
     mountpoint = tmp_path / "mnt"
