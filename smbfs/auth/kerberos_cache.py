@@ -76,7 +76,7 @@ def read_ticket(wanted: Wanted) -> Ticket:
     root the machine's if ``user`` names one of its principals, as for mount.cifs.
     Raises: TicketMissing.
     """
-    context = krb5.init_context()
+    context = _new_context()
     if wanted.keytab is not None:
         return _ticket_of_keytab(context, _resolve_keytab(context, wanted.keytab), wanted.user)
     try:
@@ -99,7 +99,7 @@ def renew_ticket(wanted: Wanted) -> Ticket:
 
     Raises: TicketMissing when it can't be.
     """
-    context = krb5.init_context()
+    context = _new_context()
     cache = _find_cache(context, wanted.user)
     try:
         principal = krb5.cc_get_principal(context, cache)
@@ -113,7 +113,7 @@ def renew_ticket(wanted: Wanted) -> Ticket:
 
 def load_ticket(ticket: Ticket, name: str) -> None:
     """Put the tickets into the cache ``name``, made anew. Raises: TicketMissing."""
-    context = krb5.init_context()
+    context = _new_context()
     try:
         if ticket.clock_offset_s:
             now_s = int(datetime.now(UTC).timestamp())
@@ -128,11 +128,22 @@ def load_ticket(ticket: Ticket, name: str) -> None:
 
 
 def service_ends_s(name: str, spn: str) -> int:
-    """Return when the last of the tickets for a server ends that a cache holds; 0 without one."""
-    context = krb5.init_context()
+    """Return when the last of the tickets for a server ends that a cache holds; 0 without one.
+
+    Raises: TicketMissing.
+    """
+    context = _new_context()
     cache = krb5.cc_resolve(context, name.encode())
     servers = [each for each in _tickets(cache) if _text(each.server).startswith(f"{spn}@")]
     return max((each.times.endtime for each in servers), default=0)
+
+
+def _new_context() -> krb5.Context:
+    """Read the configuration, which may be wrong, or just being written. Raises: TicketMissing."""
+    try:
+        return krb5.init_context()
+    except krb5.Krb5Error as error:
+        raise _missing(error) from error
 
 
 def _find_cache(context: krb5.Context, user: str | None) -> krb5.CCache:

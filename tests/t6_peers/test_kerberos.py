@@ -363,6 +363,23 @@ def test_root_mounts_with_a_users_tickets(bed: Bed, beds_folder: Path, kind: str
 # ------------------------------------------------------------------- when the ticket ends
 
 
+def test_a_configuration_that_is_broken_meanwhile_ends_no_mount(bed: Bed) -> None:
+    """Somebody may be writing it just when the ticket is looked at."""
+    config = bed.folder / "more.krb5.conf"
+    config.write_text("[libdefaults]\n")
+    env = {"KRB5_CONFIG": f"{config}:{bed.kdc.config_path}"}
+    bed.sign_on("6s")
+    with bed.mount("auth=kerberos", env=env) as mounted:
+        config.write_text("[libdefaults\n")
+        bed.wait_expired()
+        assert mounted.status()["mountpoint"] == str(mounted.path)
+        config.write_text("[libdefaults]\n")
+        bed.sign_on()
+        assert_works_soon(mounted)
+    config.write_text("[libdefaults\n")
+    assert "Improper format of Kerberos configuration file" in bed.refusal("auth=kerberos", env=env)
+
+
 def test_a_copy_outlives_its_ticket(bed: Bed) -> None:
     """The user has got another one meanwhile. Samba ends the session with the ticket."""
     bed.sign_on("6s")
