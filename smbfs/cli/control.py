@@ -34,13 +34,27 @@ class Peer(NamedTuple):
 
 
 @contextmanager
+def short_path(path: Path) -> Iterator[str]:
+    """Name a socket so that it fits into an address, which has 107 bytes. Spec: unix(7).
+
+    Raises: OSError when its folder can't be opened.
+    """
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+@contextmanager
 def bind_control_socket(path: Path) -> Iterator[socket.socket]:
     """Listen at ``path`` for the length of the block; a stale socket there is replaced."""
     # Not under its name before it listens: whoever is refused there takes it for a stale one.
     unfinished = path.with_name(f".{os.getpid()}")
     unfinished.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(str(unfinished))
+        with short_path(unfinished) as address:
+            listener.bind(address)
         unfinished.chmod(0o600)
         listener.listen(_BACKLOG)
         unfinished.replace(path)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from smbfs.cli.control import Peer, peer_of
+from smbfs.cli.control import Peer, peer_of, short_path
 from smbfs.cli.runtime import runtime_directory, visible_directories
 
 SOCKET_SUFFIX: Final = ".sock"
@@ -70,7 +70,8 @@ def ask(path: Path, command: str) -> tuple[Peer, Mapping[str, Any]]:
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_ANSWER_PATIENCE_S)
-        connection.connect(str(path))
+        with short_path(path) as address:
+            connection.connect(address)
         peer = peer_of(connection)
         connection.sendall(json.dumps({"command": command}).encode() + b"\n")
         with connection.makefile("rb") as answers:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import trio
 
 from smbfs.cli import unmount
 from smbfs.cli.control import Peer, bind_control_socket, peer_of, serve_control
-from smbfs.cli.daemons import Daemon, ask, find_daemons
+from smbfs.cli.daemons import SOCKET_SUFFIX, Daemon, ask, find_daemons
 from smbfs.cli.mount_table import FILE_SYSTEM_TYPE, MountEntry
 from smbfs.cli.runtime import (
     file_stem,
@@ -152,6 +153,19 @@ def test_stuck_daemon_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) 
             assert path.exists()
         finally:
             path.unlink()
+
+
+def test_a_runtime_directory_may_have_a_long_name(tmp_path: Path) -> None:
+    """A socket's address has 107 bytes; who sets XDG_RUNTIME_DIR or TMPDIR does not think of it."""
+    folder = tmp_path / ("x" * 200)
+    folder.mkdir()
+    path = folder / f"mnt{SOCKET_SUFFIX}"
+    with bind_control_socket(path) as listener, ThreadPoolExecutor() as others:
+        asked = others.submit(ask, path, "status")
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(b'{"mountpoint": "/mnt"}\n')
+            assert asked.result(20) == (peer_of(connection), {"mountpoint": "/mnt"})
 
 
 def test_runtime_directory_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
