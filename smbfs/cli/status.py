@@ -26,7 +26,7 @@ def show_status(mountpoint: str | None, *, as_json: bool, watch: bool) -> int:
     Raises: CommandError when ``mountpoint`` is not one of ours.
     """
     while True:
-        daemons = _select(find_daemons(os.environ), mountpoint)
+        daemons = find_daemons(os.environ) if mountpoint is None else _find(mountpoint)
         text = format_json(daemons) if as_json else format_people(daemons)
         print((_CLEAR_SCREEN if watch else "") + text, flush=True)
         if not watch:
@@ -36,7 +36,7 @@ def show_status(mountpoint: str | None, *, as_json: bool, watch: bool) -> int:
 
 def format_json(daemons: Sequence[Daemon]) -> str:
     """Every entry as the daemons gave it, in one list."""
-    return json.dumps([daemon.status for daemon in daemons], indent=2)
+    return json.dumps([daemon.status for daemon in daemons if daemon.status], indent=2)
 
 
 def format_people(daemons: Sequence[Daemon]) -> str:
@@ -46,11 +46,18 @@ def format_people(daemons: Sequence[Daemon]) -> str:
     return "\n\n".join(map(_described, daemons))
 
 
-def _select(daemons: list[Daemon], mountpoint: str | None) -> list[Daemon]:
-    if mountpoint is None:
-        return daemons
+def _find(mountpoint: str) -> list[Daemon]:
     wanted = absolute_path(mountpoint)
-    chosen = [daemon for daemon in daemons if daemon.mountpoint == wanted]
+    found = find_daemons(os.environ, wanted)
+    chosen = [daemon for daemon in found if daemon.mountpoint == wanted]
+    silent = next((daemon for daemon in found if not daemon.status), None)
+    if not chosen and silent is not None:
+        raise CommandError(
+            f"the daemon of {wanted} (pid {silent.pid}) does not answer",
+            "it hangs, or was stopped.",
+            f"see {silent.socket_path.with_suffix('.log')}; its mount ends with it.",
+            exit_code=ExitCode.DAEMON,
+        )
     if not chosen:
         raise CommandError(
             f"{wanted} is not mounted by smbfs",
@@ -64,10 +71,13 @@ def _select(daemons: list[Daemon], mountpoint: str | None) -> list[Daemon]:
 def _described(daemon: Daemon) -> str:
     """Describe one mount. Root sees other users' daemons, which may say anything."""
     try:
-        return _describe(daemon.status)
+        if daemon.status:
+            return _describe(daemon.status)
+        what = "does not answer"
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
-        lines = (str(daemon.socket_path), f"  pid {daemon.pid} says what only its version can read")
-        # Names come from servers and from other users' daemons.
+        what = "says what only its version can read"
+    lines = (str(daemon.socket_path), f"  pid {daemon.pid} {what}")
+    # Names come from servers and from other users' daemons.
     return "\n".join(map(printable, lines))
 
 

@@ -61,14 +61,18 @@ def unmount(mountpoint: str, *, lazy: bool) -> int:
                 file=sys.stderr,
             )
         elif not wait_ended(process, FLUSH_PATIENCE_S):
-            raise _still_running(daemon)
+            raise _still_running(path, daemon)
     return int(ExitCode.FINE)
 
 
 def daemon_of(entry: MountEntry) -> Daemon | None:
-    """Find the daemon; what other users' daemons say of this mount point does not count."""
-    for daemon in find_daemons(os.environ):
-        if daemon.mountpoint == entry.mountpoint and daemon.peer.uid == entry.user_id:
+    """Find the daemon; what other users' daemons say of this mount point does not count.
+
+    One that does not answer may still have something to write.
+    """
+    for daemon in find_daemons(os.environ, entry.mountpoint):
+        is_named = daemon.mountpoint == entry.mountpoint or not daemon.status
+        if is_named and daemon.peer.uid == entry.user_id:
             return daemon
     return None
 
@@ -107,10 +111,11 @@ def _detach(entry: MountEntry, *, lazy: bool) -> None:
     )
 
 
-def _still_running(daemon: Daemon) -> CommandError:
+def _still_running(path: str, daemon: Daemon) -> CommandError:
+    doing = "it still writes to the server" if daemon.status else "it does not answer, either,"
     return CommandError(
-        f"{daemon.mountpoint} is unmounted, but its daemon (pid {daemon.pid}) has not ended",
-        f"it still writes to the server after {FLUSH_PATIENCE_S:.0f} s.",
-        f"see {daemon.status.get('log')}; killing it loses what was not written.",
+        f"{path} is unmounted, but its daemon (pid {daemon.pid}) has not ended",
+        f"{doing} after {FLUSH_PATIENCE_S:.0f} s.",
+        f"see {daemon.socket_path.with_suffix('.log')}; killing it loses what was not written.",
         exit_code=ExitCode.DAEMON,
     )

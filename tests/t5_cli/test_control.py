@@ -8,6 +8,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +28,7 @@ from smbfs.cli.runtime import (
     runtime_directory,
     visible_directories,
 )
+from smbfs.cli.status import format_json, format_people
 from smbfs.errors import UserError
 from tests.beds.mounted import run_smbfs
 
@@ -149,10 +152,61 @@ def test_stuck_daemon_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) 
         stuck.bind(str(path))
         stuck.listen()
         try:
-            assert str(path) not in {str(each.socket_path) for each in find_daemons(os.environ)}
+            (found,) = (each for each in find_daemons(os.environ) if each.socket_path == path)
+            assert (found.peer, found.status) == (OURSELVES, {})
+            assert f"pid {os.getpid()} does not answer" in format_people([found])
+            assert format_json([found]) == "[]"
             assert path.exists()
         finally:
             path.unlink()
+
+
+def test_who_answers_bit_by_bit_keeps_nobody_for_longer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Other users' sockets may be many, too. They get one patience together."""
+    monkeypatch.setattr("smbfs.cli.daemons._ANSWER_PATIENCE_S", 0.5)
+    monkeypatch.setattr("smbfs.cli.daemons.visible_directories", lambda *_: [tmp_path])
+    ended = threading.Event()
+
+    def trickle(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # nobody comes, or he has gone
+            connection, _ = listener.accept()
+            with connection:
+                while not ended.wait(0.1):
+                    connection.sendall(b" ")
+
+    with ThreadPoolExecutor() as others, contextlib.ExitStack() as stack:
+        for number in range(5):
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind(str(tmp_path / f"{number}{SOCKET_SUFFIX}"))
+            listener.listen()
+            listener.settimeout(3)
+            others.submit(trickle, listener)
+        stack.callback(ended.set)
+        start = time.monotonic()
+        (found,) = find_daemons(os.environ)
+        assert time.monotonic() - start < 2
+        assert (found.peer, found.status) == (OURSELVES, {})
+
+
+def test_only_the_daemon_of_a_mount_point_is_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Root's umount waits for no socket of another mount's, or of nobody's."""
+    monkeypatch.setattr("smbfs.cli.daemons.visible_directories", lambda *_: [tmp_path])
+    asked = []
+
+    def answer(path: Path, *_: object) -> tuple[Peer, Mapping[str, Any]]:
+        asked.append(path)
+        return OURSELVES, STATUS
+
+    monkeypatch.setattr("smbfs.cli.daemons.ask", answer)
+    (tmp_path / f"other{SOCKET_SUFFIX}").touch()
+    ours = tmp_path / f"{file_stem('/mnt')}{SOCKET_SUFFIX}"
+    ours.touch()
+    assert [each.mountpoint for each in find_daemons(os.environ, "/mnt")] == ["/mnt"]
+    assert asked == [ours]
 
 
 def test_a_runtime_directory_may_have_a_long_name(tmp_path: Path) -> None:
@@ -235,7 +289,7 @@ def test_what_another_users_daemon_says_of_a_mount_does_not_count(
     """Else root's umount would wait for a process of that user's choice."""
     status = {"mountpoint": "/mnt/nas"}
     liar, daemon = (Daemon(Peer(7, uid), status, Path("/x.sock")) for uid in (12345, 1000))
-    monkeypatch.setattr("smbfs.cli.unmount.find_daemons", lambda _: [liar, daemon])
+    monkeypatch.setattr("smbfs.cli.unmount.find_daemons", lambda *_: [liar, daemon])
     entry = MountEntry("0:41", "/mnt/nas", FILE_SYSTEM_TYPE, "//nas/share", 1000)
     assert unmount.daemon_of(entry) is daemon
     assert unmount.daemon_of(entry._replace(user_id=1)) is None

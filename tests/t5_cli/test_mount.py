@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -185,6 +186,31 @@ def test_killed_daemon_leaves_no_mount_and_no_orphan(mounted: Mounted, *, busy: 
     for descriptor in (watched, inside):
         if descriptor is not None:
             os.close(descriptor)
+
+
+def test_a_daemon_that_stands_still_is_told_and_waited_for(
+    samba: SambaServer, tmp_path: Path, options: tuple[str, str]
+) -> None:
+    """It may have something to write; nobody is told that nothing is mounted."""
+    path = tmp_path / "m"
+    path.mkdir()
+    assert run_smbfs("mount", samba.unc(), str(path), *options).returncode == 0
+    (status,) = json.loads(run_smbfs("status", "--json", str(path)).stdout)
+    pid = int(status["pid"])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        told = run_smbfs("status", str(path))
+        assert told.returncode == 16
+        assert f"(pid {pid}) does not answer" in told.stderr
+        with subprocess.Popen([SMBFS, "umount", str(path)]) as unmounting:
+            assert wait_unmounted(path)
+            with pytest.raises(subprocess.TimeoutExpired):
+                unmounting.wait(1)
+            os.kill(pid, signal.SIGCONT)
+            assert unmounting.wait(20) == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 def test_umount_of_a_mount_whose_daemon_and_guard_are_dead(mounted: Mounted) -> None:
