@@ -39,7 +39,8 @@ class MountEntry(NamedTuple):
 def parse_mountinfo(text: str) -> list[MountEntry]:
     """Parse the table; lines of a form we don't know are left out."""
     entries = []
-    for line in text.splitlines():
+    # Not splitlines(): it also splits at characters that the kernel leaves as they are in paths.
+    for line in text.split("\n"):
         left, separator, right = line.partition(" - ")
         fields, rest = left.split(" "), right.split(" ")
         if separator and len(fields) >= 6 and len(rest) >= 2:
@@ -91,7 +92,7 @@ def absolute_path(path: str) -> str:
     plain = os.path.abspath(path)  # noqa: PTH100 (Path.resolve would enter it)
     if any(entry.mountpoint == plain for entry in read_mount_table()):
         return plain
-    if Path(plain).is_symlink():
+    if os.path.islink(plain):  # noqa: PTH114 (Path's raises where we may not look)
         return os.path.realpath(plain)
     parent, name = os.path.split(plain)
     return os.path.join(os.path.realpath(parent), name)  # noqa: PTH118

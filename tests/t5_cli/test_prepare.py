@@ -32,6 +32,14 @@ def test_mount_table() -> None:
     ]
 
 
+@pytest.mark.parametrize("character", "\r\v\f\x1c\x85\u2028")
+def test_the_mount_table_has_lines_of_its_own(character: str) -> None:
+    """These are no ends of lines to the kernel, which leaves them in paths as they are."""
+    place = f"/mnt/a{character}b"
+    (entry,) = parse_mountinfo(f"54 27 0:41 / {place} rw - fuse.smbfs //nas/x rw,user_id=0\n")
+    assert entry.mountpoint == place
+
+
 def test_what_is_on_top_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     twice = TABLE + "60 54 0:50 / /mnt/auto rw - fuse.smbfs //nas/x rw\n"
     entries = parse_mountinfo(twice)
@@ -59,6 +67,13 @@ def test_links_and_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for spelling in ("real", "./real/", "link", "parent/real", "parent/link", "x/../real"):
         assert absolute_path(spelling) == real
     assert absolute_path("/") == "/"
+
+
+def test_a_place_that_can_not_be_looked_at(tmp_path: Path) -> None:
+    place = str(tmp_path / ("x" * 300))
+    assert absolute_path(place) == place
+    with pytest.raises(CommandError, match="can't be used as a mount point"):
+        prepare.check_mountpoint(place)
 
 
 def test_place_that_is_not_empty_can_be_wanted(tmp_path: Path) -> None:
