@@ -30,7 +30,7 @@ import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from smbfs.config.kdc_proxy import parse_key, parse_proxies
 from smbfs.config.option_table import REFUSED, REFUSED_ALIASES
@@ -161,9 +161,12 @@ def read_text(path: Path, *, owners: Collection[int] | None = None) -> str | Non
     """Return the text of a file, None if it is not there. Raises: ConfigError as above."""
     try:
         # One open file is checked and read, so that it can't be exchanged in between.
-        with path.open("rb") as file:
+        with open_at_once(path) as file:
+            info = os.fstat(file.fileno())
+            if not stat.S_ISREG(info.st_mode):
+                raise ConfigError(f"{path} is not a regular file", "", "repair or remove it.")
             if owners is not None:
-                _check_owner(path, os.fstat(file.fileno()), owners)
+                _check_owner(path, info, owners)
                 folder = path.resolve().parent
                 _check_owner(folder, folder.stat(), owners)
             content = file.read(_SIZE_MAX + 1)
@@ -174,6 +177,11 @@ def read_text(path: Path, *, owners: Collection[int] | None = None) -> str | Non
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} can't be read", f"{error}.", "repair or remove it.") from error
+
+
+def open_at_once(path: Path) -> BinaryIO:
+    """Open a file for reading. A pipe in its place is not waited for. Raises: OSError."""
+    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
 
 
 def _check_owner(path: Path, info: os.stat_result, owners: Collection[int]) -> None:

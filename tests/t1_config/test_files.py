@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,9 @@ def test_unreadable_file_is_an_error(tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="can't be read"):
         read_config_file(binary)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="not a regular file"):
+        read_config_file(tmp_path / "pipe")
 
 
 def test_where_the_users_file_is() -> None:

@@ -109,6 +109,11 @@ def test_nothing_found_names_every_source(tmp_path: Path) -> None:
     assert "credentials=FILE" in caught.value.do
 
 
+def test_systemds_folder_may_be_one_that_can_not_be_looked_at() -> None:
+    with pytest.raises(AuthenticationError, match="no password"):
+        find_credentials(request(environment={"CREDENTIALS_DIRECTORY": "x" * 300}))
+
+
 def test_keyring_finds_by_user_and_domain(keyring: Environment) -> None:
     found = find_credentials(request(user="bob", domain="BED", environment=keyring))
     assert (found.qualified_name, found.password) == ("BED\\bob", "bobs")
