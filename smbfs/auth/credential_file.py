@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from smbfs.config.files import open_at_once
 from smbfs.config.values import split_user
 from smbfs.errors import ConfigError
 
@@ -48,7 +49,7 @@ def read_credential_file(path: Path, *, private: bool = True) -> CredentialFile:
     """
     try:
         # One open file is checked and read, so that it can't be exchanged in between.
-        with path.open("rb") as file:
+        with open_at_once(path) as file:
             info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode):
                 raise _unusable(path, "it is not a regular file")
@@ -87,11 +88,19 @@ def parse_credential_text(text: str, name: str) -> CredentialFile:
         if field_name is None:
             # The key isn't shown: it may be a password that was split over two lines.
             raise _bad_line(name, number, "its key is none of username, password, domain")
+        if field_name == "password" and key[-1:].isspace() and value[:1].isspace():
+            raise _bad_line(name, number, "blanks around its = would be part of the password")
         # Blanks may be part of a password, and of nothing else.
         found[field_name] = value if field_name == "password" else value.strip()
     found.pop("", None)
     if "username" in found:
         user, domain = split_user(found["username"])
+        if "%" in user and "password" not in found:
+            raise ConfigError(
+                f"{name}: the user's name has a password in it",
+                "it contains %, and there is no line with a password.",
+                "write the password into a line of its own: password=…",
+            )
         found["username"] = user
         if domain:
             found.setdefault("domain", domain)

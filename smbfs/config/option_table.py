@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from smbfs.config import values
 from smbfs.config.kdc_proxy import ANY_REALM, parse_proxies
+from smbfs.errors import ConfigError
 
 Fields = Mapping[str, Any]
 """Fields of :class:`~smbfs.config.model.MountOptions` and their new values."""
@@ -83,6 +84,9 @@ def _user(value: str) -> Fields:
     if not value:
         return {}  # "username=" stands in many an fstab, beside guest
     user, domain = values.split_user(values.parse_text(value))
+    if "%" in user:
+        # Not echoed: mount.cifs takes user%password.
+        raise ConfigError("a password in the user's name is refused", *REFUSED["password"])
     if not user:
         raise ValueError("it names no user")
     return {"user": user} if domain is None else {"user": user, "domain": domain}

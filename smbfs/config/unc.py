@@ -22,6 +22,8 @@ _FORMS: Final = (
 _MAX_SHARE_NAME: Final = 80  # [MS-FSCC] 2.1.6
 _MAX_PATH: Final = 32767  # UNICODE_STRING's limit, in characters
 _NOT_IN_SHARE: Final = frozenset('"/\\[]:|<>+=;,*?')  # [MS-FSCC] 2.1.6
+_PASSWORD: Final = re.compile(r"(?:\w+:)?[/\\]*[^/\\:]*:[^/\\]*@")
+"""What begins like ``user:password@``, in whatever spelling."""
 _HOST_NAME: Final = re.compile(r"[\w](?:[\w.-]{0,253}[\w.])?", re.ASCII)
 
 
@@ -62,15 +64,22 @@ def parse_unc(text: str) -> Unc:
 
     Raises: ConfigError naming the part that is wrong.
     """
+    if _PASSWORD.match(text):
+        raise _password_refused()
     if "\0" in text or "\n" in text:
         raise _wrong(text, "it contains a control character")
+    if any(map(_is_surrogate, text)):
+        raise _wrong(text, "it is not UTF-8")
     user: str | None = None
     if text[:6].lower() == "smb://":
         rest = _percent_decode(text, text[6:])
         authority, slash, tail = rest.partition("/")
         if "@" in authority:
             user, _, authority = authority.rpartition("@")
-            _refuse_password(user)
+            if ":" in user or "%" in user:
+                raise _password_refused()
+            if not user.isprintable():
+                raise _wrong(text, "it contains a control character")
         rest = authority + slash + tail
     else:
         rest = text.replace("\\", "/")
@@ -98,14 +107,18 @@ def _percent_decode(text: str, rest: str) -> str:
     return decoded.replace("\\", "/")
 
 
-def _refuse_password(user: str) -> None:
-    if ":" in user:
-        # Not echoed: the text holds a password.
-        raise ConfigError(
-            "a password in the address is refused",
-            "every user of this machine can read the command lines of running programs.",
-            "leave it out: you are asked for it, or use credentials=FILE.",
-        )
+def _is_surrogate(character: str) -> bool:
+    """Whether it stands for a byte of the command line that is no text."""
+    return 0xD800 <= ord(character) < 0xE000
+
+
+def _password_refused() -> ConfigError:
+    # The text is not echoed: it holds a password.
+    return ConfigError(
+        "a password in the address is refused",
+        "every user of this machine can read the command lines of running programs.",
+        "leave it out: you are asked for it, or use credentials=FILE.",
+    )
 
 
 def _split_host(text: str, host: str) -> tuple[str, int | None]:

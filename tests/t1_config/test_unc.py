@@ -25,6 +25,7 @@ GOOD = {
     "smb://BED;alice@nas/media": Unc("nas", None, "media", "", "BED;alice"),
     "smb://alice@EXAMPLE.ORG@nas/media": Unc("nas", None, "media", "", "alice@EXAMPLE.ORG"),
     "//bücher.example/Märchen": Unc("xn--bcher-kva.example", None, "Märchen"),
+    "//nas:445/media/10:30@noon": Unc("nas", 445, "media", "10:30@noon"),
     "//nas_1.local./share name": Unc("nas_1.local.", None, "share name"),
 }
 
@@ -55,6 +56,8 @@ BAD = {
     "smb://nas/me%00dia": "control character",
     "smb://nas/%ff": "not UTF-8",
     "//nas/media/" + "x/" * 20000: "longer than",
+    "//nas/media/\udcff": "not UTF-8",
+    "smb://al%07ice@nas/media": "control character",
 }
 
 
@@ -71,7 +74,20 @@ def test_what_is_wrong_is_named(text: str) -> None:
     assert caught.value.do
 
 
-@pytest.mark.parametrize("text", ["smb://alice:hunter2@nas/media", "smb://a%3ahunter2@nas/media"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "smb://alice:hunter2@nas/media",
+        "smb://a%3ahunter2@nas/media",
+        "smb://alice%25hunter2@nas/media",
+        "//alice:hunter2@nas/media",
+        "//alice:hunter2@nas:445/media",
+        r"\\alice:hunter2@nas\media",
+        "smb:/alice:hunter2@nas/media",
+        "https://alice:hunter2@nas/media",
+        "alice:hunter2@nas/media",
+    ],
+)
 def test_password_in_the_address_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_unc(text)

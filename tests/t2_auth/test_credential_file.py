@@ -87,6 +87,8 @@ def test_systemds_files_may_be_group_readable(tmp_path: Path) -> None:
         f"username=alice\npassword={SECRET}\0x\n".encode(),
         f"password={SECRET}\nusername=\xe4\n".encode("latin-1"),
         f"password={SECRET}\n".encode() + b"#" * 70000,
+        f"username=alice%{SECRET}\n".encode(),
+        f"username = alice\npassword = {SECRET}\n".encode(),
     ],
 )
 def test_malformed_files_are_refused_without_being_quoted(tmp_path: Path, content: bytes) -> None:
@@ -100,6 +102,8 @@ def test_things_that_are_no_files_are_refused(tmp_path: Path) -> None:
     assert "No such file" in refusal(tmp_path / "none").why
     assert "directory" in refusal(tmp_path).why.lower()
     assert "not a regular file" in refusal(Path("/dev/null")).why
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    assert "not a regular file" in refusal(tmp_path / "pipe").why
     assert refusal(Path("/nul\0l")).do
 
 
