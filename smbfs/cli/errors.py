@@ -16,6 +16,7 @@ from typing import Final
 from smbfs.errors import (
     ConfigError,
     DeadlineExceeded,
+    InvalidName,
     NoTransport,
     RemoteProtocolError,
     SecurityViolation,
@@ -161,6 +162,14 @@ def _no_such_root(error: BaseException, unc: str) -> Problem:
     )
 
 
+def _impossible_name(error: BaseException, unc: str) -> Problem:
+    return Problem(
+        f"{unc}: there can't be such a folder in the share.",
+        f"in the path after the share's name there is {error} (mount.cifs error 22 or 36).",
+        "check how it is spelt.",
+    )
+
+
 def _tampered(error: BaseException, unc: str) -> Problem:
     return Problem(
         f"{unc} refused: somebody may be changing the traffic.",
@@ -232,6 +241,7 @@ _Builder = Callable[[BaseException, str], Problem]
 _BY_CLASS: Final[tuple[tuple[type[BaseException], _Builder], ...]] = (
     (UserError, _own_words),
     (Refused, _no_such_root),
+    (InvalidName, _impossible_name),
     (ServerStatusError, _server_refused),
     (SecurityViolation, _tampered),
     (RemoteProtocolError, _not_smb),

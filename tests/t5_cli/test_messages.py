@@ -22,7 +22,7 @@ from smbfs.auth.krb5_refusals import krb5_refusal
 from smbfs.cli.errors import ExitCode, explain, format_problem
 from smbfs.cli.mount_table import find_mount
 from smbfs.cli.refusals import explain_status
-from smbfs.errors import ServerStatusError, UserError, WireError
+from smbfs.errors import InvalidName, ServerStatusError, UserError, WireError
 from smbfs.wire.ntstatus import NtStatus
 from tests.beds.machine import Machine
 from tests.beds.mounted import run_smbfs
@@ -293,6 +293,7 @@ def test_mistakes_of_our_own_ask_to_be_reported() -> None:
     problem = explain(ZeroDivisionError("oops"), "//nas/media")
     assert (problem.exit_code, "report" in problem.do) == (ExitCode.SYSTEM, True)
     assert explain(WireError("header"), "//nas/media").exit_code == ExitCode.MOUNT
+    assert explain(InvalidName("a name"), "//nas/media").exit_code == ExitCode.MOUNT
 
 
 def test_what_others_say_is_no_line_and_no_control_of_a_terminal() -> None:
