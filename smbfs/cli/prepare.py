@@ -6,7 +6,6 @@ itself: whatever is wrong there is said at once, and nothing has been started ye
 
 from __future__ import annotations
 
-import getpass
 import os
 import pwd
 import shutil
@@ -27,6 +26,7 @@ from smbfs.cli.cache_folder import prepare_cache_folder
 from smbfs.cli.errors import CommandError, ExitCode
 from smbfs.cli.kerberos_realms import kdc_proxies, kerberos_realms, realm_of
 from smbfs.cli.mount_table import FILE_SYSTEM_TYPE, absolute_path, find_mount
+from smbfs.cli.passwords import read_password
 from smbfs.cli.runtime import file_stem
 from smbfs.config.files import read_policy, read_user_config
 from smbfs.config.kdc_proxy import Proxies
@@ -324,5 +324,9 @@ def _credential_request(
         guest=options.guest,
         auth=options.auth,
         block_ntlm=options.block_ntlm,
-        ask=getpass.getpass if sys.stdin is not None and sys.stdin.isatty() else None,
+        ask=(
+            partial(read_password, from_stdin=False)
+            if sys.stdin is not None and sys.stdin.isatty()
+            else None
+        ),
     )

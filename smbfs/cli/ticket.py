@@ -26,6 +26,7 @@ from smbfs.errors import AuthenticationError
 if TYPE_CHECKING:
     import krb5
 
+_PARSE_MALFORMED: Final = -1765328250
 _RENEWABLE_FOR_S: Final = 7 * 24 * 3600
 """Asked for; the KDC grants what it allows."""
 
@@ -115,6 +116,8 @@ def obtain_ticket(principal: str, password: str) -> Ticket:
             krb5.cc_switch(context, cache)
     except krb5.Krb5Error as error:
         raise krb5_refusal(error.err_code, _words(error), principal) from error
+    except UnicodeEncodeError:
+        raise krb5_refusal(_PARSE_MALFORMED, "the name is not UTF-8", principal) from None
     times = ticket.times
     is_renewable = krb5.TicketFlags.renewable in ticket.ticket_flags
     return Ticket(

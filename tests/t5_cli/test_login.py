@@ -5,6 +5,7 @@ With gnome-keyring on a session of its own, an encrypted file where there is no 
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import subprocess
@@ -19,6 +20,8 @@ import pytest
 from smbfs.auth import keyring_process
 from smbfs.auth.keyring_entries import STANDARD_PORT, KeyringEntry, KeyringQuery
 from smbfs.auth.keyring_process import FILE_BACKEND, KeyringProcess, KeyringUnusable
+from smbfs.cli.errors import CommandError
+from smbfs.cli.passwords import read_password
 from smbfs.cli.prepare import resolve_credentials
 from smbfs.cli.server_argument import parse_server
 from smbfs.config.model import MountOptions
@@ -196,6 +199,14 @@ def test_no_password_is_no_attempt(desktop: SecretService) -> None:
     command = ["login", "nas", "--user=alice", "--password-stdin"]
     done = run_smbfs(*command, env=desktop.environment(), said="\n")
     assert (done.returncode, "that is no password" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_what_is_no_text_is_no_password(monkeypatch: pytest.MonkeyPatch, errors: str) -> None:
+    """What standard input does with it depends on the locale."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), "utf-8", errors))
+    with pytest.raises(CommandError, match="that is no password"):
+        read_password("", from_stdin=True)
 
 
 def test_there_has_to_be_somebody_to_ask(desktop: SecretService) -> None:
