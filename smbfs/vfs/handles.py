@@ -69,6 +69,7 @@ class OpenFile:
         "server_version",
         "since_s",
         "told",
+        "told_version",
         "version",
     )
 
@@ -98,6 +99,8 @@ class OpenFile:
         self.server_version: Version | None = None
         """The file as the server had it when it had last told of it, before it executed any write
         that it may not have told of; None if it has executed one since."""
+        self.told_version: Version | None = None
+        """The file as whatever told of it last has described it, whoever had changed it."""
         self.told: tuple[FileStat, float] | None = None
         """What the server has told of it when it opened or changed it last, and when."""
         self.keep_until_s = math.inf

@@ -25,6 +25,7 @@ from smbfs.vfs.descriptions import Description
 from smbfs.vfs.directory_stream import Listed
 from smbfs.vfs.handles import OpenFile
 from smbfs.vfs.inodes import Inode
+from smbfs.vfs.lease_policy import Version
 from smbfs.vfs.names import Names, folded
 
 if TYPE_CHECKING:
@@ -64,9 +65,7 @@ class Shown:
                 state.kept.close(inode)
                 forget_foreign(state, inode)  # Changed on the server itself: that breaks no lease.
             return attributes
-        if opened.version != version and opened.writable() is None:
-            forget_foreign(state, inode)  # Changed on the server itself: that breaks no lease.
-            opened.version = version
+        self._compare(opened, version)
         if opened.is_dirty or _may_be_older(inode, opened):
             attributes = attributes._replace(size=max(attributes.size, opened.end))
         if opened.deleting is not None:
@@ -76,6 +75,19 @@ class Shown:
         if not opened.is_dirty:
             opened.server_end = opened.end
         return attributes
+
+    def _compare(self, opened: OpenFile, version: Version) -> None:
+        """Forget contents that the kernel reads anew, or it would take the old for the new ones.
+
+        After a write of ours only a lease tells whether that is all that has changed.
+        """
+        told, opened.told_version = opened.told_version, version
+        is_written = opened.writable() is not None and opened.version is None
+        if is_written and told != version and not opened.is_leased:
+            forget_foreign(self._state, opened.inode)
+        elif not is_written and opened.version != version:
+            forget_foreign(self._state, opened.inode)  # Also on its own disk, under a lease.
+            opened.version = version
 
     def new(
         self,
@@ -185,6 +197,8 @@ class Shown:
         opened = state.handles.opened(inode)
         is_written = opened is not None and opened.writable() is not None
         if is_written or (not name_s and inode.changed_s >= asked_s):
+            if opened is not None and is_written:
+                self._compare(opened, state.share.version_of(description.stat))
             attributes = present(description.stat, state.rules, description.special)
             if inode.shown_size >= 0:
                 attributes = attributes._replace(size=inode.shown_size)

@@ -107,6 +107,29 @@ def test_who_has_it_open_sees_their_write(place: Place, theirs: Path) -> None:
         wait_until(lambda: os.pread(reader.fileno(), 5, 5000) == b"NNNNN")
 
 
+@only_posix
+@pytest.mark.parametrize("writes", [False, True])
+@pytest.mark.parametrize("reads_by", [os.O_RDONLY, os.O_RDWR])
+def test_who_has_it_open_for_writing_sees_their_writes(
+    place: Place, theirs: Path, writes: bool, reads_by: int
+) -> None:
+    """What we have read a moment before is not given to a kernel that knows of another time."""
+    file = place.path / "file"
+    file.write_bytes(bytes(16_384))
+    file.chmod(0o666)
+    wait_until((theirs / "file").exists)
+    ours, other = os.open(file, os.O_RDWR), os.open(theirs / "file", os.O_RDWR)
+    reader = os.open(file, reads_by)
+    for number in range(8):
+        if writes:
+            os.pwrite(ours, b"ours %d" % number, 12_000)
+        os.pwrite(other, b"theirs %d" % number, 0)
+        os.fsync(other)
+        wait_until(lambda: os.pread(reader, 8, 0) == b"theirs %d" % number)  # noqa: B023
+    for each in (ours, other, reader):
+        os.close(each)
+
+
 def test_who_appends_does_so_behind_what_they_wrote(place: Place, theirs: Path) -> None:
     file = place.path / "log"
     for number in range(20):
