@@ -33,6 +33,12 @@ def forget_content(state: MountState, inode: Inode, *, start: int = 0, end: int 
     state.blocks.discard_range(inode.number, start, end)
 
 
+def pages_lost(state: MountState, inode: Inode) -> None:
+    """Have the kernel read a file anew, by whichever number it knows that."""
+    for number in (inode.number, *state.inodes.numbers.others(inode, inode.number)):
+        state.kernel.inode_changed(number)
+
+
 def forget_young(state: MountState, inode: Inode) -> None:
     """A lease is gone: forget what may have changed since without getting another time."""
     version = inode.version

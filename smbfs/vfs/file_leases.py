@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from smbfs.client.open import Open
 from smbfs.engine.leases import LEASE_KEY_SIZE, Lease
-from smbfs.vfs.contents import forget_foreign
+from smbfs.vfs.contents import forget_foreign, pages_lost
 from smbfs.vfs.handles import Handle
 from smbfs.vfs.inodes import Inode
 from smbfs.vfs.known_directory import lease_key
@@ -127,8 +127,7 @@ class FileLeases:
         state = self._state
         forget_foreign(state, inode)
         state.changed(inode)
-        for number in (inode.number, *state.inodes.numbers.others(inode, inode.number)):
-            state.kernel.inode_changed(number)
+        pages_lost(state, inode)
 
 
 def _lease_of(handle: Handle) -> Lease | None:

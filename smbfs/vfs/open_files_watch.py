@@ -2,6 +2,9 @@
 
 What a program on the server writes breaks no lease. Who has a file open for a while, to follow a
 log for example, shall see it grow all the same: its attributes are believed for ``actimeo`` only.
+
+Where there is no lease at all the kernel drops its pages as often. Times say little then: some
+servers count in seconds, and Samba tells who has no POSIX extensions of no write by who has.
 """
 
 from __future__ import annotations
@@ -10,6 +13,9 @@ from typing import Final
 
 import trio
 
+from smbfs.client.open import Open
+from smbfs.vfs.contents import pages_lost
+from smbfs.vfs.handles import OpenFile
 from smbfs.vfs.state import MountState
 
 WATCH_S: Final = 1.0
@@ -39,5 +45,11 @@ class OpenFilesWatch:
                 if not opened.is_watched and trio.current_time() > opened.since_s + WATCH_S:
                     opened.is_watched = True
                     state.shown.attributes_lost(opened.inode)
+                if opened.is_watched and self._may_be_stale(opened):
+                    pages_lost(state, opened.inode)
             is_open = bool(files)
         self._is_running = False
+
+    def _may_be_stale(self, opened: OpenFile) -> bool:
+        is_asked = isinstance(opened.best_handle().file, Open)  # Others are as when opened.
+        return is_asked and not (opened.is_leased or self._state.policy.is_loose)

@@ -107,7 +107,6 @@ def test_who_has_it_open_sees_their_write(place: Place, theirs: Path) -> None:
         wait_until(lambda: os.pread(reader.fileno(), 5, 5000) == b"NNNNN")
 
 
-@only_posix
 @pytest.mark.parametrize("writes", [False, True])
 @pytest.mark.parametrize("reads_by", [os.O_RDONLY, os.O_RDWR])
 def test_who_has_it_open_for_writing_sees_their_writes(
@@ -120,7 +119,7 @@ def test_who_has_it_open_for_writing_sees_their_writes(
     wait_until((theirs / "file").exists)
     ours, other = os.open(file, os.O_RDWR), os.open(theirs / "file", os.O_RDWR)
     reader = os.open(file, reads_by)
-    for number in range(8):
+    for number in range(8 if place.posix else 2):  # Where times don't tell it takes a second.
         if writes:
             os.pwrite(ours, b"ours %d" % number, 12_000)
         os.pwrite(other, b"theirs %d" % number, 0)
