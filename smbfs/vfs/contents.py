@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from smbfs.vfs.inodes import Inode
-from smbfs.vfs.lease_policy import is_young
+from smbfs.vfs.lease_policy import Version, is_young, may_hide_a_change
 
 if TYPE_CHECKING:
     from smbfs.vfs.state import MountState
@@ -37,6 +37,12 @@ def pages_lost(state: MountState, inode: Inode) -> None:
     """Have the kernel read a file anew, by whichever number it knows that."""
     for number in (inode.number, *state.inodes.numbers.others(inode, inode.number)):
         state.kernel.inode_changed(number)
+
+
+def seen(inode: Inode, version: Version) -> None:
+    """A file is of this version now; what is read from now on is from then, or later."""
+    inode.version = version
+    inode.is_version_doubtful = may_hide_a_change(version, time.time_ns())
 
 
 def forget_young(state: MountState, inode: Inode) -> None:

@@ -37,6 +37,7 @@ class Inode:
         "file_id",
         "file_type",
         "is_name_doubtful",
+        "is_version_doubtful",
         "links",
         "lookup_count",
         "name",
@@ -74,6 +75,8 @@ class Inode:
         self.version: Version | None = None
         """The version of the content that the kernel's pages, and ours, are from; None if nobody
         knows."""
+        self.is_version_doubtful = False
+        """Whether the kernel may have pages from before a change that left it as it was."""
         self.written_tick = -1
         """The tick at which its content was written that is remembered, if it is."""
         self.is_name_doubtful = False

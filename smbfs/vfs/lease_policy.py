@@ -30,6 +30,18 @@ YOUNG_S: Final = 2.0
 """Seconds after a change in which another one may get the same time."""
 
 
+COARSE: Final = 100_000
+"""FILETIMEs (10 ms) that the times of servers are multiples of which count no finer than that."""
+
+
+def may_hide_a_change(version: Version, seen_ns: int) -> bool:
+    """Whether the next change may well get the same time: it is young, and counted in long steps.
+
+    ``seen_ns``: when it was seen, in nanoseconds of the Unix epoch.
+    """
+    return version.time % COARSE == 0 and is_young(version, seen_ns)
+
+
 def is_young(version: Version, seen_ns: int) -> bool:
     """Whether a file was seen so soon after it had changed that it may change unnoticed.
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from smbfs.client.open import Open
-from smbfs.vfs.contents import content_changed
+from smbfs.vfs.contents import content_changed, seen
 from smbfs.vfs.direct_reader import DirectReader
 from smbfs.vfs.disk_cache import CachedFile
 from smbfs.vfs.handles import Handle, OpenFile
@@ -125,10 +125,11 @@ class OpenedFiles:
             state.attributes.discard(inode.number)
             state.kernel.attributes_changed(number)
         keep = state.policy.may_keep_pages(inode.version, version)
+        keep = keep and not inode.is_version_doubtful
         if inode.version != version:
             inode.content_changes += 1  # What is under way may be of the version before.
         state.blocks.believe(inode.number, version)
-        inode.version = version
+        seen(inode, version)
         opened = state.handles.get(handle).opened
         opened.version = opened.server_version = version if is_current else None
         return OpenedFile(handle, keep, state.policy.use_page_cache)

@@ -16,7 +16,7 @@ import trio
 
 from smbfs.errors import SmbfsError
 from smbfs.vfs.block_cache import Block
-from smbfs.vfs.contents import content_changed, forget_content
+from smbfs.vfs.contents import content_changed, forget_content, seen
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.handles import Handle, OpenFile
 from smbfs.vfs.share import stat_of_open
@@ -106,7 +106,7 @@ def note_written(
         attributes=told.file_attributes,
     )
     if opened.is_all_ours and told.end_of_file == opened.end:
-        inode.version = share.version_of(stat)
+        seen(inode, share.version_of(stat))
         _remember(state, opened, asked)
     if share.posix or state.describer.is_open_question(stat):
         state.spoil_names(inode)  # It has not told everything.

@@ -12,7 +12,7 @@ import trio.testing
 from smbfs.vfs.block_cache import BLOCK_SIZE, Block
 from smbfs.vfs.descriptions import Description
 from smbfs.vfs.kept_handles import KEEP_S
-from smbfs.vfs.lease_policy import Version
+from smbfs.vfs.lease_policy import COARSE, Version
 from smbfs.vfs.share import stat_of_open
 from smbfs.vfs.state import INODE_SIZE
 from smbfs.wire.filetime import ns_to_filetime
@@ -208,3 +208,32 @@ async def test_a_broken_directory_lease_leaves_what_is_certain(
         state.shown.lost(state.inodes.root.number)
         assert state.blocks.holds(inode.number, 0, not_before_s=0.0) != is_ours
         assert inode.written_tick == -1
+
+
+@pytest.mark.parametrize(
+    ("age_s", "step", "is_kept"),
+    [(0, COARSE, False), (0, 10 * COARSE, False), (3600, COARSE, True), (0, 7, True)],
+)
+async def test_pages_of_a_time_that_may_hide_a_change_are_not_kept(
+    autojump_clock: trio.testing.MockClock, age_s: int, step: int, *, is_kept: bool
+) -> None:
+    """Somebody else may write within the same second, or two, in which servers count no finer."""
+    async with leased_bed(LARGE, leases=False) as bed:
+        changed = ns_to_filetime(time.time_ns() - age_s * 1_000_000_000)
+        bed.server.change_time = changed // COARSE * COARSE + step
+        await read_all(bed)
+        opened = await bed.open(os.O_RDONLY)
+        assert opened.keep_pages is is_kept
+
+
+@pytest.mark.parametrize(("step", "is_kept"), [(COARSE, False), (7, True)])
+async def test_nor_are_pages_of_what_was_just_written(
+    autojump_clock: trio.testing.MockClock, step: int, *, is_kept: bool
+) -> None:
+    async with leased_bed(b"") as bed:
+        opened = await bed.open(os.O_RDWR)
+        await bed.files.write(opened.handle, 0, LARGE)
+        await bed.files.flush(opened.handle)
+        bed.server.change_time = ns_to_filetime(time.time_ns()) // COARSE * COARSE + step
+        await bed.files.release(opened.handle)
+        assert (await bed.open(os.O_RDONLY)).keep_pages is is_kept
