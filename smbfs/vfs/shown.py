@@ -65,7 +65,7 @@ class Shown:
                 state.kept.close(inode)
                 forget_foreign(state, inode)  # Changed on the server itself: that breaks no lease.
             return attributes
-        self._compare(opened, version)
+        _compare(state, opened, version)
         if opened.is_dirty or _may_be_older(inode, opened):
             attributes = attributes._replace(size=max(attributes.size, opened.end))
         if opened.deleting is not None:
@@ -75,19 +75,6 @@ class Shown:
         if not opened.is_dirty:
             opened.server_end = opened.end
         return attributes
-
-    def _compare(self, opened: OpenFile, version: Version) -> None:
-        """Forget contents that the kernel reads anew, or it would take the old for the new ones.
-
-        After a write of ours only a lease tells whether that is all that has changed.
-        """
-        told, opened.told_version = opened.told_version, version
-        is_written = opened.writable() is not None and opened.version is None
-        if is_written and told != version and not opened.is_leased:
-            forget_foreign(self._state, opened.inode)
-        elif not is_written and opened.version != version:
-            forget_foreign(self._state, opened.inode)  # Also on its own disk, under a lease.
-            opened.version = version
 
     def new(
         self,
@@ -198,7 +185,7 @@ class Shown:
         is_written = opened is not None and opened.writable() is not None
         if is_written or (not name_s and inode.changed_s >= asked_s):
             if opened is not None and is_written:
-                self._compare(opened, state.share.version_of(description.stat))
+                _compare(state, opened, state.share.version_of(description.stat))
             attributes = present(description.stat, state.rules, description.special)
             if inode.shown_size >= 0:
                 attributes = attributes._replace(size=inode.shown_size)
@@ -350,6 +337,20 @@ class Shown:
             state.kernel.attributes_changed(inode.number)
             for number in state.inodes.numbers.others(inode, inode.number):
                 state.kernel.attributes_changed(number)
+
+
+def _compare(state: MountState, opened: OpenFile, version: Version) -> None:
+    """Forget contents that the kernel reads anew, or it would take the old for the new ones.
+
+    After a write of ours only a lease tells whether that is all that has changed.
+    """
+    told, opened.told_version = opened.told_version, version
+    is_written = opened.writable() is not None and opened.version is None
+    if is_written and told != version and not opened.is_leased:
+        forget_foreign(state, opened.inode)
+    elif not is_written and opened.version != version:
+        forget_foreign(state, opened.inode)  # Also on its own disk, under a lease.
+        opened.version = version
 
 
 def _may_be_older(inode: Inode, opened: OpenFile) -> bool:
