@@ -21,7 +21,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse has to say as a CommandError."""
-        raise CommandError(message, "", f"`{self.prog} --help`", exit_code=ExitCode.USAGE)
+        raise CommandError(
+            message,
+            "the command takes other arguments.",
+            f"`{self.prog} --help` shows which.",
+            exit_code=ExitCode.USAGE,
+        )
 
     def parse_strictly(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parse; an unknown option is an error that names the nearest known one.
@@ -37,13 +42,16 @@ class Parser(argparse.ArgumentParser):
         name = next((each for each in unknown if each.startswith("-")), "").partition("=")[0]
         if not name:
             return CommandError(
-                f"{unknown[0]!r} is one too many", "", _HELP, exit_code=ExitCode.USAGE
+                f"{unknown[0]!r} is one too many",
+                "the command has all its arguments already.",
+                _HELP,
+                exit_code=ExitCode.USAGE,
             )
         known = [f"--{each.replace('_', '-')}" for row in OPTIONS for each in row.names]
         guess = nearest(name, [*known, "--foreground", "--verbose", "--json", "--lazy", "--watch"])
         return CommandError(
             f"there is no option {name}",
-            "",
+            "nothing was done: it might have mattered.",
             f"did you mean {guess}?" if guess else _HELP,
             exit_code=ExitCode.USAGE,
         )

@@ -50,8 +50,12 @@ def get_config(key: str) -> int:
     user, policy = read_user_config(os.environ), read_policy()
     value = _value_of(parts, user, policy)
     if value is None:
-        raise CommandError(f"{key} is not set", "", "`smbfs config list` shows all that is.",
-                           exit_code=ExitCode.USAGE)  # fmt: skip
+        raise CommandError(
+            f"{key} is not set",
+            "neither your file nor the policy has it.",
+            "`smbfs config list` shows all that is.",
+            exit_code=ExitCode.USAGE,
+        )
     print(value)
     return int(ExitCode.FINE)
 
@@ -72,7 +76,7 @@ def split_key(key: str) -> Key:
     guess = nearest(key, TOP_KEYS)
     raise CommandError(
         f"there is no {key} in the configuration",
-        "",
+        "nothing would look at it.",
         f"did you mean {guess}?" if guess else f"known are {_FORMS}",
         exit_code=ExitCode.USAGE,
     )

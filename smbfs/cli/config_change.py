@@ -47,8 +47,12 @@ def change_config(key: str, value: str | None, *, system: bool) -> int:
     _check_option(parts)
     path = files.POLICY_PATH if system else user_config_path(os.environ)
     if system and os.geteuid() != files.POLICY_OWNER:
-        raise CommandError(f"{path} is the administrator's", "", "run this as root.",
-                           exit_code=ExitCode.USAGE)  # fmt: skip
+        raise CommandError(
+            f"{path} is the administrator's",
+            "it is for all users of this machine.",
+            "run this as root.",
+            exit_code=ExitCode.USAGE,
+        )
     owners = (files.POLICY_OWNER,) if system else (os.geteuid(), 0)
     text = read_text(path, owners=owners) or ""
     before = parse_config(text, path)
@@ -66,7 +70,11 @@ def change_config(key: str, value: str | None, *, system: bool) -> int:
     try:
         write_config(path, text, for_all=system)
     except OSError as error:
-        raise ConfigError(f"{path} can't be written", f"{error.strerror}.") from error
+        raise ConfigError(
+            f"{path} can't be written",
+            f"{error.strerror}.",
+            "see whether its folder is yours, and the disk not full; the file is as it was.",
+        ) from error
     _tell(key, given, path, notes=[] if system else _overridden(parts, given, after, policy))
     if given is not None and given != _given(parts, before):
         _audit(path, given, f"smbfs config set {key}")
@@ -81,10 +89,12 @@ def _check_option(parts: Key) -> None:
     if (known := REFUSED_ALIASES.get(option, option)) in REFUSED:
         raise ConfigError(f"{option} is refused", *REFUSED[known])
     guess = nearest(option, option_names())
-    raise CommandError(f"there is no option {option}", "",
-                       f"did you mean {guess}?" if guess
-                       else "`smbfs mount --help` lists the options.",
-                       exit_code=ExitCode.USAGE)  # fmt: skip
+    raise CommandError(
+        f"there is no option {option}",
+        "no mount would look at it.",
+        f"did you mean {guess}?" if guess else "`smbfs mount --help` lists the options.",
+        exit_code=ExitCode.USAGE,
+    )
 
 
 def _typed(parts: Key, text: str) -> Value:
@@ -144,7 +154,7 @@ def _can_not_be(key: str, value: str | None, error: Exception) -> ConfigError:
     what = f"{key} can't be " + ("taken out" if value is None else f"set to {value}")
     if isinstance(error, ConfigError):
         return ConfigError(what, error.why or error.what, error.do)
-    return ConfigError(what, f"{error}.")
+    return ConfigError(what, f"{error}.", "`smbfs config list` shows what there is, and how.")
 
 
 def _refuse_what_is_laxer(

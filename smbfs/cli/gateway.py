@@ -87,9 +87,15 @@ def _settings(request: GatewayRequest) -> GatewaySettings:
             "give them in pairs, in the same order.",
         )
     if request.max_connections < 1:
-        raise _usage("--max-connections must be at least 1", "", "leave it out for 256.")
+        raise _usage(
+            "--max-connections must be at least 1", "nobody would get in.", "leave it out for 256."
+        )
     if not 1 <= request.idle_timeout_s <= 86400:
-        raise _usage("--idle-timeout must be 1 to 86400 seconds", "", "leave it out for 60.")
+        raise _usage(
+            "--idle-timeout must be 1 to 86400 seconds",
+            "clients that only rest would be gone, or those that are gone would stay.",
+            "leave it out for 60.",
+        )
     pairs = zip(request.certificates, request.keys, strict=True)
     fingerprints = frozenset(map(_fingerprint, request.client_sha256))
     return GatewaySettings(
@@ -124,7 +130,7 @@ def _server_address(text: str) -> tuple[str, int]:
     if not is_name or port == 0:
         raise _usage(
             f"--to {text} is not a server",
-            "",
+            "it names no host that could be looked up, or the port 0.",
             "give HOST or HOST:PORT; the port is 445 if not given.",
         )
     return host, port

@@ -33,14 +33,19 @@ def _mount(arguments: Sequence[str]) -> int:
         # mount(8) appends options to the two names; getopt takes both orders.
         flags, names = getopt.gnu_getopt(list(arguments), "sfnvo:t:N:h", ["help", "version"])
     except getopt.GetoptError as error:
-        raise CommandError(str(error), "", _USAGE, exit_code=ExitCode.USAGE) from None
+        raise CommandError(
+            str(error), "mount(8) gives it no others.", _USAGE, exit_code=ExitCode.USAGE
+        ) from None
     chosen = {flag for flag, _ in flags}
     if chosen & {"-h", "--help"}:
         print(f"usage: {_USAGE}")
         return int(ExitCode.FINE)
     if len(names) != 2:
         raise CommandError(
-            "a share and a mount point are needed", "", _USAGE, exit_code=ExitCode.USAGE
+            "a share and a mount point are needed",
+            f"there are {len(names)} names.",
+            _USAGE,
+            exit_code=ExitCode.USAGE,
         )
     options = [each for flag, text in flags if flag == "-o" for each in split_options(text)]
     if "-s" in chosen:

@@ -49,7 +49,9 @@ def parse_server(text: str) -> Server:
     if not beginning and "@" in rest:
         # Not echoed: a password may be in it.
         raise ConfigError(
-            "a user is not part of a server's name", "", "smb://user@server, or --user."
+            "a user is not part of a server's name",
+            "only addresses that begin with smb:// have one.",
+            "smb://user@server, or --user.",
         )
     names_share = bool(beginning) and any(c in rest.rstrip(_SEPARATORS) for c in _SEPARATORS)
     try:
@@ -57,7 +59,7 @@ def parse_server(text: str) -> Server:
             unc = parse_unc(text)
             return Server(unc, unc.share)
         if not beginning and any(c in rest for c in _SEPARATORS):
-            raise ConfigError("", "a share is written //server/share.")
+            raise ConfigError("", "a share is written //server/share.", _FORMS)
         return Server(parse_unc(f"{kind}{rest.rstrip(_SEPARATORS)}/{IPC_SHARE}"), None)
     except ConfigError as error:
         if "password" in error.what:

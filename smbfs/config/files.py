@@ -164,14 +164,20 @@ def read_text(path: Path, *, owners: Collection[int] | None = None) -> str | Non
         with open_at_once(path) as file:
             info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode):
-                raise ConfigError(f"{path} is not a regular file", "", "repair or remove it.")
+                raise ConfigError(
+                    f"{path} is not a regular file",
+                    "a pipe or a device can't be read as one.",
+                    "repair or remove it.",
+                )
             if owners is not None:
                 _check_owner(path, info, owners)
                 folder = path.resolve().parent
                 _check_owner(folder, folder.stat(), owners)
             content = file.read(_SIZE_MAX + 1)
         if len(content) > _SIZE_MAX:
-            raise ConfigError(f"{path} is too long", f"it has more than {_SIZE_MAX} bytes.")
+            raise ConfigError(
+                f"{path} is too long", f"it has more than {_SIZE_MAX} bytes.", "shorten it."
+            )
         return content.decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -207,7 +213,9 @@ def parse_config(text: str, path: Path) -> ConfigFile:
     try:
         content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # A number too long for Python is no TOML error.
-        raise ConfigError(f"{path} is not valid TOML", f"{error}.") from error
+        raise ConfigError(
+            f"{path} is not valid TOML", f"{error}.", "mend it there; texts stand in quotes."
+        ) from error
     reader = _Reader(path, lines_of(text))
     for key in content:
         if key not in (*TOP_KEYS, *_SECTIONS):
@@ -310,14 +318,18 @@ class _Reader:
 
     def wrong(self, key: tuple[str, ...], why: str) -> ConfigError:
         """The value of ``key`` is not one."""
-        return ConfigError(f"{self.origin(key)}: the value of {key[-1]} is wrong", f"{why}.")
+        return ConfigError(
+            f"{self.origin(key)}: the value of {key[-1]} is wrong",
+            f"{why}.",
+            "mend it, or take it out.",
+        )
 
     def unknown(self, key: tuple[str, ...], known: Iterable[str]) -> ConfigError:
         """``key`` is not one of ``known``."""
         guess = nearest(key[-1], known)
         return ConfigError(
             f"{self.origin(key)}: there is no {key[-1]}",
-            "",
+            "nothing would look at it, and it may have been meant to matter.",
             f"did you mean {guess}?" if guess else f"known are {', '.join(sorted(known))}.",
         )
 

@@ -92,7 +92,9 @@ def split_options(text: str, origin: str = "-o") -> list[GivenOption]:
         if name:
             given.append(GivenOption(name, value if equals else None, origin))
         elif equals:
-            raise ConfigError(f"{origin}: a value without an option", "nothing is before =.")
+            raise ConfigError(
+                f"{origin}: a value without an option", "nothing is before =.", "write name=value."
+            )
     return given
 
 
@@ -243,7 +245,11 @@ def _split_commas(text: str) -> list[str]:
             items.append(text[start:index])
             start = index + 1
     if quoted:
-        raise ConfigError("-o: a double quote is not closed", "values may stand in quotes.")
+        raise ConfigError(
+            "-o: a double quote is not closed",
+            "values may stand in quotes.",
+            "close it, or leave it out.",
+        )
     return [*items, text[start:]]
 
 

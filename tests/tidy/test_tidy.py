@@ -103,3 +103,28 @@ def test_every_message_cites_the_specification() -> None:
         if not node.name.startswith("_") and "[MS-" not in (ast.get_docstring(node) or "")
     ]
     assert silent == []
+
+
+TOLD_TO_PEOPLE = {"UserError", "ConfigError", "CommandError", "AuthenticationError", "_usage"}
+
+
+def test_every_message_to_people_says_why_and_what_to_do() -> None:
+    """As far as one sees without running it."""
+    calls = [
+        (f"{path}:{node.lineno}", node)
+        for path, tree in modules().items()
+        if path.startswith("smbfs/")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in TOLD_TO_PEOPLE
+    ]
+    assert len(calls) > 60
+    assert [where for where, call in calls if not _has_three_parts(call)] == []
+
+
+def _has_three_parts(call: ast.Call) -> bool:
+    if any(isinstance(part, ast.Starred) for part in call.args):
+        return True
+    named = {keyword.arg: keyword.value for keyword in call.keywords}
+    parts = [*call.args, *(named[name] for name in ("why", "do") if name in named)]
+    empty = [part for part in parts[1:3] if isinstance(part, ast.Constant) and not part.value]
+    return len(parts) >= 3 and not empty
