@@ -64,6 +64,11 @@ def _make_parser() -> Parser:
     add_mount_options(mount)
     mount.set_defaults(run=_mount)
 
+    opened = commands.add_parser("open", help="mount and show an address", allow_abbrev=False)
+    opened.add_argument("url", metavar="URL", help="smb://[user@]server[:port]/share[/path]")
+    add_mount_options(opened)
+    opened.set_defaults(run=_open)
+
     umount = commands.add_parser("umount", help="unmount", allow_abbrev=False)
     umount.add_argument("mountpoint", metavar="MOUNTPOINT")
     umount.add_argument(
@@ -205,6 +210,13 @@ def _mount(namespace: argparse.Namespace) -> int:
             verbose=namespace.verbose,
         )
     )
+
+
+def _open(namespace: argparse.Namespace) -> int:
+    from smbfs.cli.arguments import given_options
+    from smbfs.cli.open import OpenRequest, open_address
+
+    return open_address(OpenRequest(url=namespace.url, given=given_options(namespace)))
 
 
 def _umount(namespace: argparse.Namespace) -> int:
