@@ -19,7 +19,6 @@ from smbfs.cli.prepare import MountRequest
 from smbfs.cli.runtime import make_runtime_directory
 from smbfs.config.options import GivenOption
 from smbfs.config.unc import Unc, parse_unc
-from smbfs.errors import ConfigError
 
 FOLDER: Final = "shares"
 """Where in the runtime directory the mounts are: ``[user@]server[:port]/share``."""
@@ -60,12 +59,6 @@ def open_address(request: OpenRequest) -> int:
 
 def _place(unc: Unc) -> Path:
     """Return where a share is mounted by this command. Raises: UserError."""
-    if not unc.share.strip("."):
-        raise ConfigError(
-            f"{unc} does not name a share",
-            "no share is named like that.",
-            "`smbfs shares SERVER` lists the shares.",
-        )
     server = str(replace(unc, path="")).removeprefix("//").removesuffix(f"/{unc.share}")
     user = f"{unc.user}@" if unc.user is not None else ""
     folder = make_runtime_directory(os.environ, os.geteuid()) / FOLDER
