@@ -83,8 +83,9 @@ async def find_end(state: MountState, handle: Handle) -> None:
     """Have the server tell where a file ends, once it has what was written."""
     opened = handle.opened
     await opened.settle()
+    changes = opened.inode.content_changes
     stat = await state.share.stat_open(await handle.server_file())
-    if not opened.is_dirty:
+    if not opened.is_dirty and changes == opened.inode.content_changes:
         opened.end = opened.server_end = stat.size
         opened.is_end_doubtful = False
 

@@ -6,6 +6,7 @@ The answers of two channels overtake each other, and a server answers in any ord
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import pytest
 import trio
@@ -13,6 +14,7 @@ import trio.testing
 
 from smbfs.client.open import Open
 from smbfs.vfs.contents import content_changed
+from smbfs.wire.fscc import FileStat
 from tests.t3_vfs.late_server import DELAY_S
 from tests.t3_vfs.leased_server import LeasedBed, LeasedServer, leased_bed
 
@@ -89,3 +91,26 @@ async def test_what_was_cut_meanwhile_stays_cut(
         await bed.files.write(log, 0, b"first", appends=True)
         await bed.files.flush(log)
         assert bed.server.contents == b"first"
+
+
+async def test_where_a_file_ends_may_be_told_late(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each append asks where nobody vouches for the end; it goes behind one that was quicker."""
+    tell = LeasedServer.stat_open
+
+    async def late(server: LeasedServer, file: Open) -> FileStat:
+        stat = await tell(server, file)
+        await trio.sleep(LATE_S)
+        return stat
+
+    async with leased_bed(OLD, leases=False) as bed, trio.open_nursery() as nursery:
+        log, other = (await bed.open(os.O_RDWR)).handle, (await bed.open(os.O_RDWR)).handle
+        with monkeypatch.context() as patched:
+            patched.setattr(LeasedServer, "stat_open", late)
+            nursery.start_soon(partial(bed.files.write, log, len(OLD), b"second", appends=True))
+            await trio.sleep(2 * DELAY_S)
+        await bed.files.write(other, len(OLD), b"first", appends=True)
+        assert bed.server.contents == OLD + b"first"
+        await trio.sleep(2 * LATE_S)
+        assert bed.server.contents == OLD + b"firstsecond"
