@@ -16,8 +16,7 @@ from smbfs.cli.passwords import read_password
 from smbfs.cli.prepare import login_name, named_user
 from smbfs.cli.privileges import keep_secrets
 from smbfs.cli.server_argument import Server, parse_server
-from smbfs.cli.visit import as_told, resolve_recorded, visit
-from smbfs.client.tree_connect import TreeConnect
+from smbfs.cli.visit import as_told, connected, resolve_recorded, visit
 from smbfs.config.options import GivenOption, ParsedOptions
 from smbfs.config.values import split_user
 from smbfs.errors import AuthenticationError, ConfigError
@@ -126,8 +125,9 @@ def _check_password(server: Server, parsed: ParsedOptions, credentials: Credenti
         parsed.options, guest=False, allow_insecure_guest=False, auth="ntlm", posix=False
     )
 
-    async def ask_no_more(tree: TreeConnect) -> None:
-        """That it is there says that the password was right."""
+    async def sign_on() -> None:
+        async with connected(server.unc, options, credentials):
+            pass  # So the password is right.
 
     refused = None
     if options.block_ntlm:
@@ -137,7 +137,7 @@ def _check_password(server: Server, parsed: ParsedOptions, credentials: Credenti
     try:
         if refused is not None:
             raise as_told(refused, parsed, server.shown, credentials)
-        visit(server.unc, parsed, options, credentials, ask_no_more, shown=server.shown)
+        visit(parsed, credentials, sign_on, shown=server.shown)
     except CommandError as error:
         raise CommandError(
             error.what,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from smbfs.cli.errors import ExitCode, explain, format_problem
@@ -104,6 +105,14 @@ def _make_parser() -> Parser:
     doctor.add_argument("--json", action="store_true", help="for programs")
     add_mount_options(doctor)
     doctor.set_defaults(run=_doctor)
+
+    bench = commands.add_parser("bench", help="how fast a share is", allow_abbrev=False)
+    bench.description = "Write and read a file of up to 512 MB there, which goes when that is done."
+    bench.add_argument("unc", metavar="UNC", help=_UNC_HELP)
+    bench.add_argument("--json", action="store_true", help="for programs")
+    bench.add_argument("--plot", metavar="FILE", type=Path, help="draw a chart, too (SVG)")
+    add_mount_options(bench)
+    bench.set_defaults(run=_bench)
 
     audit = commands.add_parser("audit", help="what happened, read back", allow_abbrev=False)
     audit.add_argument("unc", metavar="UNC", nargs="?", help="//server or //server/share")
@@ -287,6 +296,20 @@ def _doctor(namespace: argparse.Namespace) -> int:
 
     return examine(
         DoctorRequest(unc=namespace.unc, given=given_options(namespace), as_json=namespace.json)
+    )
+
+
+def _bench(namespace: argparse.Namespace) -> int:
+    from smbfs.cli.arguments import given_options
+    from smbfs.cli.bench import BenchRequest, bench
+
+    return bench(
+        BenchRequest(
+            unc=namespace.unc,
+            given=given_options(namespace),
+            as_json=namespace.json,
+            plot=namespace.plot,
+        )
     )
 
 

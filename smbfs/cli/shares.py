@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from smbfs.auth.credentials import Credentials
 from smbfs.cli.errors import CommandError, ExitCode, printable
 from smbfs.cli.server_argument import IPC_SHARE, Server, parse_server
-from smbfs.cli.visit import visit_as_mount
+from smbfs.cli.visit import connected, visit_as_mount
 from smbfs.client.shares import list_shares
-from smbfs.client.tree_connect import TreeConnect
+from smbfs.config.model import MountOptions
 from smbfs.config.options import GivenOption
 from smbfs.errors import ServerStatusError
 from smbfs.wire.ntstatus import status_name
@@ -39,17 +40,19 @@ def show_shares(request: SharesRequest) -> int:
     """Print the shares of a server that can be mounted; return the exit code. Raises: UserError."""
     server = parse_server(request.server)
 
-    async def ask(tree: TreeConnect, who: str) -> Sequence[SharedResource]:
-        try:
-            return await list_shares(tree, server.unc.server)
-        except ServerStatusError as error:
-            raise CommandError(
-                f"{server.host} does not tell which shares it has",
-                f"it answers {status_name(error.status)} to {who}.",
-                "ask as a user who may (user=NAME), or mount a share whose name you know.",
-            ) from error
+    async def ask(options: MountOptions, credentials: Credentials) -> Sequence[SharedResource]:
+        pipes = replace(server.unc, share=IPC_SHARE, path="")
+        async with connected(pipes, options, credentials) as tree:
+            try:
+                return await list_shares(tree, server.unc.server)
+            except ServerStatusError as error:
+                raise CommandError(
+                    f"{server.host} does not tell which shares it has",
+                    f"it answers {status_name(error.status)} to {credentials.qualified_name}.",
+                    "ask as a user who may (user=NAME), or mount a share whose name you know.",
+                ) from error
 
-    told = visit_as_mount(server.unc, request.given, ask, shown=server.shown, share=IPC_SHARE)
+    told = visit_as_mount(server.unc, request.given, ask, shown=server.shown)
     disks = [share for share in told if share.kind == ShareKind.DISK]
     disks.sort(key=lambda share: share.name.casefold())
     if request.as_json:

@@ -6,10 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from smbfs.auth.credentials import Credentials
 from smbfs.cli.errors import CommandError, ExitCode, printable
-from smbfs.cli.visit import visit_as_mount
+from smbfs.cli.visit import connected, visit_as_mount
 from smbfs.client.snapshots import list_snapshots
-from smbfs.client.tree_connect import TreeConnect
+from smbfs.config.model import MountOptions
 from smbfs.config.options import GivenOption
 from smbfs.config.unc import parse_unc
 from smbfs.config.values import parse_snapshot
@@ -35,15 +36,17 @@ def show_snapshots(request: SnapshotsRequest) -> int:
     """Print the snapshots of a share, the latest first; return the exit code. Raises: UserError."""
     unc = parse_unc(request.unc)
 
-    async def ask(tree: TreeConnect, who: str) -> Sequence[str]:
-        try:
-            return await list_snapshots(tree, unc.path.replace("/", "\\"))
-        except ServerStatusError as error:
-            raise CommandError(
-                f"{unc} does not tell which snapshots it has",
-                f"the server answers {status_name(error.status)} to {who}.",
-                "check how the folder is spelt, or ask as a user who may open it (user=NAME).",
-            ) from error
+    async def ask(options: MountOptions, credentials: Credentials) -> Sequence[str]:
+        async with connected(unc, options, credentials) as tree:
+            try:
+                return await list_snapshots(tree, unc.path.replace("/", "\\"))
+            except ServerStatusError as error:
+                who = credentials.qualified_name
+                raise CommandError(
+                    f"{unc} does not tell which snapshots it has",
+                    f"the server answers {status_name(error.status)} to {who}.",
+                    "check how the folder is spelt, or ask as a user who may open it (user=NAME).",
+                ) from error
 
     told = visit_as_mount(unc, request.given, ask, shown=str(unc))
     names = sorted(told, reverse=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import trio
@@ -52,14 +54,12 @@ def resolve_recorded(unc: Unc, given: Sequence[GivenOption], *, shown: str) -> P
 def visit_as_mount(
     unc: Unc,
     given: Sequence[GivenOption],
-    ask: Callable[[TreeConnect, str], Awaitable[ResultT]],
+    main: Callable[[MountOptions, Credentials], Awaitable[ResultT]],
     *,
     shown: str,
-    share: str | None = None,
 ) -> ResultT:
-    """Do what :func:`visit` does, with the options and the credentials of a mount.
+    """Return what ``main`` makes of a mount's options and credentials; see :func:`visit`.
 
-    ``ask`` is also told who we are. ``share``: the one to connect, if it is not that of ``unc``.
     Raises: UserError.
     """
     keep_secrets()
@@ -70,41 +70,41 @@ def visit_as_mount(
     proxies = resolve_kdc_proxies(unc, options, os.environ)
     with kerberos_realms(proxies, options.kdc_proxy_ca, f"visit-{os.getpid()}"):
         credentials = resolve_credentials(unc, options, os.environ)
-        who = credentials.qualified_name or "guests"
-        there = unc if share is None else replace(unc, share=share, path="")
-        return visit(there, parsed, options, credentials, lambda tree: ask(tree, who), shown=shown)
+        return visit(parsed, credentials, partial(main, options, credentials), shown=shown)
 
 
 def visit(
-    unc: Unc,
     parsed: ParsedOptions,
-    options: MountOptions,
     credentials: Credentials,
-    ask: Callable[[TreeConnect], Awaitable[ResultT]],
+    main: Callable[[], Awaitable[ResultT]],
     *,
     shown: str,
 ) -> ResultT:
-    """Return what ``ask`` makes of a share that is connected for that long.
+    """Return what ``main`` makes of a server, with as few rights as a daemon has.
 
-    ``options``: what the server is reached with, of which ``parsed`` says who decided it.
-    ``shown``: what the server is called in messages, and in the audit, which hears of everything.
+    ``parsed`` says who decided on the options. ``shown``: what the server is called in messages,
+    and in the audit, which hears of everything.
     Raises: CommandError, in the words of a mount that fails.
     """
     for each in lowered(parsed):
         record_once(protection_lowered(shown, each))
     record_once(CredentialUsed(shown, credentials.qualified_name, credentials.source))
-
-    async def asks() -> ResultT:
-        stream = await dial_route(route_to(unc, options), unc.server)
-        async with connect_share(stream, unc, options, credentials, make_authenticator) as tree:
-            return await ask(tree)
-
     try:
         with credentials.attended():
             give_up_privileges(keep={Capability.DAC_READ_SEARCH})
-            return trio.run(asks)
+            return trio.run(main)
     except (SmbfsError, BaseExceptionGroup) as error:
         raise as_told(error, parsed, shown, credentials) from error
+
+
+@asynccontextmanager
+async def connected(
+    unc: Unc, options: MountOptions, credentials: Credentials
+) -> AsyncIterator[TreeConnect]:
+    """Have a share connected for the length of the block. Raises: what `connect_share` does."""
+    stream = await dial_route(route_to(unc, options), unc.server)
+    async with connect_share(stream, unc, options, credentials, make_authenticator) as tree:
+        yield tree
 
 
 def as_told(
