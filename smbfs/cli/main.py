@@ -83,36 +83,12 @@ def _make_parser() -> Parser:
     status.add_argument("--watch", action="store_true", help="every two seconds, until Ctrl-C")
     status.set_defaults(run=_status)
 
-    shares = commands.add_parser("shares", help="what can be mounted", allow_abbrev=False)
-    shares.add_argument("server", metavar="SERVER", help=_SERVER_HELP)
-    shares.add_argument("--json", action="store_true", help="for programs")
-    add_mount_options(shares)
-    shares.set_defaults(run=_shares)
-
-    snapshots = commands.add_parser("snapshots", help="past states to mount", allow_abbrev=False)
-    snapshots.add_argument("unc", metavar="UNC", help=_UNC_HELP)
-    snapshots.add_argument("--json", action="store_true", help="for programs")
-    add_mount_options(snapshots)
-    snapshots.set_defaults(run=_snapshots)
-
     _add_login(
         commands.add_parser("login", help="keep a password, or get a ticket", allow_abbrev=False)
     )
     _add_logout(commands.add_parser("logout", help="forget passwords", allow_abbrev=False))
 
-    doctor = commands.add_parser("doctor", help="why a mount fails", allow_abbrev=False)
-    doctor.add_argument("unc", metavar="UNC", help=_UNC_HELP)
-    doctor.add_argument("--json", action="store_true", help="for programs")
-    add_mount_options(doctor)
-    doctor.set_defaults(run=_doctor)
-
-    bench = commands.add_parser("bench", help="how fast a share is", allow_abbrev=False)
-    bench.description = "Write and read a file of up to 512 MB there, which goes when that is done."
-    bench.add_argument("unc", metavar="UNC", help=_UNC_HELP)
-    bench.add_argument("--json", action="store_true", help="for programs")
-    bench.add_argument("--plot", metavar="FILE", type=Path, help="draw a chart, too (SVG)")
-    add_mount_options(bench)
-    bench.set_defaults(run=_bench)
+    _add_questions(commands)
 
     audit = commands.add_parser("audit", help="what happened, read back", allow_abbrev=False)
     audit.add_argument("unc", metavar="UNC", nargs="?", help="//server or //server/share")
@@ -125,6 +101,28 @@ def _make_parser() -> Parser:
     _add_config(commands.add_parser("config", help=_CONFIG_HELP, allow_abbrev=False))
     _add_gateway(commands.add_parser("gateway", help=_GATEWAY_HELP, allow_abbrev=False))
     return parser
+
+
+def _add_questions(commands: argparse._SubParsersAction[Parser]) -> None:
+    """What is asked of a server, which is reached as by a mount."""
+    from smbfs.cli.arguments import add_mount_options
+
+    def question(
+        name: str, text: str, operand: str, about: str, run: Callable[[argparse.Namespace], int]
+    ) -> Parser:
+        parser = commands.add_parser(name, help=text, allow_abbrev=False)
+        parser.add_argument(operand, metavar=operand.upper(), help=about)
+        parser.add_argument("--json", action="store_true", help="for programs")
+        add_mount_options(parser)
+        parser.set_defaults(run=run)
+        return parser
+
+    question("shares", "what can be mounted", "server", _SERVER_HELP, _shares)
+    question("snapshots", "past states that can be mounted", "unc", _UNC_HELP, _snapshots)
+    question("doctor", "why a mount fails", "unc", _UNC_HELP, _doctor)
+    bench = question("bench", "how fast a share is", "unc", _UNC_HELP, _bench)
+    bench.description = "Write and read a file of up to 512 MB there, which goes when that is done."
+    bench.add_argument("--plot", metavar="FILE", type=Path, help="draw a chart, too (SVG)")
 
 
 def _add_config(config: Parser) -> None:
