@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import trio
 
@@ -56,6 +57,10 @@ def refused(state: MountState, opened: OpenFile, offset: int) -> None:
     state.shown.attributes_lost(opened.inode)
 
 
+ASKED_MAX: Final = 3
+"""How often to ask where a file ends that others change all the time."""
+
+
 @contextmanager
 def executing(state: MountState, handle: Handle, start: int, end: int) -> Iterator[None]:
     """The block has the server change bytes of a file itself, for a handle that may write."""
@@ -80,14 +85,20 @@ def executed(handle: Handle, start: int, end: int) -> None:
 
 
 async def find_end(state: MountState, handle: Handle) -> None:
-    """Have the server tell where a file ends, once it has what was written."""
+    """Have the server tell where a file ends, once it has what was written.
+
+    If something changes while it is asked, nobody knows which was first: it is asked again.
+    """
     opened = handle.opened
-    await opened.settle()
-    changes = opened.inode.content_changes
-    stat = await state.share.stat_open(await handle.server_file())
-    if not opened.is_dirty and changes == opened.inode.content_changes:
-        opened.end = opened.server_end = stat.size
-        opened.is_end_doubtful = False
+    for _ in range(ASKED_MAX):
+        await opened.settle()
+        changes = opened.inode.content_changes
+        stat = await state.share.stat_open(await handle.server_file())
+        if not opened.is_dirty and changes == opened.inode.content_changes:
+            opened.end = opened.server_end = stat.size
+            opened.is_end_doubtful = False
+            return
+        opened.end = max(opened.end, stat.size)
 
 
 def note_written(

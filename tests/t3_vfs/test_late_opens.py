@@ -13,7 +13,8 @@ import trio
 import trio.testing
 
 from smbfs.client.open import Open
-from smbfs.vfs.contents import content_changed
+from smbfs.vfs.contents import content_changed, forget_foreign
+from smbfs.vfs.written_files import ASKED_MAX
 from smbfs.wire.fscc import FileStat
 from tests.t3_vfs.late_server import DELAY_S
 from tests.t3_vfs.leased_server import LeasedBed, LeasedServer, leased_bed
@@ -114,3 +115,31 @@ async def test_where_a_file_ends_may_be_told_late(
         assert bed.server.contents == OLD + b"first"
         await trio.sleep(2 * LATE_S)
         assert bed.server.contents == OLD + b"firstsecond"
+
+
+async def test_who_hears_meanwhile_that_others_write_goes_behind_them(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with leased_bed(OLD, leases=False) as bed, trio.open_nursery() as nursery:
+        log = (await bed.open(os.O_RDWR)).handle
+        bed.server.change(OLD + b"theirs")
+        nursery.start_soon(partial(bed.files.write, log, len(OLD), b"ours", appends=True))
+        for _ in range(2 * ASKED_MAX):  # As often as somebody looks at it.
+            await trio.sleep(DELAY_S * 0.7)
+            forget_foreign(bed.state, bed.inode)
+        await trio.sleep(LATE_S)
+        assert bed.server.contents == OLD + b"theirsours"
+
+
+async def test_who_hears_meanwhile_that_others_have_cut_it_asks_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with leased_bed(OLD, leases=False) as bed, trio.open_nursery() as nursery:
+        log = (await bed.open(os.O_RDWR)).handle
+        nursery.start_soon(partial(bed.files.write, log, len(OLD), b"ours", appends=True))
+        await trio.sleep(DELAY_S * 0.7)
+        bed.server.change(b"")
+        forget_foreign(bed.state, bed.inode)
+        bed.state.handles.get(log).opened.end = 0
+        await trio.sleep(LATE_S)
+        assert bed.server.contents == b"ours"
