@@ -58,7 +58,7 @@ class OpenedFiles:
         opened = state.handles.opening(inode, size)
         state.shown.opened(inode)
         self._watch.begin()
-        if is_current:
+        if is_current and not opened.is_dirty:
             opened.end = opened.server_end = size
         else:
             opened.end = max(opened.end, size)

@@ -62,6 +62,23 @@ async def test_an_open_does_not_move_the_end_back(
         assert bed.server.contents == OLD + b"firstsecond"
 
 
+async def test_an_open_knows_what_was_gathered_while_it_waited_for_older_writes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with leased_bed(OLD) as bed:
+        log = (await bed.open(os.O_RDWR)).handle
+        await bed.files.write(log, len(OLD), b"first")
+        bed.state.nursery.start_soon(bed.open, os.O_RDWR)
+        await trio.sleep(DELAY_S / 5)
+        await bed.files.write(log, len(OLD) + 5, b"second")
+        await trio.sleep(LATE_S)
+        assert len(bed.state.handles) == 2
+        assert bed.server.contents == OLD + b"first"
+        await bed.files.write(log, len(OLD) + 11, b"third", appends=True)
+        await bed.files.flush(log)
+        assert bed.server.contents == OLD + b"firstsecondthird"
+
+
 async def test_an_open_that_cuts_the_file_leaves_what_comes_after_it(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
