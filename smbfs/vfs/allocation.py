@@ -53,17 +53,20 @@ class Allocation:
         await find_end(self._state, handle)
         ends, end = handle.opened.end, offset + length
         grows = end > ends and not mode & KEEP_SIZE
-        if grows and not self._is_ours(handle):
-            # What somebody else appends meanwhile would be cut off.
-            raise Refused(Refusal.NOT_SUPPORTED, "making room where others may write, too")
+        if grows:
+            self._prove_ours(handle)
+            await self._prove_room(end - ends)
         if zeroes and offset < ends:
             await self._zero(handle, offset, min(end, ends), is_hole=bool(mode & PUNCH_HOLE))
         if grows:
-            await self._prove_room(end - ends)
-            await self._attributes.set(handle.inode_number, AttributeChanges(size=end), number)
+            self._prove_ours(handle)  # Still: a lease may be lost while the server is asked.
+            size = max(end, handle.opened.end)
+            await self._attributes.set(handle.inode_number, AttributeChanges(size=size), number)
 
-    def _is_ours(self, handle: Handle) -> bool:
-        return self._state.policy.is_loose or self._leases.are_exclusive(handle.opened.inode)
+    def _prove_ours(self, handle: Handle) -> None:
+        """See that nobody else appends to a file, which would be cut off. Raises: Refused."""
+        if not (self._state.policy.is_loose or self._leases.are_exclusive(handle.opened.inode)):
+            raise Refused(Refusal.NOT_SUPPORTED, "making room where others may write, too")
 
     async def _zero(self, handle: Handle, offset: int, end: int, *, is_hole: bool) -> None:
         file = handle.file

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import cast
 
@@ -39,6 +39,8 @@ class Holes:
         self.zeroed: list[tuple[int, int]] = []
         self.is_sparse = False
         self.blocks = 0
+        self.meanwhile: Callable[[], object] = lambda: None
+        """What happens while the server is asked how much room there is."""
         self.told: list[tuple[Sequence[tuple[int, int]], int]] = []
         """What is told of allocated ranges, one after the other."""
         self.asked: list[tuple[int, int]] = []
@@ -70,6 +72,7 @@ class Holes:
         return self.told.pop(0)
 
     async def _space(self) -> SimpleNamespace:
+        self.meanwhile()
         return SimpleNamespace(blocks=self.blocks, block_size=10, available_blocks=50)
 
 
@@ -128,6 +131,18 @@ async def test_a_full_server(
         with pytest.raises(Refused) as raised:
             await holes.verb.allocate(handle, SIZE, 501, 0)
         assert raised.value.reason == Refusal.FULL
+        assert len(bed.server.contents) == SIZE
+
+
+async def test_what_somebody_appends_while_room_is_looked_for_is_not_cut_off(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with leased_bed(CONTENT) as bed:
+        opened, holes = await bed.open(os.O_RDWR), Holes(bed, monkeypatch)
+        holes.meanwhile = lambda: bed.server.break_lease(bed.lease(opened))
+        with pytest.raises(Refused) as raised:
+            await holes.verb.allocate(opened.handle, SIZE, 10, 0)
+        assert raised.value.reason == Refusal.NOT_SUPPORTED
         assert len(bed.server.contents) == SIZE
 
 
