@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -69,19 +70,30 @@ def find_mount(path: str) -> MountEntry | None:
     return found[-1] if found else None
 
 
-def find_holder(device: str) -> int | None:
+def find_copy(entry: MountEntry) -> MountEntry | None:
+    """Return where the same file system is mounted, too, or still (mount --bind)."""
+    return _copy_in(read_mount_table(), entry)
+
+
+def find_holder(entry: MountEntry) -> int | None:
     """Return a process in whose mount namespace something is still mounted, if we may see one.
 
-    ``device``: ``major:minor``. Such a namespace has a copy of what was mounted when it began.
+    Such a namespace has a copy of what was mounted when it began.
     """
-    wanted = f" {device} ".encode()
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if wanted in (process / "mountinfo").read_bytes():
-                return int(process.name)
+            table = parse_mountinfo(os.fsdecode((process / "mountinfo").read_bytes()))
         except OSError:
             continue  # It has ended, or is not ours to look at.
+        if _copy_in(table, entry) is not None:
+            return int(process.name)
     return None
+
+
+def _copy_in(table: Iterable[MountEntry], entry: MountEntry) -> MountEntry | None:
+    # The number of a device that is gone is soon another one's.
+    wanted = entry._replace(mountpoint="")
+    return next((each for each in table if each._replace(mountpoint="") == wanted), None)
 
 
 def absolute_path(path: str) -> str:

@@ -1,7 +1,7 @@
 """``smbfs umount``: take a mount away, and return when its daemon has flushed and is gone.
 
-Or when the mount lives on in another mount namespace. It works as well when the daemon is dead, and
-never looks into the mount, which may hang.
+Or when the mount lives on at another place, or in another mount namespace. It works as well when
+the daemon is dead, and never looks into the mount, which may hang.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from smbfs.cli.mount_table import (
     FILE_SYSTEM_TYPE,
     MountEntry,
     absolute_path,
+    find_copy,
     find_holder,
     find_mount,
 )
 
 FLUSH_PATIENCE_S: Final = 300.0
 """How long a daemon may flush after its mount is gone before we say so and leave it."""
-
 
 HOLDER_AFTER_S: Final = 2.0
 """After how long to look whether somebody else has the mount, too."""
@@ -52,17 +52,30 @@ def unmount(mountpoint: str, *, lazy: bool) -> int:
         _detach(entry, lazy=False)
         if wait_ended(process, HOLDER_AFTER_S):
             return int(ExitCode.FINE)
-        holder = find_holder(entry.device)
-        if holder is not None:
-            # As with any other file system: what is gone is our mount, not theirs.
-            print(
-                f"smbfs: {path} is unmounted here, but not where process {holder} is: it has a "
-                "mount namespace of its own. The mount's daemon ends with that.",
-                file=sys.stderr,
-            )
+        where = _where_it_is_left(entry)
+        if where is not None:
+            # As with any other file system: what is gone is one mount, not all of them.
+            print(f"smbfs: {path} is unmounted, {where}", file=sys.stderr)
         elif not wait_ended(process, FLUSH_PATIENCE_S):
             raise _still_running(path, daemon)
     return int(ExitCode.FINE)
+
+
+def _where_it_is_left(entry: MountEntry) -> str | None:
+    """Say where else the same file system is mounted, if it is."""
+    same = find_copy(entry)
+    if same is not None:
+        return (
+            f"but the same file system is also mounted at {same.mountpoint}. "
+            "Its daemon ends with that."
+        )
+    holder = find_holder(entry)
+    if holder is not None:
+        return (
+            f"but not where process {holder} is: it has a mount namespace of its own. "
+            "The mount's daemon ends with that."
+        )
+    return None
 
 
 def daemon_of(entry: MountEntry) -> Daemon | None:

@@ -85,6 +85,25 @@ def test_umount_does_not_wait_for_another_mount_namespace(mounted: Mounted) -> N
     os.close(watched)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts are root's to bind")
+def test_umount_names_another_place_of_the_mount(mounted: Mounted, tmp_path: Path) -> None:
+    watched = os.pidfd_open(mounted.pid)
+    (mounted.path / "file").write_bytes(b"content")
+    place = tmp_path / "other place"
+    place.mkdir()
+    subprocess.run(["mount", "--bind", mounted.path, place], check=True)
+    try:
+        done = run_smbfs("umount", str(mounted.path))
+        assert (done.returncode, done.stdout) == (0, "")
+        assert f"also mounted at {place}." in done.stderr
+        assert find_mount(str(mounted.path)) is None
+        assert (place / "file").read_bytes() == b"content"
+    finally:
+        subprocess.run(["umount", place], check=True)
+    assert wait_process_ended(watched)
+    os.close(watched)
+
+
 def test_status_json_has_every_documented_field(samba: SambaServer, mounted: Mounted) -> None:
     status = mounted.status()
     assert set(status) >= STATUS_FIELDS

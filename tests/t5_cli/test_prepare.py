@@ -12,7 +12,13 @@ import pytest
 from smbfs.cli import prepare
 from smbfs.cli.errors import CommandError, ExitCode
 from smbfs.cli.guard import Guard
-from smbfs.cli.mount_table import MountEntry, absolute_path, find_mount, parse_mountinfo
+from smbfs.cli.mount_table import (
+    MountEntry,
+    absolute_path,
+    find_copy,
+    find_mount,
+    parse_mountinfo,
+)
 from smbfs.config.model import MountOptions
 
 TABLE = """\
@@ -48,6 +54,17 @@ def test_what_is_on_top_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found is not None
     assert found.source == "//nas/x"
     assert find_mount("/mnt/none") is None
+
+
+def test_the_number_of_a_device_that_is_gone_is_soon_another_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entries = parse_mountinfo(TABLE)
+    monkeypatch.setattr("smbfs.cli.mount_table.read_mount_table", lambda: entries)
+    gone = MountEntry("0:41", "/mnt/gone", "fuse.smbfs", "//nas/my share", 1000)
+    assert find_copy(gone) == entries[1]
+    for others in ({"source": "//nas/x"}, {"user_id": 0}, {"device": "0:42"}):
+        assert find_copy(gone._replace(**others)) is None
 
 
 def test_automount_points_are_not_entered(monkeypatch: pytest.MonkeyPatch) -> None:
