@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import cast
 
@@ -14,6 +15,7 @@ from smbfs.client.open import Open
 from smbfs.errors import ServerStatusError, SmbfsError, TransportError, WritesLost
 from smbfs.vfs import allocation
 from smbfs.vfs.allocation import KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE, Allocation
+from smbfs.vfs.attribute_verbs import AttributeChanges
 from smbfs.vfs.file_leases import FileLeases
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.space import Space
@@ -73,6 +75,7 @@ class Holes:
 
     async def _space(self) -> SimpleNamespace:
         self.meanwhile()
+        await trio.testing.wait_all_tasks_blocked()
         return SimpleNamespace(blocks=self.blocks, block_size=10, available_blocks=50)
 
 
@@ -146,6 +149,34 @@ async def test_what_somebody_appends_while_room_is_looked_for_is_not_cut_off(
         assert len(bed.server.contents) == SIZE
 
 
+async def test_what_is_written_here_while_room_is_looked_for_is_not_cut_off(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel lets others write as soon as who asked for room was killed."""
+    async with leased_bed(CONTENT) as bed:
+        handle, holes = (await bed.open(os.O_RDWR)).handle, Holes(bed, monkeypatch)
+        write, sizes = partial(bed.files.write, handle, SIZE, b"more than that"), []
+
+        async def set_attributes(_number: int, wanted: AttributeChanges, _handle: int) -> None:
+            sizes.append(wanted.size)
+
+        holes.meanwhile = lambda: bed.state.nursery.start_soon(write)
+        monkeypatch.setattr(bed.attributes, "set", set_attributes)
+        await holes.verb.allocate(handle, 0, SIZE + 5, 0)
+        assert sizes == [SIZE + 14]
+
+
+async def test_what_is_refused_has_changed_nothing(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with leased_bed(CONTENT, leases=False) as bed:
+        handle, holes = (await bed.open(os.O_RDWR)).handle, Holes(bed, monkeypatch)
+        with pytest.raises(Refused) as raised:
+            await holes.verb.allocate(handle, 0, SIZE + 1, ZERO_RANGE)
+        assert raised.value.reason == Refusal.NOT_SUPPORTED
+        assert bed.server.contents == CONTENT
+
+
 async def test_only_who_writes_makes_room(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +231,7 @@ async def test_a_server_that_tells_of_a_part_alone(
         (os.SEEK_DATA, 50, 50),
         (os.SEEK_DATA, 2_000, 4_096),
         (os.SEEK_HOLE, 50, 1_024),
+        (os.SEEK_HOLE, 2_000, 2_000),
         (os.SEEK_HOLE, 5_000, SIZE),
     ],
 )
@@ -213,7 +245,7 @@ async def test_ranges_that_are_larger_than_asked_for_and_touch(
     async with leased_bed(CONTENT) as bed:
         handle, holes = (await bed.open(os.O_RDWR)).handle, Holes(bed, monkeypatch)
         ranges = [(0, 1_024), (4_096, 8_192), (8_192, 2 * SIZE)]
-        holes.told = [([each for each in ranges if each[1] > at], SIZE)]
+        holes.told = [(ranges, SIZE)]
         assert await holes.verb.seek(holes.made(handle), at, whence) == found
 
 
