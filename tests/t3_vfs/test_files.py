@@ -358,6 +358,20 @@ async def test_a_removed_file_goes_when_it_is_closed_though_nobody_hid_it(
         assert (file.deleting is None) is is_closed
 
 
+async def test_a_removed_file_that_nobody_can_hide_goes_at_once(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise ServerStatusError(NtStatus.STATUS_ACCESS_DENIED, "SET_INFO")
+
+    async with leased_bed(b"content") as bed:
+        remove_late(bed, monkeypatch)
+        monkeypatch.setattr(changes, "rename_open", refuse)
+        file = bed.state.handles.get((await bed.open(os.O_RDWR)).handle).opened
+        await Removal(bed.state.share).remove_open("file", file)
+        assert (bed.server.handles, file.deleting) == (1, None)
+
+
 def remove_late(bed: LeasedBed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the server open and rename what is to be removed; each takes longer than a close."""
 

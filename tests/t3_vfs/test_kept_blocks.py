@@ -11,8 +11,10 @@ import trio.testing
 
 from smbfs.vfs.block_cache import BLOCK_SIZE, Block
 from smbfs.vfs.descriptions import Description
+from smbfs.vfs.directory_stream import Listed
 from smbfs.vfs.kept_handles import KEEP_S
 from smbfs.vfs.lease_policy import COARSE, Version
+from smbfs.vfs.open_files_watch import WATCH_S
 from smbfs.vfs.share import stat_of_open
 from smbfs.vfs.state import INODE_SIZE
 from smbfs.wire.filetime import ns_to_filetime
@@ -237,3 +239,57 @@ async def test_nor_are_pages_of_what_was_just_written(
         bed.server.change_time = ns_to_filetime(time.time_ns()) // COARSE * COARSE + step
         await bed.files.release(opened.handle)
         assert (await bed.open(os.O_RDONLY)).keep_pages is is_kept
+
+
+@pytest.mark.parametrize("is_leased", [False, True])
+async def test_who_writes_reads_again_what_others_have_changed_alone(
+    autojump_clock: trio.testing.MockClock, *, is_leased: bool
+) -> None:
+    async with leased_bed(LARGE, leases=is_leased) as bed:
+        handle = (await bed.open(os.O_RDWR)).handle
+        await bed.files.write(handle, len(LARGE) - 1, b"z")
+        await bed.files.flush(handle)
+        contents, shown = bytes(bed.server.contents), bed.state.shown
+        shown.present(bed.inode, Description(stat_of_open(bed.server.created())))
+        assert await bed.files.read(handle, 0, PAGE) == contents[:PAGE]
+        reads = len(bed.server.reads)
+        bed.server.change_time += is_leased  # As servers do with a write of ours.
+        shown.present(bed.inode, Description(stat_of_open(bed.server.created())))
+        assert await bed.files.read(handle, 0, PAGE) == contents[:PAGE]
+        assert len(bed.server.reads) == reads
+
+
+async def test_a_listing_tells_who_writes_what_others_have_changed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The kernel takes the time from it, and reads anew."""
+    async with leased_bed(LARGE, leases=False) as bed:
+        handle = (await bed.open(os.O_RDWR)).handle
+        assert await bed.files.read(handle, 0, PAGE) == LARGE[:PAGE]
+        bed.server.change(OTHER)
+        listed = Listed(b"file", Description(stat_of_open(bed.server.created())))
+        root = bed.state.inodes.root
+        bed.state.shown.listed(root, bed.inode, listed, entries=1, is_large=False)
+        assert await bed.files.read(handle, 0, PAGE) == OTHER[:PAGE]
+
+
+@pytest.mark.parametrize(
+    ("contents", "options", "are_lost"),
+    [
+        (LARGE, {"leases": False}, True),
+        (LARGE, {"leases": True}, False),
+        (LARGE, {"leases": False, "cache": "loose"}, False),
+        (b"small", {"leases": False}, False),  # It is as it was when it was opened.
+    ],
+)
+async def test_the_kernel_keeps_pages_of_an_open_file_where_it_would_hear_of_a_change(
+    autojump_clock: trio.testing.MockClock,
+    contents: bytes,
+    options: dict[str, bool | str],
+    are_lost: bool,
+) -> None:
+    async with leased_bed(contents, **options) as bed:
+        opened = await bed.open(os.O_RDONLY)
+        await trio.sleep(3.5 * WATCH_S)
+        assert (bed.inode.number in bed.kernel.inodes) is are_lost
+        await bed.files.release(opened.handle)

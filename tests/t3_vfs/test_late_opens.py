@@ -15,8 +15,9 @@ import trio.testing
 from smbfs.client.open import Open
 from smbfs.vfs.contents import content_changed, forget_foreign
 from smbfs.vfs.written_files import ASKED_MAX
+from smbfs.wire.create import CreateResponse
 from smbfs.wire.fscc import FileStat
-from tests.t3_vfs.late_server import DELAY_S
+from tests.t3_vfs.late_server import DELAY_S, LateServer
 from tests.t3_vfs.leased_server import LeasedBed, LeasedServer, leased_bed
 
 OLD = b"a" * 100_000
@@ -60,6 +61,33 @@ async def test_an_open_does_not_move_the_end_back(
         assert await bed.files.read(other, len(OLD), 20) == b"firstsecond"
         await bed.files.flush(log)
         assert bed.server.contents == OLD + b"firstsecond"
+
+
+@pytest.mark.parametrize("is_leased", [False, True])
+async def test_neither_does_one_that_brings_a_small_file(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, *, is_leased: bool
+) -> None:
+    answer = LateServer.read_small
+
+    async def late(server: LateServer, path: str, size: int) -> tuple[CreateResponse, memoryview]:
+        answered = await answer(server, path, size)
+        await trio.sleep(LATE_S)
+        return answered
+
+    monkeypatch.setattr(LateServer, "read_small", late)
+    async with leased_bed(b"small", leases=is_leased) as bed:
+        opening = await open_late(bed, monkeypatch, os.O_RDONLY)
+        log = (await bed.open(os.O_RDWR)).handle
+        await bed.files.write(log, 5, b"first", appends=True)
+        await bed.files.flush(log)
+        assert not opening
+        await trio.sleep(2 * LATE_S)
+        opened = bed.state.handles.get(opening[0]).opened
+        assert (opened.end, opened.version) == (10, None)
+        assert bed.state.blocks.size == 0
+        await bed.files.write(log, 10, b"second", appends=True)
+        await bed.files.flush(log)
+        assert bed.server.contents == b"smallfirstsecond"
 
 
 async def test_an_open_knows_what_was_gathered_while_it_waited_for_older_writes(
