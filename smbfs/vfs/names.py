@@ -20,7 +20,8 @@ from typing import Final, Protocol
 from smbfs.errors import InvalidName
 
 NAME_SIZE_MAX: Final = 255
-"""Bytes of one name that Linux programs have room for (NAME_MAX)."""
+"""What the name of a file may have: bytes where Linux keeps it (NAME_MAX), and UTF-16 units where
+Windows does, which are up to 765 bytes here. The kernel takes 1024 (FUSE_NAME_MAX)."""
 
 _RESERVED: Final = {
     **{code: 0xF000 + code for code in range(0x01, 0x20)},
@@ -44,7 +45,7 @@ _NEVER_SHOWN: Final = frozenset({"", ".", ".."})
 
 
 class NameTooLong(InvalidName):
-    """A name longer than NAME_SIZE_MAX bytes; any other InvalidName can't be held at all."""
+    """A name longer than NAME_SIZE_MAX; any other InvalidName can't be held at all."""
 
 
 class NameNotText(InvalidName):
@@ -77,11 +78,14 @@ class PosixNames:
 
     def to_server(self, name: bytes) -> str:
         """Return the name as text. Raises: NameTooLong, NameNotText, InvalidName."""
+        if len(name) > NAME_SIZE_MAX:
+            raise NameTooLong(f"a name of {len(name)} bytes")
         return _decode(name)
 
     def from_server(self, name: str) -> bytes | None:
         """Return the name as bytes, or None for a name that must not reach the kernel."""
-        return _encode(name)
+        encoded = _encode(name)
+        return encoded if encoded is not None and len(encoded) <= NAME_SIZE_MAX else None
 
 
 class WindowsNames:
@@ -99,6 +103,8 @@ class WindowsNames:
         that area, because it would come back as another one.
         """
         text = _decode(name)
+        if _is_too_long(text):
+            raise NameTooLong(f"a name of {len(text)} characters")
         if _LOOKS_MAPPED.search(text):
             raise InvalidName(f"{text!r} has characters that stand for reserved ones")
         if not _NEEDS_MAPPING.search(text):
@@ -110,6 +116,8 @@ class WindowsNames:
 
     def from_server(self, name: str) -> bytes | None:
         """Return the name with reserved characters restored, or None (see the module)."""
+        if _is_too_long(name):
+            return None
         if _NEEDS_MAPPING.search(name):
             return None  # Asking for it would ask for its mapped form.
         if _LOOKS_MAPPED.search(name):
@@ -133,8 +141,6 @@ def folded(name: bytes) -> bytes:
 
 
 def _decode(name: bytes) -> str:
-    if len(name) > NAME_SIZE_MAX:
-        raise NameTooLong(f"a name of {len(name)} bytes")
     try:
         text = name.decode()
     except UnicodeDecodeError as error:
@@ -148,7 +154,11 @@ def _encode(name: str) -> bytes | None:
     if name in _NEVER_SHOWN or "/" in name or "\0" in name:
         return None
     try:
-        encoded = name.encode()
+        return name.encode()
     except UnicodeEncodeError:
         return None  # A lone surrogate.
-    return encoded if len(encoded) <= NAME_SIZE_MAX else None
+
+
+def _is_too_long(name: str) -> bool:
+    """Whether a name has more UTF-16 units than Windows stores: one or two a character."""
+    return len(name) + sum(c > "\uffff" for c in name) > NAME_SIZE_MAX

@@ -33,7 +33,7 @@ from smbfs.vfs.inodes import Inode, InodeTable
 from smbfs.vfs.kept_handles import KeptHandles
 from smbfs.vfs.known_directories import ENTRY_SIZE, Change, KnownDirectories
 from smbfs.vfs.lease_policy import LeasePolicy, lease_policy
-from smbfs.vfs.names import folded
+from smbfs.vfs.names import NAME_SIZE_MAX, NameTooLong, folded
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.rename_gate import RenameGate
 from smbfs.vfs.share import Share
@@ -189,9 +189,16 @@ class MountState:
         """Return what ``ask`` says about the path of a name in a directory.
 
         Raises: Refused (STALE) if the directory is gone; that the name is not there is said by
-        the server's own status.
+        the server's own status. NameTooLong if it is for the server's own disk.
         """
-        return await self._asking(lambda: self.path_in(parent, name), ask, gone=_PARENT_GONE)
+        try:
+            return await self._asking(lambda: self.path_in(parent, name), ask, gone=_PARENT_GONE)
+        except ServerStatusError as error:
+            # Windows stores all that we ask for; Samba has what Linux has room for.
+            is_long = len(name) > NAME_SIZE_MAX
+            if is_long and error.status == NtStatus.STATUS_OBJECT_NAME_INVALID:
+                raise NameTooLong(f"a name of {len(name)} bytes") from error
+            raise
 
     async def _asking(
         self,

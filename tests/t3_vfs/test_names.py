@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import trio.testing
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smbfs.errors import InvalidName
 from smbfs.vfs.names import (
-    NAME_SIZE_MAX,
     NameNotText,
     Names,
     NameTooLong,
@@ -16,8 +16,13 @@ from smbfs.vfs.names import (
     WindowsNames,
     folded,
 )
+from smbfs.vfs.shown import Entry
+from tests.t3_vfs.laptop import ROOT, laptop
 
 KINDS = [PosixNames(), WindowsNames()]
+
+FUSE_NAME_MAX = 1024
+"""Bytes of a name that the kernel takes."""
 
 TRICKY = 'ab.:*?"<>|\\ \x01\x1f\u00e9\uf001\uf01f\uf020\uf021\uf027\uf028\uf029\U0001f600'
 NAMES = st.text(alphabet=st.one_of(st.sampled_from(TRICKY), st.characters(codec="utf-8")))
@@ -45,7 +50,7 @@ def test_what_is_shown_can_be_asked_for(names: Names, text: str) -> None:
     shown = names.from_server(text)
     if shown is not None:
         assert names.to_server(shown) == text
-        assert 0 < len(shown) <= NAME_SIZE_MAX
+        assert 0 < len(shown) <= FUSE_NAME_MAX
         assert b"/" not in shown
         assert b"\0" not in shown
         assert shown not in {b".", b".."}
@@ -95,7 +100,7 @@ def test_posix_names_go_as_they_are() -> None:
 @pytest.mark.parametrize("names", KINDS)
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "..", "a/b", "/", "a\0b", "\ud800", "a\udfffb", "x" * 256, "ü" * 128, "x" * 65536],
+    ["", ".", "..", "a/b", "/", "a\0b", "\ud800", "a\udfffb", "x" * 256, "ü" * 256, "x" * 65536],
 )
 def test_hostile_names_are_not_shown(names: Names, name: str) -> None:
     assert names.from_server(name) is None
@@ -111,13 +116,50 @@ def test_names_that_cannot_be_stored(names: Names) -> None:
     with pytest.raises(NameTooLong):
         names.to_server(b"x" * 256)
     with pytest.raises(NameTooLong):
-        names.to_server("ü".encode() * 128)
+        names.to_server("ü".encode() * 256)
     with pytest.raises(NameNotText):
         names.to_server(b"\xff")
     for name in (b".", b"..", b"", b"a/b", b"a\0"):
         with pytest.raises(InvalidName):
             names.to_server(name)
     assert names.to_server(b"x" * 255) == "x" * 255
+
+
+@pytest.mark.parametrize("character", ["ü", "\u540d", "\U0001f600"])
+def test_windows_counts_utf16_units_and_linux_bytes(character: str) -> None:
+    units, size = len(character.encode("utf-16-le")) // 2, len(character.encode())
+    for names, longest in (
+        (WindowsNames(), character * (255 // units)),
+        (PosixNames(), character * (255 // size)),
+    ):
+        assert names.from_server(longest) == longest.encode()
+        assert names.to_server(longest.encode()) == longest
+        assert names.from_server(longest + character) is None
+        with pytest.raises(NameTooLong):
+            names.to_server((longest + character).encode())
+
+
+async def test_long_names_of_windows_are_names_like_any_other(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """They have more bytes than a Linux server can store."""
+    old, new = "\u540d" * 255, "\u524d" * 100
+    listed: list[bytes] = []
+
+    def emit(name: bytes, _entry: Entry, _next_position: int) -> bool:
+        listed.append(name)
+        return True
+
+    async with laptop() as one:
+        one.network.server.files.make(old)
+        directories = one.filesystem.directories
+        opened = await directories.open(ROOT)
+        await directories.read(opened.handle, 0, emit)
+        await directories.release(opened.handle)
+        assert listed == [b".", b"..", old.encode()]
+        assert isinstance(await one.filesystem.names.look_up(ROOT, old.encode()), Entry)
+        await one.filesystem.files.release(await one.create(new.encode()))
+        assert set(one.network.server.files.names) == {old, new}
 
 
 def test_windows_names_refuse_what_would_become_another_name() -> None:

@@ -93,11 +93,14 @@ def test_links_and_fifos_with_odd_names(place: Place) -> None:
 
 @pytest.mark.parametrize("name", ["x" * 256, "ü" * 128, "\u540d" * 100])
 def test_names_that_are_too_long(place: Place, name: str) -> None:
+    (place.path / "file").touch()
     for use in (
         (place.path / name).touch,
         (place.path / name).mkdir,
         (place.path / name).stat,
         lambda: (place.path / name).symlink_to("x"),
+        lambda: (place.path / "file").rename(place.path / name),
+        lambda: os.link(place.path / "file", place.path / name),
     ):
         with pytest.raises(OSError, match="too long") as refused:
             use()
