@@ -44,6 +44,7 @@ class Inode:
         "number",
         "parent",
         "pins",
+        "shown_links",
         "shown_size",
         "version",
         "written_tick",
@@ -67,6 +68,8 @@ class Inode:
         """Open files and running operations that need this inode, whatever the kernel says."""
         self.shown_size = -1
         """The size that the kernel believes, as far as we told it."""
+        self.shown_links = 0
+        """How many names the server said that it has, less those that have gone since."""
         self.changed_s = -math.inf
         """When something of it was last changed here, in seconds of the event loop's clock."""
         self.content_changes = 0
@@ -194,6 +197,7 @@ class InodeTable:
             return None
         inode, spelling = found
         self._detach_name(inode, parent, spelling)
+        inode.shown_links = max(0, inode.shown_links - 1)
         self.drop_if_unused(inode)
         self.drop_if_unused(parent)
         return inode

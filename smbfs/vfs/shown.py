@@ -57,7 +57,7 @@ class Shown:
     def present(self, inode: Inode, description: Description) -> Attributes:
         """Return what ``stat`` shows of an inode now, gathered writes included."""
         state = self._state
-        attributes = present(description.stat, state.rules, description.special)
+        attributes = _attributes(state, inode, description)
         opened = state.handles.opened(inode)
         version = state.share.version_of(description.stat)
         if opened is None:
@@ -94,6 +94,7 @@ class Shown:
         spelling = _servers_spelling(state.share.names, name, description)
         inode = state.admit(parent, spelling, description)
         if asked is not None:
+            inode.shown_links = description.stat.link_count
             state.directories.of(parent.number).note(spelling, description, asked)
         state.inodes.remember(inode)
         name_s, attribute_s = state.policy.entry_timeout_s, self._unleased_s(inode, description)
@@ -133,6 +134,7 @@ class Shown:
                 is_named = is_by_path and parent is inode.parent and name == inode.name
                 if is_named or known.description_of(name, inode.file_id) is not None:
                     known.note(name, description, asked)
+        inode.shown_links = description.stat.link_count
         attributes = self.present(inode, description)
         believed_s = 0.0
         if inode.file_type != S_IFDIR and inode.parent is not None:
@@ -186,7 +188,7 @@ class Shown:
         if is_written or (not name_s and inode.changed_s >= asked_s):
             if opened is not None and is_written:
                 _compare(state, opened, state.share.version_of(description.stat))
-            attributes = present(description.stat, state.rules, description.special)
+            attributes = _attributes(state, inode, description)
             if inode.shown_size >= 0:
                 attributes = attributes._replace(size=inode.shown_size)
             return Entry(inode.number, attributes, 0.0, 0.0)
@@ -337,6 +339,15 @@ class Shown:
             state.kernel.attributes_changed(inode.number)
             for number in state.inodes.numbers.others(inode, inode.number):
                 state.kernel.attributes_changed(number)
+
+
+def _attributes(state: MountState, inode: Inode, description: Description) -> Attributes:
+    """Return what the server shows of an inode, and of its names what it has told last."""
+    attributes = present(description.stat, state.rules, description.special)
+    if not state.share.posix and attributes.link_count == 1 < inode.shown_links:
+        return attributes._replace(link_count=inode.shown_links)
+    inode.shown_links = attributes.link_count
+    return attributes
 
 
 def _compare(state: MountState, opened: OpenFile, version: Version) -> None:

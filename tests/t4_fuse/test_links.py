@@ -181,6 +181,24 @@ def test_hard_links_are_one_file(place: Place) -> None:
     assert (place.served / "second").stat().st_nlink == 1
 
 
+def test_a_listing_takes_no_hard_link_away(place: Place) -> None:
+    """Without POSIX extensions it does not tell how many there are."""
+    first, second, third = (place.path / name for name in ("first", "second", "third"))
+    first.write_bytes(b"content")
+    second.hardlink_to(first)
+    third.hardlink_to(first)
+    for name, left in ((third, 2), (second, 1)):
+        assert first.stat().st_nlink == left + 1
+        for _ in range(3):
+            with os.scandir(place.path) as listing:
+                assert {entry.stat().st_nlink for entry in listing} == {left + 1}
+            assert first.stat().st_nlink == left + 1
+        name.unlink()
+        with os.scandir(place.path) as listing:
+            assert {entry.stat().st_nlink for entry in listing} == {left}
+        assert first.stat().st_nlink == left
+
+
 def test_a_hard_link_of_what_was_just_written(place: Place) -> None:
     first, second = place.path / "first", place.path / "second"
     with first.open("wb", buffering=0) as writer:
