@@ -7,7 +7,7 @@ is closed, which would undo a time that was set by path.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from stat import S_IFDIR, S_IMODE
 from typing import Final, NamedTuple
@@ -27,7 +27,7 @@ from smbfs.vfs.listings import Listings
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.share import LeaseKeys
 from smbfs.vfs.shown import Entry
-from smbfs.vfs.state import MountState
+from smbfs.vfs.state import MountState, at_open
 from smbfs.wire.create import FileAttributes
 from smbfs.wire.filetime import ns_to_filetime
 from smbfs.wire.fscc import FileStat, encode_basic_information
@@ -275,8 +275,8 @@ class AttributeVerbs:
                 stat = await state.share.stat_open(file)
         if stat is None:
             keys = self._keys(inode)
-            stat = await self._at(
-                inode, lambda path: changes.set_size(state.share, path, size, keys=keys)
+            stat = await at_open(
+                state, inode, lambda path: changes.set_size(state.share, path, size, keys=keys)
             )
         if opened is not None:
             opened.server_version = state.share.version_of(stat)
@@ -302,7 +302,8 @@ class AttributeVerbs:
                 times = set_file_info(FileInfoClass.BASIC, data, file.file_id)
                 return await changes.change_open(state.share, file, times)
         keys = self._keys(inode)
-        return await self._at(
+        return await at_open(
+            state,
             inode,
             lambda path: permissions.set_times(
                 state.share, path, access_time, write_time, keys=keys
@@ -313,8 +314,8 @@ class AttributeVerbs:
         state = self._state
         keys = self._keys(inode)
         if state.share.posix:
-            return await self._at(
-                inode, lambda path: permissions.set_mode(state.share, path, mode, keys=keys)
+            return await at_open(
+                state, inode, lambda path: permissions.set_mode(state.share, path, mode, keys=keys)
             )
         if inode.file_type == S_IFDIR:
             return None
@@ -324,20 +325,11 @@ class AttributeVerbs:
         if read_only == bool(before & FileAttributes.READONLY):
             return None
         after = before ^ FileAttributes.READONLY or FileAttributes.NORMAL
-        return await self._at(
+        return await at_open(
+            state,
             inode,
             lambda path: changes.set_attributes(state.share, path, attributes=after, keys=keys),
         )
-
-    async def _at(self, inode: Inode, ask: Callable[[str], Awaitable[FileStat]]) -> FileStat:
-        """Do what :meth:`MountState.at` does, also with a file that is removed, but open.
-
-        Servers without POSIX extensions let nobody open what is about to go.
-        """
-        opened = self._state.handles.opened(inode) if self._state.share.posix else None
-        if inode.parent is None and opened is not None and opened.hidden_path:
-            return await ask(opened.hidden_path)
-        return await self._state.at(inode, ask)
 
     def _keys(self, inode: Inode) -> LeaseKeys | None:
         return self._leases.keys(inode.parent, inode)
@@ -354,8 +346,10 @@ class AttributeVerbs:
             return now.stat
         keys = self._keys(inode)
         try:
-            return await self._at(
-                inode, lambda path: permissions.set_owner(state.share, path, uid, gid, keys=keys)
+            return await at_open(
+                state,
+                inode,
+                lambda path: permissions.set_owner(state.share, path, uid, gid, keys=keys),
             )
         except ServerStatusError as error:
             if error.status in _MAY_NOT_GIVE_AWAY:

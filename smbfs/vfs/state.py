@@ -348,3 +348,16 @@ class MountState:
         if replaced or description.file_type != inode.file_type:
             self._doubt(inode)
             raise Refused(Refusal.STALE, f"inode {inode.number} was replaced")
+
+
+async def at_open(
+    state: MountState, inode: Inode, ask: Callable[[str], Awaitable[ResultT]]
+) -> ResultT:
+    """Do what :meth:`MountState.at` does, also with a file that is removed, but open.
+
+    Servers without POSIX extensions let nobody open what is about to go.
+    """
+    opened = state.handles.opened(inode) if state.share.posix else None
+    if inode.parent is None and opened is not None and opened.hidden_path:
+        return await ask(opened.hidden_path)
+    return await state.at(inode, ask)

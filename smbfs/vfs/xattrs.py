@@ -15,7 +15,7 @@ from smbfs.vfs.file_leases import FileLeases
 from smbfs.vfs.inodes import Inode
 from smbfs.vfs.known_bare import KnownBare
 from smbfs.vfs.refusals import Refusal, Refused
-from smbfs.vfs.state import MountState
+from smbfs.vfs.state import MountState, at_open
 from smbfs.wire.fscc import ExtendedAttribute
 from smbfs.wire.ntstatus import NtStatus
 
@@ -100,8 +100,10 @@ class ExtendedAttributes:
         state = self._state
         keys = self._leases.keys(inode.parent, inode)
         try:
-            return await state.at(
-                inode, lambda path: changes.read_extended_attributes(state.share, path, keys=keys)
+            return await at_open(
+                state,
+                inode,
+                lambda path: changes.read_extended_attributes(state.share, path, keys=keys),
             )
         except ServerStatusError as error:
             if error.status in _NO_EAS:
@@ -114,7 +116,8 @@ class ExtendedAttributes:
         await state.kept.let_go(inode)
         keys, file_id = self._leases.keys(inode.parent, inode), inode.file_id
         try:
-            await state.at(
+            await at_open(
+                state,
                 inode,
                 lambda path: changes.set_extended_attribute(
                     state.share, path, attribute, keys=keys

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.t4_fuse.conftest import MountShare, Place
+from tests.t4_fuse.conftest import MountShare, Place, only_posix
 
 
 def test_attributes_are_set_listed_and_removed(place: Place) -> None:
@@ -43,6 +43,20 @@ def test_create_and_replace(place: Place) -> None:
         os.setxattr(file, "user.mark", b"y", os.XATTR_CREATE)
     os.setxattr(file, "user.mark", b"z", os.XATTR_REPLACE)
     assert os.getxattr(file, "user.mark") == b"z"
+
+
+@only_posix
+def test_a_removed_file_that_is_open_has_them(place: Place) -> None:
+    file = place.path / "file"
+    with file.open("wb") as opened:
+        os.setxattr(file, "user.mark", b"x")
+        file.unlink()
+        number = opened.fileno()
+        assert os.getxattr(number, "user.mark") == b"x"
+        os.setxattr(number, "user.other", b"y")
+        os.removexattr(number, "user.mark")
+        assert os.listxattr(number) == ["user.other"]
+        assert os.getxattr(number, "user.other") == b"y"
 
 
 def test_what_is_not_there(place: Place) -> None:
