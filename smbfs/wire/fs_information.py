@@ -9,9 +9,11 @@ import struct
 from enum import IntFlag
 from typing import NamedTuple
 
+from smbfs.errors import WireError
 from smbfs.wire.layout import decode_text, slice_data, unpack_at
 
 _FULL_SIZE = struct.Struct("<QQQII")
+_UNIT_SIZE_MAX = 0xFFFF_FFFF
 _ATTRIBUTE = struct.Struct("<III")
 _VOLUME = struct.Struct("<QIIBx")
 _POSIX = struct.Struct("<IIQQQQQQ")
@@ -126,11 +128,15 @@ class PosixFsInformation(NamedTuple):
 
 
 def decode_fs_full_size_information(data: memoryview) -> FsFullSizeInformation:
-    """Read FileFsFullSizeInformation: 32 bytes. Raises: WireError if short.
+    """Read FileFsFullSizeInformation: 32 bytes.
 
+    Raises: WireError if short, or if a unit has more bytes than 32 bits can say.
     Spec: [MS-FSCC] 2.5.4.
     """
-    return FsFullSizeInformation(*unpack_at(_FULL_SIZE, data, 0, "FileFsFullSizeInformation"))
+    told = FsFullSizeInformation(*unpack_at(_FULL_SIZE, data, 0, "FileFsFullSizeInformation"))
+    if told.unit_size > _UNIT_SIZE_MAX:
+        raise WireError(f"an allocation unit of {told.unit_size} bytes")
+    return told
 
 
 def decode_fs_attribute_information(data: memoryview) -> FsAttributeInformation:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import strategies as st
 from smbprotocol import file_info
 
+from smbfs.errors import WireError
 from smbfs.wire.fscc import (
     FileSystemAttributes,
     FsAttributeInformation,
@@ -39,15 +41,25 @@ POSIX = PosixFsInformation(65536, 4096, 1000, 600, 500, 100, 50, 0x0102030405060
 
 
 def test_full_size() -> None:
+    factors = st.integers(0, 0xFFFF)
     data = encode_fs_full_size_information(FULL_SIZE)
     check_truncation(data, decode_fs_full_size_information)
     check_damage(data, decode_fs_full_size_information)
     check_round_trip(
-        st.builds(FsFullSizeInformation, U64, U64, U64, U32, U32),
+        st.builds(FsFullSizeInformation, U64, U64, U64, factors, factors),
         encode_fs_full_size_information,
         decode_fs_full_size_information,
     )
     assert FULL_SIZE.unit_size == 4096
+
+
+def test_a_unit_is_not_larger_than_statfs_can_say() -> None:
+    for factors in ((0x10000, 0x10000), (0xFFFF_FFFF, 2), (0xFFFF_FFFF, 0xFFFF_FFFF)):
+        data = encode_fs_full_size_information(FsFullSizeInformation(1, 1, 1, *factors))
+        with pytest.raises(WireError, match="unit"):
+            decode_fs_full_size_information(memoryview(data))
+    data = encode_fs_full_size_information(FsFullSizeInformation(1, 1, 1, 0x10000, 0xFFFF))
+    assert decode_fs_full_size_information(memoryview(data)).unit_size == 0xFFFF_0000
 
 
 def test_full_size_as_smbprotocol_packs_it() -> None:
