@@ -49,12 +49,13 @@ class Namespace:
         self._listings = listings
 
     async def look_up(self, parent_number: int, name: bytes) -> Entry | Absent:
-        """Return the entry of a name, or that there is none."""
+        """Return the entry of a name, or that there is none. Raises: InvalidName."""
         state = self._state
         parent = state.inodes.get(parent_number)
         known = await self._known(parent, name)
         if known is not None:
             if known.description is None:
+                state.share.names.to_server(name)  # Nobody asks for what is no name.
                 state.inodes.remove(parent, name)
                 # A lease can be broken at any time, and the kernel would not hear of it.
                 return Absent(0.0)

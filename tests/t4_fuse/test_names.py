@@ -116,6 +116,22 @@ def test_names_that_are_not_text(place: Place) -> None:
         os.symlink(b"\xff", os.fsencode(place.path / "link"))  # noqa: PTH211 - bytes
 
 
+@only_posix
+@pytest.mark.parametrize(
+    ("name", "expected"), [(b"x" * 256, errno.ENAMETOOLONG), (b"\xff", errno.EILSEQ)]
+)
+def test_a_name_that_cannot_be_is_so_where_all_names_are_known(
+    place: Place, name: bytes, expected: int
+) -> None:
+    path = os.fsencode(place.path)
+    (place.path / "file").touch()
+    assert os.listdir(path) == [b"file"]  # noqa: PTH208 - the kernel's list
+    for _ in range(2):
+        with pytest.raises(OSError, match=r"too long|Invalid or incomplete") as refused:
+            os.stat(path + b"/" + name)  # noqa: PTH116 - bytes
+        assert refused.value.errno == expected
+
+
 @only_windows
 def test_names_that_would_come_back_as_others(place: Place) -> None:
     with pytest.raises(OSError, match="Invalid argument"):
