@@ -7,6 +7,7 @@ ServerStatusError.
 
 from __future__ import annotations
 
+from stat import S_IMODE, S_IRUSR, S_IWUSR
 from typing import Final
 
 from smbfs.client.answers import answer
@@ -41,9 +42,11 @@ from smbfs.wire.info import (
     InfoType,
     QueryInfoRequest,
     QueryInfoResponse,
+    SecurityInformation,
     SetInfoRequest,
 )
 from smbfs.wire.ioctl import FsctlCode, IoctlRequest
+from smbfs.wire.mode_descriptor import encode_mode_descriptor
 from smbfs.wire.ntstatus import NtStatus
 
 _DELETE_ACCESS: Final = AccessMask.DELETE | STAT_ACCESS
@@ -226,22 +229,26 @@ async def make_special(
 ) -> FileStat:
     """Make a file that is a reparse point, the first of ``candidates`` that the server takes.
 
+    Only who may write to it may make it one, so it gets a mode without that afterwards. Samba shows
+    nobody what a file stands for who may not read it, so its owner may in any case.
     Raises: ServerStatusError of the last one, if it takes none.
     """
+    is_closed = share.posix and not mode & S_IWUSR
     create = share.create_request(
         path,
-        _REPARSE_ACCESS | STAT_ACCESS,
+        _REPARSE_ACCESS | STAT_ACCESS | (AccessMask.WRITE_DAC if is_closed else 0),
         disposition=CreateDisposition.CREATE,
         options=_REPARSE | CreateOptions.NON_DIRECTORY_FILE,
         attributes=FileAttributes.ARCHIVE,
-        mode=mode,
+        mode=mode | S_IRUSR | S_IWUSR,
         keys=keys,
     )
+    closing = (mode_request(S_IMODE(mode) | S_IRUSR),) if is_closed else ()
     failure: ServerStatusError | None = None
     for reparse in candidates:
         request = IoctlRequest(FsctlCode.SET_REPARSE_POINT, FileId.RELATED, reparse, 0)
         try:
-            _, told = await share.compound(create, request, share.stat_query())
+            *_, told = await share.compound(create, request, *closing, share.stat_query())
         except ServerStatusError as error:
             if error.command == "CREATE":
                 raise
@@ -272,6 +279,12 @@ async def change_open(share: Share, file: Open, change: SetInfoRequest) -> FileS
     if not is_told or (share.posix and not file.is_posix):  # Perhaps only since.
         return await share.stat_open(file)
     return share.decode_stat(told.body)
+
+
+def mode_request(mode: int, file_id: FileId = FileId.RELATED) -> SetInfoRequest:
+    """Return the request that sets permission bits (POSIX extensions only)."""
+    descriptor = encode_mode_descriptor(mode)
+    return SetInfoRequest(file_id, InfoType.SECURITY, 0, descriptor, SecurityInformation.DACL)
 
 
 def end_of_file_request(file_id: FileId, size: int) -> SetInfoRequest:

@@ -13,12 +13,11 @@ import trio
 
 from smbfs.client.open import Open
 from smbfs.errors import ServerStatusError, SmbfsError
-from smbfs.vfs.changes import set_attributes
+from smbfs.vfs.changes import mode_request, set_attributes
 from smbfs.vfs.share import STAT_ACCESS, LeaseKeys, Share
 from smbfs.wire.create import AccessMask, FileId
 from smbfs.wire.fscc import FileStat
 from smbfs.wire.info import InfoType, SecurityInformation, SetInfoRequest
-from smbfs.wire.mode_descriptor import encode_mode_descriptor
 from smbfs.wire.ntstatus import NtStatus
 from smbfs.wire.security import SecurityDescriptor, Sid
 
@@ -27,7 +26,7 @@ async def set_mode(
     share: Share, path: str, mode: int, *, keys: LeaseKeys | None = None
 ) -> FileStat:
     """Set permission bits (POSIX extensions only) and return what the file is now."""
-    return await _set_security(share, path, AccessMask.WRITE_DAC, _mode_request(mode), keys)
+    return await _set_security(share, path, AccessMask.WRITE_DAC, mode_request(mode), keys)
 
 
 async def set_owner(
@@ -84,19 +83,14 @@ async def set_times(
 async def _writable(share: Share, path: str, file: Open, mode: int) -> AsyncIterator[None]:
     """Let its owner write to a file for the length of the block, whatever happens in that."""
     try:
-        await share.tree.request(_mode_request(mode | S_IWUSR, file.file_id), of=file)
+        await share.tree.request(mode_request(mode | S_IWUSR, file.file_id), of=file)
         yield
     finally:
         with trio.CancelScope(shield=True):
             try:
-                await share.tree.request(_mode_request(mode, file.file_id), of=file)
+                await share.tree.request(mode_request(mode, file.file_id), of=file)
             except SmbfsError:  # The handle may be lost: then it is by the path, or not at all.
                 await set_mode(share, path, mode)
-
-
-def _mode_request(mode: int, file_id: FileId = FileId.RELATED) -> SetInfoRequest:
-    descriptor = encode_mode_descriptor(mode)
-    return SetInfoRequest(file_id, InfoType.SECURITY, 0, descriptor, SecurityInformation.DACL)
 
 
 async def _set_security(

@@ -153,6 +153,21 @@ def test_a_socket_is_one(place: Place) -> None:
     assert stat.S_ISSOCK((place.path / "s").stat().st_mode)
 
 
+@pytest.mark.parametrize("bits", [0o000, 0o200, 0o444], ids=oct)
+@pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFSOCK])
+def test_a_node_that_its_owner_may_not_write_to(place: Place, kind: int, bits: int) -> None:
+    """Samba makes a file first, and then what it stands for; it must be able to read that."""
+    node = place.path / "node"
+    os.mknod(node, kind | bits)
+    assert stat.S_IFMT(node.stat().st_mode) == kind
+    if place.posix:
+        assert stat.S_IMODE(node.stat().st_mode) == bits | 0o400
+        assert stat.S_IMODE((place.served / "node").stat().st_mode) == bits | 0o400
+        assert [entry.name for entry in place.path.iterdir()] == ["node"]
+    with pytest.raises(FileExistsError):
+        os.mknod(node, kind | bits)
+
+
 def test_a_node_may_be_a_plain_file(place: Place) -> None:
     file = place.path / "file"
     os.mknod(file, 0o640 | stat.S_IFREG)
