@@ -104,7 +104,8 @@ class Allocation:
             await opened.settle()
         finds_data, end = whence == SEEK_DATA, opened.end
         at = offset if finds_data else end
-        if isinstance(file, Open) and _may_have_holes(opened, file):
+        may_ask = handle.reader is not None  # Servers tell it those alone who may read.
+        if may_ask and isinstance(file, Open) and _may_have_holes(opened, file):
             try:
                 at = await _seek(file, offset, end, finds_data=finds_data)
             except ServerStatusError as error:

@@ -107,6 +107,17 @@ def test_data_and_holes_are_found(place: Place) -> None:
                 os.lseek(number, offset, whence)
 
 
+def test_who_may_only_write_is_told_of_data_too(place: Place) -> None:
+    """Servers tell of holes to those alone who may read."""
+    file = place.path / "file"
+    with file.open("xb", buffering=0) as opened:
+        opened.write(bytes(MIB))
+        fallocate(opened.fileno(), PUNCH_HOLE | KEEP_SIZE, 0, MIB // 2)
+        opened.write(b"data")
+        assert os.lseek(opened.fileno(), MIB // 2, os.SEEK_DATA) == MIB // 2
+        assert os.lseek(opened.fileno(), MIB // 2, os.SEEK_HOLE) == MIB + 4
+
+
 def test_more_data_and_holes_than_fit_into_an_answer(place: Place) -> None:
     apart, pieces = 64 * 1024, 9000
     with (place.served / "file").open("xb", 0) as file:
