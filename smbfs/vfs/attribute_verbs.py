@@ -102,8 +102,8 @@ class AttributeVerbs:
             known = state.shown.known(inode)
         if known is not None:
             return known
-        asked = state.directories.asking()
-        is_by_path = opened is None or not opened.handles
+        asked, at_s = state.directories.asking(), _asked_s(opened)
+        by_path = opened is None or not opened.handles
         try:
             description = await self._describe(inode, opened)
             state.check_same(inode, description)
@@ -111,7 +111,7 @@ class AttributeVerbs:
             if refused.reason != Refusal.STALE or remembered is None:
                 raise
             return self._gone(inode, remembered)
-        return state.shown.told(inode, description, asked=asked, is_by_path=is_by_path)
+        return state.shown.told(inode, description, asked=asked, asked_s=at_s, is_by_path=by_path)
 
     @property
     def _is_server_away(self) -> bool:
@@ -355,6 +355,11 @@ class AttributeVerbs:
             if error.status in _MAY_NOT_GIVE_AWAY:
                 raise Refused(Refusal.NOT_PERMITTED, str(error)) from error
             raise
+
+
+def _asked_s(opened: OpenFile | None) -> float:
+    """Return the time, if the server has all that was written to a file until now; else 0."""
+    return 0.0 if opened is not None and opened.is_dirty else trio.current_time()
 
 
 @contextmanager

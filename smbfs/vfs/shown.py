@@ -54,8 +54,8 @@ class Shown:
     def __init__(self, state: MountState) -> None:
         self._state = state
 
-    def present(self, inode: Inode, description: Description) -> Attributes:
-        """Return what ``stat`` shows of an inode now, gathered writes included."""
+    def present(self, inode: Inode, description: Description, asked_s: float = 0.0) -> Attributes:
+        """Return what ``stat`` shows of an inode now; ``asked_s``: see :meth:`told`."""
         state = self._state
         attributes = _attributes(state, inode, description)
         opened = state.handles.opened(inode)
@@ -66,7 +66,7 @@ class Shown:
                 forget_foreign(state, inode)  # Changed on the server itself: that breaks no lease.
             return attributes
         _compare(state, opened, version)
-        if opened.is_dirty or _may_be_older(inode, opened):
+        if opened.is_dirty or _may_be_older(inode, opened, asked_s):
             attributes = attributes._replace(size=max(attributes.size, opened.end))
         if opened.deleting is not None:
             # To the server it still has its hidden name.
@@ -119,11 +119,13 @@ class Shown:
         description: Description,
         *,
         asked: int | None,
+        asked_s: float = 0.0,
         is_by_path: bool = False,
     ) -> Entry:
         """Return what the server has told of a known inode, by its path or by a handle.
 
         ``asked``: the tick of the question; None for the answer to a change.
+        ``asked_s``: its time, if the server had then all that was written before.
         ``is_by_path``: it was asked by the inode's first name.
         """
         state = self._state
@@ -135,7 +137,7 @@ class Shown:
                 if is_named or known.description_of(name, inode.file_id) is not None:
                     known.note(name, description, asked)
         inode.shown_links = description.stat.link_count
-        attributes = self.present(inode, description)
+        attributes = self.present(inode, description, asked_s)
         believed_s = 0.0
         if inode.file_type != S_IFDIR and inode.parent is not None:
             believed_s = self._file_believed_s(inode.parent, inode.name, inode, description)
@@ -364,9 +366,9 @@ def _compare(state: MountState, opened: OpenFile, version: Version) -> None:
         opened.version = version
 
 
-def _may_be_older(inode: Inode, opened: OpenFile) -> bool:
+def _may_be_older(inode: Inode, opened: OpenFile, asked_s: float) -> bool:
     """Whether an answer may have been on its way since before our last write."""
-    if opened.writable() is None:
+    if opened.writable() is None or inode.changed_s < asked_s:
         return False
     return trio.current_time() < inode.changed_s + ANSWER_AGE_MAX_S
 

@@ -9,6 +9,7 @@ import fcntl
 import os
 import random
 import shutil
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,9 @@ from threading import Event
 import pytest
 
 from tests.t4_fuse.conftest import MountShare, Place, only_posix, wait_until
+
+CUT_IS_SEEN_WITHIN_S = 4.0
+"""Long after ``actimeo``, and long before an answer is too old to be believed."""
 
 
 def test_a_change_of_the_same_size_is_seen_after_reopening(place: Place, theirs: Path) -> None:
@@ -127,6 +131,21 @@ def test_who_has_it_open_for_writing_sees_their_writes(
         wait_until(lambda: os.pread(reader, 8, 0) == b"theirs %d" % number)  # noqa: B023
     for each in (ours, other, reader):
         os.close(each)
+
+
+def test_who_has_written_sees_that_they_have_cut_it(place: Place, theirs: Path) -> None:
+    file = place.path / "file"
+    file.write_bytes(bytes(10_000))
+    file.chmod(0o666)
+    wait_until((theirs / "file").exists)
+    with file.open("r+b", buffering=0) as ours:
+        ours.write(b"ours")
+        os.fsync(ours)
+        os.truncate(theirs / "file", 100)
+        began_s = time.monotonic()
+        wait_until(lambda: os.fstat(ours.fileno()).st_size == 100)
+        assert time.monotonic() - began_s < CUT_IS_SEEN_WITHIN_S
+        assert ours.seek(0, os.SEEK_END) == 100
 
 
 def test_who_appends_does_so_behind_what_they_wrote(place: Place, theirs: Path) -> None:
