@@ -77,6 +77,11 @@ class Allocation:
                 handle.opened.is_sparse = True
             with executing(self._state, handle, offset, end):
                 await zero(file, offset, end)
+                if not self._leases.are_exclusive(handle.opened.inode):
+                    # Samba breaks no lease by that, and tells no other time: others never knew.
+                    await file.write(end - 1, b"\0")
+                    if is_hole:
+                        await zero(file, offset, end)
         except ServerStatusError as error:
             if error.status in NOT_SUPPORTED:
                 raise Refused(Refusal.NOT_SUPPORTED, str(error)) from error

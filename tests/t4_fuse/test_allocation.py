@@ -15,7 +15,7 @@ import pytest
 
 from smbfs.vfs.allocation import KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE
 from tests.beds.fallocate import fallocate
-from tests.t4_fuse.conftest import MountShare, Place, only_posix
+from tests.t4_fuse.conftest import MountShare, Place, only_posix, wait_until
 
 MIB = 1 << 20
 CONTENT = random.Random(5).randbytes(3 * MIB)
@@ -77,6 +77,23 @@ def test_zeros_in_the_middle_and_over_the_end(place: Place, mode: int) -> None:
         assert os.fstat(file.fileno()).st_size == len(expected)
     assert (place.served / "file").read_bytes() == expected
     assert (place.path / "file").read_bytes() == expected
+
+
+@pytest.mark.parametrize("mode", [PUNCH_HOLE, ZERO_RANGE])
+def test_who_has_it_open_sees_zeros_that_others_make(
+    mount_share: MountShare, place: Place, mode: int
+) -> None:
+    """Samba tells nobody of zeros: it breaks no lease, and tells those without POSIX no time."""
+    content = bytearray(b"x" * MIB)
+    file, theirs = place.path / "file", mount_share(posix=False).path / place.path.name / "file"
+    file.write_bytes(content)
+    with theirs.open("r+b", buffering=0) as reader, file.open("r+b", buffering=0) as opened:
+        assert reader.read(MIB) == content
+        fallocate(opened.fileno(), mode | KEEP_SIZE, 5000, 10_000)
+        content[5000:15_000] = bytes(10_000)
+        wait_until(lambda: os.pread(reader.fileno(), MIB, 0) == content)
+        if mode == PUNCH_HOLE:
+            assert room(place.served / "file") < MIB
 
 
 def test_a_hole_takes_no_room(place: Place) -> None:
