@@ -1,7 +1,7 @@
 """Blocks of files on disk, in one SQLite file per share and user.
 
-SQLite's journal makes of a power cut what never happened or has happened whole. Every call blocks,
-and none may overlap another.
+SQLite's journal makes of a power cut what never happened or has happened whole; a checksum for each
+block notices a disk that forgets. Every call blocks, and none may overlap another.
 
 INVARIANT: ``size`` is the sum of all blocks' lengths, at most ``limit`` after every call.
 INVARIANT: every block belongs to a file that is in the table, and is of the version there.
@@ -13,12 +13,13 @@ import logging
 import os
 import sqlite3
 import time
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _PAGE_SIZE: Final = 65536
 """SQLite's largest: a block is a chain of few pages."""
 
@@ -30,7 +31,9 @@ CREATE TABLE files (
     creation_time INTEGER, used INTEGER
 );
 CREATE INDEX by_use ON files (used);
-CREATE TABLE blocks (file INTEGER, position INTEGER, length INTEGER, data BLOB);
+CREATE TABLE blocks (
+    file INTEGER, position INTEGER, length INTEGER, checksum INTEGER, data BLOB
+);
 CREATE UNIQUE INDEX by_position ON blocks (file, position);
 CREATE INDEX by_length ON blocks (length);
 """
@@ -74,14 +77,23 @@ class DiskStore:
             self._evict()
 
     def get(self, file_id: int, version: FileVersion, position: int) -> bytes | None:
-        """Return a block of this version of a file."""
+        """Return a block of this version of a file.
+
+        Raises: sqlite3.DatabaseError if it is not what was put.
+        """
         key = _signed(file_id)
         found = self._database.execute(
-            "SELECT data FROM blocks JOIN files ON file = id WHERE file = ? AND position = ?"
+            "SELECT data, checksum FROM blocks JOIN files ON file = id"
+            " WHERE file = ? AND position = ?"
             " AND (size, change_time, write_time, creation_time) = (?, ?, ?, ?)",
             (key, position, *map(_signed, version)),
         ).fetchone()
-        return None if found is None else found[0]
+        if found is None:
+            return None
+        data, checksum = found
+        if not isinstance(data, bytes) or zlib.crc32(data) != checksum:
+            raise sqlite3.DatabaseError(f"block {position} of file {file_id} has changed on disk")
+        return data
 
     def put(self, blocks: Iterable[StoredBlock]) -> None:
         """Keep blocks, all or none; those of files that were used least recently make room."""
@@ -104,8 +116,8 @@ class DiskStore:
         )
         self._delete("file = ? AND position = ?", key, block.position)
         execute(
-            "INSERT INTO blocks VALUES (?, ?, ?, ?)",
-            (key, block.position, len(block.data), block.data),
+            "INSERT INTO blocks VALUES (?, ?, ?, ?, ?)",
+            (key, block.position, len(block.data), zlib.crc32(block.data), block.data),
         )
         self.size += len(block.data)
 

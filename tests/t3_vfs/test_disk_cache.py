@@ -72,6 +72,26 @@ async def test_what_was_changed_in_between_comes_from_the_server(tmp_path: Path)
         assert await read_all(bed) == (new, 0)
 
 
+def change_one_byte(folder: Path) -> Path:
+    """Change what is kept in a folder, as a failing disk does, and return where that is."""
+    (path,) = folder.glob("*.sqlite")
+    kept = bytearray(path.read_bytes())
+    kept[kept.index(CONTENTS[:PAGE]) + 10] ^= 1
+    path.write_bytes(kept)
+    return path
+
+
+async def test_what_the_disk_has_changed_comes_from_the_server(tmp_path: Path) -> None:
+    async with disk_bed(tmp_path) as (bed, _):
+        await read_all(bed)
+    path = change_one_byte(tmp_path)
+    async with disk_bed(tmp_path) as (bed, _):
+        contents, reads = await read_all(bed)
+        assert contents == CONTENTS
+        assert 0 < reads <= BLOCKS
+    assert not path.exists()  # The next mount begins anew.
+
+
 async def test_without_a_lease_nothing_comes_from_disk(tmp_path: Path) -> None:
     async with disk_bed(tmp_path) as (bed, _):
         await read_all(bed)
