@@ -71,6 +71,8 @@ class DiskStore:
         self.limit = limit
         self._path = path
         self._database = _opened(path)
+        # Only a disk that forgets leaves such; nothing would ever evict them.
+        self._database.execute("DELETE FROM blocks WHERE file NOT IN (SELECT id FROM files)")
         (size,) = self._database.execute("SELECT ifnull(sum(length), 0) FROM blocks").fetchone()
         self.size: int = size
         with self._transaction():

@@ -92,6 +92,17 @@ def test_a_smaller_limit_is_kept_from_the_beginning(open_store: OpenStore, tmp_p
     store.check_invariants()
 
 
+def test_blocks_of_no_file_make_room(open_store: OpenStore, tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store", 100)
+    store.put([stored(1, 0, bytes(100))])
+    store.close()
+    with closing(sqlite3.connect(tmp_path / "store")) as database, database:
+        database.execute("UPDATE blocks SET file = 2")
+    store = open_store(tmp_path / "store", 50)
+    assert store.size == 0
+    store.check_invariants()
+
+
 def test_two_mounts_do_not_share_a_store(open_store: OpenStore, tmp_path: Path) -> None:
     store = open_store(tmp_path / "store", 100)
     store.put([stored(1, 0, b"a")])
