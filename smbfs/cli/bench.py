@@ -91,7 +91,7 @@ def bench(request: BenchRequest) -> int:
 
 async def _measure(tree: TreeConnect, unc: Unc) -> Speed:
     try:
-        return await measure(tree, unc.path.replace("/", "\\"))
+        return await measure(tree, unc.folder)
     except (ServerStatusError, ExceptionGroup) as error:
         refusal = first_leaf(error)
         if not isinstance(refusal, ServerStatusError):

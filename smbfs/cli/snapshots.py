@@ -39,7 +39,7 @@ def show_snapshots(request: SnapshotsRequest) -> int:
     async def ask(options: MountOptions, credentials: Credentials) -> Sequence[str]:
         async with connected(unc, options, credentials) as tree:
             try:
-                return await list_snapshots(tree, unc.path.replace("/", "\\"))
+                return await list_snapshots(tree, unc.folder)
             except ServerStatusError as error:
                 who = credentials.qualified_name
                 raise CommandError(

@@ -51,6 +51,11 @@ class Unc:
         r"""``\\server\share``, as TREE_CONNECT wants it. Spec: [MS-SMB2] 2.2.9."""
         return rf"\\{self.server}\{self.share}"
 
+    @property
+    def folder(self) -> str:
+        r"""``path`` as it is asked for without POSIX extensions: ``a\b``."""
+        return self.path.replace("/", "\\")
+
     def __str__(self) -> str:
         """``//server[:port]/share[/path]``, as messages and ``status`` show it."""
         host = f"[{self.server}]" if ":" in self.server else self.server

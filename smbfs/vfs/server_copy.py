@@ -17,22 +17,12 @@ from smbfs.client.open import Open
 from smbfs.errors import ServerStatusError, SmbfsError
 from smbfs.vfs.handles import Handle
 from smbfs.vfs.refusals import Refusal, Refused
+from smbfs.vfs.share import NOT_SUPPORTED
 from smbfs.vfs.state import MountState
 from smbfs.vfs.written_files import executed, executing
-from smbfs.wire.ntstatus import NtStatus
 
 TURN_S: Final = 1.0
 """Seconds after which a part is told as done: who copies can't be interrupted before."""
-
-_CANNOT: Final = frozenset(
-    {
-        NtStatus.STATUS_INVALID_DEVICE_REQUEST,
-        NtStatus.STATUS_INVALID_PARAMETER,
-        NtStatus.STATUS_NOT_IMPLEMENTED,
-        NtStatus.STATUS_NOT_SUPPORTED,
-    }
-)
-"""How a server says that it does not copy, or not so much at a time."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +52,7 @@ class ServerCopy:
             done = await self._copy(source, offset, target, target_offset, length)
         except SmbfsError as error:
             _log.info("not copied by the server: %s", error)
-            if isinstance(error, ServerStatusError) and error.status in _CANNOT:
+            if isinstance(error, ServerStatusError) and error.status in NOT_SUPPORTED:
                 self._state.share.limits.copies = False
         if not done:
             raise Refused(Refusal.NOT_SUPPORTED, "copying on the server")
