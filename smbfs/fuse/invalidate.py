@@ -38,8 +38,8 @@ class Invalidator:
         """``device``: the open /dev/fuse."""
         self._device = device
         self._send, self._receive = trio.open_memory_channel[bytes](QUEUE_LENGTH_MAX)
-        self._unknown: dict[int, int] = {}
-        """Inodes that the kernel did not know, and how often it was told of each."""
+        self._later: dict[int, int] = {}
+        """Inodes of which it shall be told (again), and how often it did not know them."""
         self._repeater = trio.lowlevel.ParkingLot()
 
     def inode_changed(self, number: int) -> None:
@@ -49,8 +49,12 @@ class Invalidator:
     def attributes_changed(self, number: int) -> None:
         """Have the kernel ask for the attributes of an inode, from now on."""
         if not self._drop_attributes(number):
-            self._unknown[number] = 0
-            self._repeater.unpark()
+            self.attributes_will_change(number)
+
+    def attributes_will_change(self, number: int) -> None:
+        """Have the kernel ask for them when it has had the time to look at what it is told now."""
+        self._later[number] = -1  # The next look at these may be any moment.
+        self._repeater.unpark()
 
     def entry_changed(self, parent: int, name: bytes) -> None:
         """Have the kernel look up a name again."""
@@ -70,14 +74,14 @@ class Invalidator:
 
     async def _repeat(self) -> None:
         while True:
-            while not self._unknown:
+            while not self._later:
                 await self._repeater.park()
             await trio.sleep(REPEAT_S)
-            for number, times in list(self._unknown.items()):
-                if self._drop_attributes(number) or times >= REPEATS_MAX:
-                    del self._unknown[number]
+            for number, times in list(self._later.items()):
+                if times >= 0 and (self._drop_attributes(number) or times >= REPEATS_MAX):
+                    del self._later[number]
                 else:
-                    self._unknown[number] = times + 1
+                    self._later[number] = times + 1
 
     async def _hand_over(self) -> None:
         async for notice in self._receive:

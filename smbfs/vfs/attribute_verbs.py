@@ -104,14 +104,24 @@ class AttributeVerbs:
             return known
         asked, at_s = state.directories.asking(), _asked_s(opened)
         by_path = opened is None or not opened.handles
-        try:
-            description = await self._describe(inode, opened)
-            state.check_same(inode, description)
-        except Refused as refused:
-            if refused.reason != Refusal.STALE or remembered is None:
-                raise
-            return self._gone(inode, remembered)
-        return state.shown.told(inode, description, asked=asked, asked_s=at_s, is_by_path=by_path)
+        with state.questions.asking(inode.number) as question:
+            try:
+                description = await self._describe(inode, opened)
+                state.check_same(inode, description)
+            except Refused as refused:
+                if refused.reason != Refusal.STALE or remembered is None:
+                    raise
+                return self._gone(inode, remembered)
+        told = state.shown.told(inode, description, asked=asked, asked_s=at_s, is_by_path=by_path)
+        return self._unsure(inode, told) if question.is_overtaken else told
+
+    def _unsure(self, inode: Inode, told: Entry) -> Entry:
+        """Show what was told, but may be of before a change that others were told of."""
+        state = self._state
+        state.attributes.discard(inode.number)
+        for number in (inode.number, *state.inodes.numbers.others(inode, inode.number)):
+            state.kernel.attributes_will_change(number)  # Also by a name that was looked up.
+        return Entry(told.number, told.attributes, 0.0, 0.0)
 
     @property
     def _is_server_away(self) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from stat import (
     S_IFDIR,
@@ -202,3 +204,43 @@ class AttributeCache:
     def discard(self, number: int) -> None:
         """Forget: something changed."""
         self._known.pop(number, None)
+
+
+@dataclass(slots=True)
+class Question:
+    """A question for attributes that has no answer yet."""
+
+    is_overtaken: bool = False
+    """Whether something has changed since: the answer is not to be believed."""
+
+
+class AttributeQuestions:
+    """Which inodes the kernel asks about just now.
+
+    If it were told meanwhile that something has changed, it would not take the answer in: `stat`
+    would show that, but where a file ends would stay what the kernel thought before, and lseek(2)
+    and copy_file_range(2) go by that.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[int, list[Question]] = {}
+
+    @contextmanager
+    def asking(self, number: int) -> Iterator[Question]:
+        """The block finds out what the kernel has asked."""
+        question = Question()
+        questions = self._open.setdefault(number, [])
+        questions.append(question)
+        try:
+            yield question
+        finally:
+            questions.remove(question)
+            if not questions:
+                del self._open[number]
+
+    def overtake(self, number: int) -> bool:
+        """Note that attributes have changed; False if nobody asks for them just now."""
+        questions = self._open.get(number, ())
+        for question in questions:
+            question.is_overtaken = True
+        return bool(questions)

@@ -7,8 +7,9 @@ back, which blocks nobody.
 
 INVARIANT: between finding out for how long something may be believed and telling the kernel, there
 is no checkpoint: what is taken back in between would be told all the same. What the kernel applies
-after it was taken back, it drops itself if the answer was to a question about attributes or names;
-the answers to changes it takes as they come, so they say nothing that a lease must vouch for.
+after it was taken back, it drops itself if the answer was to a question about names; one about
+attributes is answered as not to be believed (see ``AttributeQuestions``). Answers to changes it
+takes as they come, so they say nothing that a lease must vouch for.
 """
 
 from __future__ import annotations
@@ -336,7 +337,10 @@ class Shown:
     def attributes_lost(self, inode: Inode) -> None:
         """Have the kernel ask for the attributes of an inode, and the server be asked."""
         state = self._state
+        are_believed = state.attributes.get(inode.number, trio.current_time()) is not None
         state.forget_attributes(inode)
+        if state.questions.overtake(inode.number) and not are_believed:
+            return  # The answer says so.
         if inode.lookup_count:
             state.kernel.attributes_changed(inode.number)
             for number in state.inodes.numbers.others(inode, inode.number):

@@ -20,6 +20,7 @@ from smbfs.config.model import MountOptions
 from smbfs.errors import ServerStatusError, SmbfsError
 from smbfs.vfs.attributes import (
     AttributeCache,
+    AttributeQuestions,
     AttributeRules,
     attribute_rules,
 )
@@ -76,6 +77,9 @@ class KernelCache(Protocol):
     def attributes_changed(self, number: int) -> None:
         """The attributes of an inode are not what the kernel has; it knows so on return."""
 
+    def attributes_will_change(self, number: int) -> None:
+        """The same, in a moment: when the kernel has looked at the answer it gets just now."""
+
     def entry_changed(self, parent: int, name: bytes) -> None:
         """A name does not lead where the kernel thinks."""
 
@@ -87,6 +91,9 @@ class NoKernelCache:
         """Do nothing."""
 
     def attributes_changed(self, number: int) -> None:
+        """Do nothing."""
+
+    def attributes_will_change(self, number: int) -> None:
         """Do nothing."""
 
     def entry_changed(self, parent: int, name: bytes) -> None:
@@ -115,6 +122,7 @@ class MountState:
         self.handles = HandleTable(self.inodes)
         self.describer = Describer(share, mf_symlinks=options.mfsymlinks)
         self.attributes = AttributeCache()
+        self.questions = AttributeQuestions()
         self.shown = Shown(self)
         self.kept = KeptHandles(self.inodes, nursery, on_closed=self.shown.unleased)
         self.directories = KnownDirectories(

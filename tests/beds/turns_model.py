@@ -77,6 +77,8 @@ class Client:
     """Whether files can be mapped."""
     direct: bool = True
     """Whether O_DIRECT takes what is not aligned."""
+    tells: bool = True
+    """Whether others see all that it has synchronised, while it has a file open for writing."""
     handles: list[Handle] = field(default_factory=list)
 
 

@@ -123,6 +123,9 @@ class Kernel:
     """Whose pages were called wrong."""
 
     inodes: list[int] = field(default_factory=list)
+    attributes: list[int] = field(default_factory=list)
+    attributes_later: list[int] = field(default_factory=list)
+    """Whose attributes it was told to ask for again."""
     names: list[tuple[int, bytes]] = field(default_factory=list)
     """Which names it was told to look up again."""
 
@@ -130,7 +133,10 @@ class Kernel:
         self.inodes.append(number)
 
     def attributes_changed(self, number: int) -> None:
-        pass
+        self.attributes.append(number)
+
+    def attributes_will_change(self, number: int) -> None:
+        self.attributes_later.append(number)
 
     def entry_changed(self, parent: int, name: bytes) -> None:
         self.names.append((parent, name))

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from smbfs.fuse.answers import encode_inode_changed
-from smbfs.fuse.invalidate import REPEATS_MAX, Invalidator
+from smbfs.fuse.invalidate import REPEAT_S, REPEATS_MAX, Invalidator
 
 DEVICE = -7
 
@@ -46,3 +46,31 @@ async def test_what_the_kernel_does_not_know_is_told_again(
     await trio.sleep(100)
     assert set(told) == {encode_inode_changed(7, attributes_only=True)}
     assert told_at_least <= len(told) <= told_at_most
+
+
+async def test_what_will_change_is_told_when_the_kernel_has_looked(
+    monkeypatch: pytest.MonkeyPatch,
+    nursery: trio.Nursery,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """However soon after another such piece of news."""
+    told_s: list[float] = []
+    write = os.write
+
+    def tell(device: int, notice: bytes) -> int:
+        if device != DEVICE:
+            return write(device, notice)
+        told_s.append(trio.current_time())
+        return len(notice)
+
+    monkeypatch.setattr(os, "write", tell)
+    invalidator = Invalidator(DEVICE)
+    nursery.start_soon(invalidator.run)
+    began_s = trio.current_time()
+    invalidator.attributes_will_change(7)
+    await trio.sleep(REPEAT_S * 0.9)
+    invalidator.attributes_will_change(8)
+    await trio.sleep(1)
+    first_s, second_s = (told - began_s for told in told_s)
+    assert REPEAT_S <= first_s <= 3 * REPEAT_S
+    assert REPEAT_S * 1.9 <= second_s <= 4 * REPEAT_S
