@@ -70,7 +70,7 @@ class FileSystem:
         self.space = Space(state)
         self.opening = FileOpening(state, leases)
         self.files = Files(state, removal)
-        self.server_copy = ServerCopy(state)
+        self.server_copy = ServerCopy(state, leases)
         self.allocation = Allocation(state, leases, self.attributes, self.space)
         self.directories = Directories(state, listings)
         self.extended_attributes = ExtendedAttributes(state, leases)

@@ -15,6 +15,7 @@ import trio
 from smbfs.client.copychunk import chunks_of, copy_chunks, resume_key
 from smbfs.client.open import Open
 from smbfs.errors import ServerStatusError, SmbfsError
+from smbfs.vfs.file_leases import FileLeases
 from smbfs.vfs.handles import Handle
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.share import NOT_SUPPORTED
@@ -30,8 +31,9 @@ _log = logging.getLogger(__name__)
 class ServerCopy:
     """The verb that copies. It raises nothing but Refused."""
 
-    def __init__(self, state: MountState) -> None:
+    def __init__(self, state: MountState, leases: FileLeases) -> None:
         self._state = state
+        self._leases = leases
 
     async def copy(
         self, source_number: int, offset: int, target_number: int, target_offset: int, length: int
@@ -49,7 +51,10 @@ class ServerCopy:
             for opened in (source.opened, target.opened):
                 await opened.settle()  # What waits would be missing, or undo the copy.
             length = min(length, source.opened.end - offset)
-            done = await self._copy(source, offset, target, target_offset, length)
+            copied = await self._copy(source, offset, target, target_offset, length)
+            if copied and not self._leases.are_exclusive(target.opened.inode):
+                await _write_last(source, offset + copied, target, target_offset + copied)
+            done = copied
         except SmbfsError as error:
             _log.info("not copied by the server: %s", error)
             if isinstance(error, ServerStatusError) and error.status in NOT_SUPPORTED:
@@ -85,3 +90,17 @@ class ServerCopy:
             if count < size:
                 break
         return done
+
+
+async def _write_last(source: Handle, end: int, target: Handle, target_end: int) -> None:
+    """Write the last byte of a copy, which others have to hear of.
+
+    Samba breaks no lease by copying, and tells who has no POSIX extensions no other time.
+    """
+    from_, to = source.file, target.file
+    assert isinstance(from_, Open)
+    assert isinstance(to, Open)
+    last = await from_.read(end - 1, 1)
+    if not last:
+        raise Refused(Refusal.NOT_SUPPORTED, "copying from a file that others have cut")
+    await to.write(target_end - 1, last)

@@ -14,11 +14,13 @@ from smbfs.client import copychunk
 from smbfs.client.open import Open
 from smbfs.errors import ServerStatusError, SmbfsError, TransportError, WritesLost
 from smbfs.vfs import server_copy
+from smbfs.vfs.file_leases import FileLeases
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.server_copy import TURN_S, ServerCopy
 from smbfs.vfs.share import ServerLimits
 from smbfs.wire.ioctl import SrvCopychunk
 from smbfs.wire.ntstatus import NtStatus
+from tests.t3_vfs.late_server import LateOpen
 from tests.t3_vfs.leased_server import LeasedBed, leased_bed
 
 CHUNK_SIZE = 32 * 1024
@@ -33,7 +35,7 @@ class Copier:
     def __init__(self, bed: LeasedBed, monkeypatch: pytest.MonkeyPatch) -> None:
         self.bed = bed
         bed.state.share.limits = ServerLimits()
-        self.verb = ServerCopy(bed.state)
+        self.verb = ServerCopy(bed.state, FileLeases(bed.state))
         self.begins_s, self.takes_s = 0.1, 0.2
         self.failures: list[SmbfsError | None] = []
         """What becomes of the next requests; they are well when there is none left."""
@@ -77,9 +79,11 @@ class Copier:
 
 
 @asynccontextmanager
-async def copying(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Copier, int]]:
+async def copying(
+    monkeypatch: pytest.MonkeyPatch, *, leases: bool = True
+) -> AsyncIterator[tuple[Copier, int]]:
     """A copier, and a handle for reading and writing."""
-    async with leased_bed(NEW + OLD) as bed:
+    async with leased_bed(NEW + OLD, leases=leases) as bed:
         opened = await bed.open(os.O_RDWR)
         yield Copier(bed, monkeypatch), opened.handle
 
@@ -185,6 +189,43 @@ async def test_a_server_that_is_slow_to_begin(
     async with copying(monkeypatch) as (copier, handle):
         copier.begins_s = 2 * TURN_S
         assert await copier.copy(handle) == REQUEST_SIZE
+
+
+@pytest.mark.parametrize("leases", [True, False])
+async def test_who_may_not_be_alone_writes_the_last_byte(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, leases: bool
+) -> None:
+    """Others hear of that, and not of the copy."""
+    written: list[tuple[int, bytes]] = []
+
+    async def write(_open: LateOpen, offset: int, data: bytes) -> int:
+        written.append((offset, bytes(data)))
+        return len(data)
+
+    monkeypatch.setattr(LateOpen, "write", write)
+    async with copying(monkeypatch, leases=leases) as (copier, handle):
+        assert await copier.copy(handle, 5) == 5
+        assert written == ([] if leases else [(SIZE + 4, NEW[:1])])
+
+
+async def fail(_open: LateOpen, _offset: int, _data: object) -> int:
+    raise failure(NtStatus.STATUS_DISK_FULL)
+
+
+async def find_nothing(_open: LateOpen, _offset: int, _length: int) -> memoryview:
+    return memoryview(b"")
+
+
+@pytest.mark.parametrize(("verb", "instead"), [("write", fail), ("read", find_nothing)])
+async def test_a_copy_of_which_others_can_t_hear_is_none(
+    autojump_clock: trio.testing.MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    instead: object,
+) -> None:
+    async with copying(monkeypatch, leases=False) as (copier, handle):
+        monkeypatch.setattr(LateOpen, verb, instead)
+        assert await copier.is_refused(handle)
 
 
 async def test_what_was_gathered_goes_first(

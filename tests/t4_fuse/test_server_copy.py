@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.t4_fuse.conftest import Place, only_posix
+from tests.t4_fuse.conftest import MountShare, Place, only_posix, wait_until
 
 MIB = 1 << 20
 
@@ -85,6 +85,24 @@ def test_what_was_read_before_is_read_anew(place: Place) -> None:
         assert reader.read() == b"o" * MIB + b"n" * MIB
         assert copy(source.fileno(), target.fileno(), MIB, 0, 2 * MIB) == MIB
         assert reader.read() == b"n" * MIB
+
+
+def test_who_has_it_open_sees_what_others_copy(mount_share: MountShare, place: Place) -> None:
+    """Samba tells nobody: it breaks no lease, and tells those without POSIX extensions no time."""
+    old, new = some_bytes(300_000), some_bytes(100_000)
+    (place.path / "from").write_bytes(new)
+    (place.path / "to").write_bytes(old)
+    theirs = mount_share(posix=False).path / place.path.name / "to"
+    with (
+        theirs.open("rb", buffering=0) as reader,
+        (place.path / "from").open("rb") as source,
+        (place.path / "to").open("r+b") as target,
+    ):
+        assert reader.read(MIB) == old
+        assert copy(source.fileno(), target.fileno(), len(new), to=1000) == len(new)
+        content = old[:1000] + new + old[1000 + len(new) :]
+        wait_until(lambda: os.pread(reader.fileno(), MIB, 0) == content)
+        wait_until(lambda: theirs.read_bytes() == content)
 
 
 def test_a_copy_within_one_file(place: Place) -> None:
