@@ -315,7 +315,8 @@ class Shown:
             inode.written_tick = -1  # Somebody else may have written to it since.
             # Nobody opens by a kept handle what a lease has told of. An oplock does not tell.
             is_kept = not state.share.tree.grants_leases and state.kept.has(inode)
-            if is_kept or state.handles.opened(inode) is not None:
+            # And of several names any may lead to it when the kernel uses one that does not.
+            if is_kept or inode.links or state.handles.opened(inode) is not None:
                 state.kernel.entry_changed(number, name)
             else:
                 inode.is_name_doubtful = True

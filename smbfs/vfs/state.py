@@ -190,6 +190,7 @@ class MountState:
             if next(inode.names(), None) != place:
                 return  # It was renamed here meanwhile.
             self.inodes.remove(*place)
+            self.kernel.entry_changed(place[0].number, place[1])
 
     async def at_name(
         self, parent: Inode, name: bytes, ask: Callable[[str], Awaitable[ResultT]]

@@ -196,13 +196,14 @@ async def test_a_name_that_leads_elsewhere_is_one_of_several(
         assert path == "file"
         return path
 
-    async with bed_for(b"content") as bed:
+    async with leased_bed(b"content") as bed:
         inodes, inode = bed.state.inodes, bed.inode
         bed.server.others |= others
         inodes.admit(inodes.root, b"old", file_id=inode.file_id, file_type=S_IFREG)
         assert inode.name == b"old"
         assert await bed.state.at(inode, ask) == "file"
         assert list(inode.names()) == [(inodes.root, b"file")]
+        assert bed.kernel.names == [(inodes.root.number, b"old")]  # It may believe in that.
 
 
 async def test_a_file_that_is_open_is_not_changed_by_a_name_that_is_anothers(

@@ -40,6 +40,22 @@ def test_a_file_that_they_replaced(place: Place, theirs: Path) -> None:
     assert file.read_bytes() == b"the new one"
 
 
+@only_posix  # Elsewhere there are no links to make.
+def test_a_name_of_several_that_they_gave_to_another(place: Place, theirs: Path) -> None:
+    """The kernel believes in a name until it is told, and there is another that leads to it."""
+    ours = place.path
+    (ours / "one").write_bytes(b"linked")
+    (ours / "two").hardlink_to(ours / "one")
+    (ours / "other").write_bytes(b"the other one")
+    for name in ("one", "two", "other"):
+        (ours / name).stat()
+    (theirs / "one").rename(theirs / "three")
+    (theirs / "other").rename(theirs / "one")
+    wait_until((ours / "three").exists)
+    assert (ours / "one").read_bytes() == b"the other one"
+    assert (ours / "two").read_bytes() == (ours / "three").read_bytes() == b"linked"
+
+
 def test_a_file_that_they_removed(place: Place, theirs: Path) -> None:
     file = place.path / "file"
     file.write_bytes(b"x")
