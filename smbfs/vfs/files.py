@@ -96,6 +96,7 @@ class Files:
     async def _close_written(self, handle: Handle) -> None:
         state, opened = self._state, handle.opened
         file = await handle.server_file()
+        is_alone = file.lease is not None and file.lease.may_write
         asked = state.directories.asking()
         try:
             told = await file.close_and_query()
@@ -103,7 +104,7 @@ class Files:
             # What was told before may have been told without the time of the last write.
             state.shown.attributes_lost(opened.inode)
         if told is not None and not opened.handles:
-            note_written(state, opened, file.created, told, asked)
+            note_written(state, opened, file.created, told, asked, is_alone=is_alone)
         else:
             state.spoil_names(opened.inode)
 

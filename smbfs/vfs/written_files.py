@@ -102,11 +102,19 @@ async def find_end(state: MountState, handle: Handle) -> None:
 
 
 def note_written(
-    state: MountState, opened: OpenFile, created: CreateResponse, told: CloseResponse, asked: int
+    state: MountState,
+    opened: OpenFile,
+    created: CreateResponse,
+    told: CloseResponse,
+    asked: int,
+    *,
+    is_alone: bool,
 ) -> None:
     """Take note of what the last CLOSE has told of a file that CREATE described before.
 
-    ``asked``: the tick of that question. Nobody else has written since it was opened.
+    ``asked``: the tick of that question. Nobody else has written since it was opened; if others
+    had it open all the same (not ``is_alone``), no lease tells of what they write from now on:
+    Samba breaks that on the directory with the first write through a handle, and with no other.
     """
     inode, share = opened.inode, state.share
     stat = stat_of_open(created)._replace(
@@ -119,7 +127,8 @@ def note_written(
     )
     if opened.is_all_ours and told.end_of_file == opened.end:
         seen(inode, share.version_of(stat))
-        _remember(state, opened, asked)
+        if is_alone:
+            _remember(state, opened, asked)
     if share.posix or state.describer.is_open_question(stat):
         state.spoil_names(inode)  # It has not told everything.
         inode.written_tick = state.directories.asking()
