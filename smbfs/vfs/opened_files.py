@@ -81,6 +81,17 @@ class OpenedFiles:
             Handle(opened, file, inode_number=number, reader=reader, gather=gather)
         )
 
+    @property
+    def _may_times_stand_still(self) -> bool:
+        """Whether a server that gives no lease may tell the old time of a file that was changed.
+
+        It gives none while somebody else writes. Samba tells who has no POSIX extensions nothing
+        then of writes by who has them, for as long as anybody has the file open.
+        """
+        policy, share = self._state.policy, self._state.share
+        is_told = share.posix or policy.is_loose
+        return policy.use_leases and share.tree.grants_leases and not is_told
+
     def _reader(self, opened: OpenFile, file: Open | SmallFile) -> FileReader | DirectReader:
         state = self._state
         if not state.policy.use_page_cache:
@@ -125,13 +136,17 @@ class OpenedFiles:
             state.attributes.discard(inode.number)
             state.kernel.attributes_changed(number)
         keep = state.policy.may_keep_pages(inode.version, version)
-        keep = keep and not inode.is_version_doubtful
+        if inode.is_version_doubtful:
+            keep = False
+            state.blocks.discard_inode(inode.number)
         if inode.version != version:
             inode.content_changes += 1  # What is under way may be of the version before.
         state.blocks.believe(inode.number, version)
         seen(inode, version)
         opened = state.handles.get(handle).opened
         opened.version = opened.server_version = version if is_current else None
+        if not opened.is_leased and self._may_times_stand_still:
+            inode.is_version_doubtful = True
         return OpenedFile(handle, keep, state.policy.use_page_cache)
 
 

@@ -41,6 +41,8 @@ class LeasedServer(LateServer):
     """Grants whatever is asked for."""
 
     posix = True
+    withholds = False
+    """Whether it grants no lease: somebody else has the file open."""
 
     def __post_init__(self) -> None:
         self.leases = LeaseTable()
@@ -66,6 +68,7 @@ class LeasedServer(LateServer):
         await trio.sleep(DELAY_S)
         if lease is not None:
             wanted = cast(LeaseState, options["lease_wanted"])
+            wanted = LeaseState.NONE if self.withholds else wanted
             lease.granted(LeaseResponseV2(lease.key, wanted, None, 1))
         return file
 

@@ -293,3 +293,36 @@ async def test_the_kernel_keeps_pages_of_an_open_file_where_it_would_hear_of_a_c
         await trio.sleep(3.5 * WATCH_S)
         assert (bed.inode.number in bed.kernel.inodes) is are_lost
         await bed.files.release(opened.handle)
+
+
+@pytest.mark.parametrize(
+    ("posix", "withholds", "options", "are_kept"),
+    [
+        (False, True, {}, False),
+        (True, True, {}, True),
+        (False, False, {}, True),
+        (False, True, {"leases": False}, True),
+        (False, True, {"cache": "loose"}, True),
+    ],
+)
+async def test_what_was_read_without_a_lease_is_not_kept_where_times_may_stand_still(
+    autojump_clock: trio.testing.MockClock,
+    posix: bool,
+    withholds: bool,
+    options: dict[str, bool | str],
+    are_kept: bool,
+) -> None:
+    """Samba tells who has no POSIX extensions no time of writes by who has them."""
+    async with leased_bed(LARGE, handle_cache=False, **options) as bed:
+        bed.server.posix, bed.server.withholds = posix, withholds
+        first = await bed.open(os.O_RDONLY)
+        assert await bed.files.read(first.handle, 0, PAGE) == LARGE[:PAGE]
+        time = bed.server.change_time
+        bed.server.change(OTHER)
+        bed.server.change_time = time
+        again = await bed.open(os.O_RDONLY)
+        assert again.keep_pages is are_kept
+        content = LARGE if are_kept else OTHER
+        assert await bed.files.read(again.handle, 0, PAGE) == content[:PAGE]
+        await bed.files.release(first.handle)
+        await bed.files.release(again.handle)
