@@ -42,7 +42,7 @@ class Turns(Contents):
         for _ in range(self._random.randint(1, 15)):
             self._operation()
         for handle in list(self._who.handles):
-            if self._random.random() < 0.3 or (handle.writes and not self._who.tells):
+            if self._random.random() < 0.3 or not self._who.tells:
                 self._close(handle)
             elif handle.writes:
                 self._fsync(handle)

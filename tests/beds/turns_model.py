@@ -78,7 +78,7 @@ class Client:
     direct: bool = True
     """Whether O_DIRECT takes what is not aligned."""
     tells: bool = True
-    """Whether others see all that it has synchronised, while it has a file open for writing."""
+    """Whether others see all that it has synchronised, while it has the file open."""
     handles: list[Handle] = field(default_factory=list)
 
 
