@@ -61,7 +61,7 @@ def _has_ended(child: int) -> bool:
 
 def _try(tickets: Tickets, server: str, patience_s: int, pipe: int) -> NoReturn:
     """The child's life. Never returns into the parent's code."""
-    from smbfs.auth.kerberos import KerberosAuthenticator
+    from smbfs.auth.kerberos import KerberosAuthenticator, service_name
     from smbfs.auth.kerberos_helper import as_answer
 
     try:
@@ -74,6 +74,8 @@ def _try(tickets: Tickets, server: str, patience_s: int, pipe: int) -> NoReturn:
                 outcome = tickets.look()
         except TicketMissing as missing:
             outcome = missing
+        except Exception as error:  # noqa: BLE001 - a bug is no KDC that does not answer
+            outcome = ticket_missing(0, f"{type(error).__name__}: {error}", service_name(server))
         os.write(pipe, json.dumps(as_answer(outcome)).encode())
     finally:
         os._exit(0)

@@ -301,6 +301,16 @@ def test_trial_tells_before_anybody_is_asked_for_a_password(kdc: Kdc, signed_in:
         try_tickets(tickets, SERVER_NAME)
 
 
+def test_trial_tells_what_went_wrong_unexpectedly(
+    signed_in: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tickets = Tickets(Wanted())
+    monkeypatch.setattr(tickets, "cache", lambda: int("five"))
+    with pytest.raises(TicketMissing, match="no Kerberos ticket for cifs") as caught:
+        try_tickets(tickets, SERVER_NAME)
+    assert "ValueError: invalid literal" in caught.value.why
+
+
 def test_trial_does_not_wait_for_ever(signed_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tickets = Tickets(Wanted())
     monkeypatch.setattr(tickets, "cache", lambda: os.read(os.pipe()[0], 1))
