@@ -57,6 +57,25 @@ class Parser(argparse.ArgumentParser):
         )
 
 
+class ShowVersion(argparse.Action):
+    """Print which version this is, and do no more."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:  # noqa: A002 - argparse names it
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Raises: SystemExit."""
+        print(version_line(parser.prog))
+        parser.exit()
+
+
+def version_line(program: str) -> str:
+    """Return a program's name and version."""
+    from importlib import metadata
+
+    return f"{program} {metadata.version('smbfs')}"
+
+
 def add_mount_options(parser: argparse.ArgumentParser) -> None:
     """Let ``parser`` take ``-o`` and every documented option, all into ``given`` in order."""
     parser.add_argument(

@@ -52,9 +52,10 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _make_parser() -> Parser:
-    from smbfs.cli.arguments import Parser, add_mount_options
+    from smbfs.cli.arguments import Parser, ShowVersion, add_mount_options
 
     parser = Parser(prog="smbfs", description=_DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("--version", action=ShowVersion, help="which one this is")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
 
     mount = commands.add_parser("mount", help="mount a share", allow_abbrev=False)

@@ -31,7 +31,7 @@ def _mount(arguments: Sequence[str]) -> int:
 
     try:
         # mount(8) appends options to the two names; getopt takes both orders.
-        flags, names = getopt.gnu_getopt(list(arguments), "sfnvo:t:N:h", ["help", "version"])
+        flags, names = getopt.gnu_getopt(list(arguments), "sfnvo:t:N:hV", ["help", "version"])
     except getopt.GetoptError as error:
         raise CommandError(
             str(error), "mount(8) gives it no others.", _USAGE, exit_code=ExitCode.USAGE
@@ -39,6 +39,11 @@ def _mount(arguments: Sequence[str]) -> int:
     chosen = {flag for flag, _ in flags}
     if chosen & {"-h", "--help"}:
         print(f"usage: {_USAGE}")
+        return int(ExitCode.FINE)
+    if chosen & {"-V", "--version"}:
+        from smbfs.cli.arguments import version_line
+
+        print(version_line(_PROGRAM))
         return int(ExitCode.FINE)
     if len(names) != 2:
         raise CommandError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,14 @@ def test_wrong_usage(arguments: list[str]) -> None:
     done = run([str(HELPER), *arguments])
     assert done.returncode == 1
     assert "mount.smbfs UNC MOUNTPOINT" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[str(HELPER), "-V"], [str(HELPER), "--version"], [str(SMBFS), "--version"]],
+    ids=["helper, short", "helper", "smbfs"],
+)
+def test_version(command: list[str]) -> None:
+    done = run(command)
+    name = Path(command[0]).name
+    assert (done.returncode, done.stdout) == (0, f"{name} {metadata.version('smbfs')}\n")
