@@ -14,6 +14,7 @@ import trio.testing
 
 from smbfs.client.open import Open
 from smbfs.vfs.contents import content_changed, forget_foreign
+from smbfs.vfs.inode_numbers import ROOT_NUMBER
 from smbfs.vfs.written_files import ASKED_MAX
 from smbfs.wire.create import CreateResponse
 from smbfs.wire.fscc import FileStat
@@ -24,8 +25,13 @@ OLD = b"a" * 100_000
 LATE_S = 10 * DELAY_S
 
 
-async def open_late(bed: LeasedBed, monkeypatch: pytest.MonkeyPatch, flags: int) -> list[int]:
-    """Begin to open the file, which is answered late; return where its handle will be."""
+async def open_late(
+    bed: LeasedBed, monkeypatch: pytest.MonkeyPatch, flags: int, *, by_name: bool = False
+) -> list[int]:
+    """Begin to open the file, which is answered late; return where its handle will be.
+
+    ``by_name``: as the kernel does that does not know whether there is one.
+    """
     opened: list[int] = []
     answer = LeasedServer.open
 
@@ -35,7 +41,11 @@ async def open_late(bed: LeasedBed, monkeypatch: pytest.MonkeyPatch, flags: int)
         return file
 
     async def opens() -> None:
-        opened.append((await bed.open(flags)).handle)
+        if by_name:
+            file, _ = await bed.opening.create(ROOT_NUMBER, b"file", 0o644, flags)
+        else:
+            file = await bed.open(flags)
+        opened.append(file.handle)
 
     with monkeypatch.context() as patched:
         patched.setattr(LeasedServer, "open", late)
@@ -44,13 +54,18 @@ async def open_late(bed: LeasedBed, monkeypatch: pytest.MonkeyPatch, flags: int)
     return opened
 
 
-@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_RDWR])
+@pytest.mark.parametrize(
+    ("flags", "by_name"), [(os.O_RDONLY, False), (os.O_RDWR, False), (os.O_RDWR, True)]
+)
 async def test_an_open_does_not_move_the_end_back(
-    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, flags: int
+    autojump_clock: trio.testing.MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: int,
+    by_name: bool,
 ) -> None:
     async with leased_bed(OLD) as bed:
         log = (await bed.open(os.O_RDWR)).handle
-        opening = await open_late(bed, monkeypatch, flags)
+        opening = await open_late(bed, monkeypatch, flags, by_name=by_name)
         await bed.files.write(log, len(OLD), b"first", appends=True)
         await bed.files.flush(log)
         await trio.sleep(LATE_S)
