@@ -12,13 +12,14 @@ import time
 from contextlib import ExitStack
 
 from smbfs.client.open import Open
+from smbfs.engine.leases import Lease
 from smbfs.errors import SmbfsError
 from smbfs.vfs.handles import Handle, OpenFile
 from smbfs.vfs.kept_handles import Kept
 from smbfs.vfs.lease_policy import is_young
 from smbfs.vfs.refusals import Refusal, Refused
 from smbfs.vfs.removal import Removal
-from smbfs.vfs.small_file import SmallFile
+from smbfs.vfs.small_file import SMALL_FILE_SIZE_MAX, SmallFile
 from smbfs.vfs.state import MountState
 from smbfs.vfs.write_gather import WriteGather
 from smbfs.vfs.written_files import changed, find_end, note_written
@@ -78,7 +79,7 @@ class Files:
         is_remembered = isinstance(handle.file, SmallFile) and handle.file.is_remembered
         lease = handle.file.lease
         is_leased = lease is not None
-        is_told = lease is not None and lease.may_read and not _is_young(opened)
+        is_told = lease is not None and _will_be_told(opened, lease)
         is_current = is_remembered or is_told or state.policy.is_loose
         if not opened.handles and not is_current:
             state.blocks.discard_inode(opened.inode.number)
@@ -201,6 +202,13 @@ def _overlapping(handle: Handle, offset: int, length: int) -> WriteGather | None
     return None
 
 
-def _is_young(opened: OpenFile) -> bool:
-    """Whether nobody would tell of a change in the instant after the version was seen."""
-    return opened.version is None or is_young(opened.version, time.time_ns())
+def _will_be_told(opened: OpenFile, lease: Lease) -> bool:
+    """Whether what was read of a file may outlive its last close.
+
+    Nobody would tell of a change in the instant after its version was seen; and small files are
+    opened from memory without asking, for which others must not have them open: what they write
+    from now on breaks no lease that is left.
+    """
+    if opened.version is None or is_young(opened.version, time.time_ns()):
+        return False
+    return lease.may_read and (lease.may_keep_handle or opened.end > SMALL_FILE_SIZE_MAX)

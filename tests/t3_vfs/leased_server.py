@@ -41,8 +41,8 @@ class LeasedServer(LateServer):
     """Grants whatever is asked for."""
 
     posix = True
-    withholds = False
-    """Whether it grants no lease: somebody else has the file open."""
+    grants = READ_HANDLE | LeaseState.WRITE_CACHING
+    """What others that have the file open leave."""
 
     def __post_init__(self) -> None:
         self.leases = LeaseTable()
@@ -68,8 +68,7 @@ class LeasedServer(LateServer):
         await trio.sleep(DELAY_S)
         if lease is not None:
             wanted = cast(LeaseState, options["lease_wanted"])
-            wanted = LeaseState.NONE if self.withholds else wanted
-            lease.granted(LeaseResponseV2(lease.key, wanted, None, 1))
+            lease.granted(LeaseResponseV2(lease.key, wanted & self.grants, None, 1))
         return file
 
     async def open_and_read(

@@ -18,8 +18,9 @@ from smbfs.vfs.open_files_watch import WATCH_S
 from smbfs.vfs.share import stat_of_open
 from smbfs.vfs.state import INODE_SIZE
 from smbfs.wire.filetime import ns_to_filetime
+from smbfs.wire.lease import LeaseState
 from tests.t3_vfs.late_server import DELAY_S
-from tests.t3_vfs.leased_server import LeasedBed, leased_bed
+from tests.t3_vfs.leased_server import READ_HANDLE, LeasedBed, leased_bed
 
 PIECE = 131072
 PAGE = 4096
@@ -314,7 +315,8 @@ async def test_what_was_read_without_a_lease_is_not_kept_where_times_may_stand_s
 ) -> None:
     """Samba tells who has no POSIX extensions no time of writes by who has them."""
     async with leased_bed(LARGE, handle_cache=False, **options) as bed:
-        bed.server.posix, bed.server.withholds = posix, withholds
+        bed.server.posix = posix
+        bed.server.grants = LeaseState.NONE if withholds else READ_HANDLE
         first = await bed.open(os.O_RDONLY)
         assert await bed.files.read(first.handle, 0, PAGE) == LARGE[:PAGE]
         time = bed.server.change_time
@@ -326,3 +328,18 @@ async def test_what_was_read_without_a_lease_is_not_kept_where_times_may_stand_s
         assert await bed.files.read(again.handle, 0, PAGE) == content[:PAGE]
         await bed.files.release(first.handle)
         await bed.files.release(again.handle)
+
+
+@pytest.mark.parametrize("contents", [b"small", LARGE])
+@pytest.mark.parametrize("grants", [LeaseState.READ_CACHING, READ_HANDLE])
+async def test_a_small_file_that_others_have_open_is_not_remembered(
+    autojump_clock: trio.testing.MockClock, contents: bytes, grants: LeaseState
+) -> None:
+    """It would be opened without asking, and nobody tells what they write."""
+    async with leased_bed(contents) as bed:
+        bed.server.grants = grants
+        handle = (await bed.open(os.O_RDONLY)).handle
+        assert await bed.files.read(handle, 0, PAGE) == contents[:PAGE]
+        await bed.files.release(handle)
+        is_remembered = grants == READ_HANDLE or contents == LARGE
+        assert (bed.state.blocks.size > 0) is is_remembered
