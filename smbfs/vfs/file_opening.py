@@ -170,6 +170,8 @@ class FileOpening:
             )
             stat = stat_of_open(file.created)
             change.description = description = Description(stat)
+        if file.created.create_action == CreateAction.CREATED:
+            state.made(parent, name, stat.file_id)
         try:
             entry = state.shown.new(parent, name, description)
         except BaseException:

@@ -56,6 +56,26 @@ def test_a_name_of_several_that_they_gave_to_another(place: Place, theirs: Path)
     assert (ours / "two").read_bytes() == (ours / "three").read_bytes() == b"linked"
 
 
+def test_a_file_that_they_removed_is_not_the_new_one_with_its_id(
+    place: Place, theirs: Path
+) -> None:
+    """What was opened from memory has no handle there, so the server may give its id away."""
+    file = place.path / "file"
+    file.write_bytes(b"small")
+    file.chmod(0o666)
+    wait_until((theirs / "file").exists)
+    for _ in range(3):
+        file.read_bytes()
+    with file.open("rb", buffering=0) as opened:
+        (theirs / "file").unlink()
+        wait_until(lambda: not file.exists())
+        for number in range(20):
+            (place.path / f"new-{number}").write_bytes(b"a longer one")
+        assert os.fstat(opened.fileno()).st_size == 5
+        assert opened.read() == b"small"
+    assert all(each.read_bytes() == b"a longer one" for each in place.path.iterdir())
+
+
 def test_a_file_that_they_removed(place: Place, theirs: Path) -> None:
     file = place.path / "file"
     file.write_bytes(b"x")
