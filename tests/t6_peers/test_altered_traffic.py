@@ -189,6 +189,8 @@ def may_go_unnoticed(frame: Frame, position: int) -> bool:
     """
     if frame.is_sealed:
         return len(frame.data) == SEALED_GOODBYE
+    if frame.command == Command.LOGOFF:
+        return True
     is_behind = 0 < Header.decode(frame.data).next_command <= position
     return not frame.is_answer and is_behind
 
