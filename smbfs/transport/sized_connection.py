@@ -15,7 +15,7 @@ from aioquic import tls
 from aioquic.buffer import Buffer, size_uint_var
 from aioquic.quic.congestion.base import create_congestion_control
 from aioquic.quic.congestion.cubic import CubicCongestionControl
-from aioquic.quic.connection import NetworkAddress, QuicConnection
+from aioquic.quic.connection import NetworkAddress
 from aioquic.quic.packet import (
     QuicFrameType,
     QuicPacketType,
@@ -28,6 +28,7 @@ from aioquic.quic.stream import QuicStream
 from smbfs.transport.bbr import BbrCongestionControl
 from smbfs.transport.pacer import Pacer
 from smbfs.transport.path_mtu import BASE, PathMtu
+from smbfs.transport.quic_keys import KeyedConnection
 
 _HAS_OFFSET: Final = 4
 _HAS_LENGTH: Final = 2
@@ -51,8 +52,8 @@ _BLACK_HOLE_TIMEOUTS: Final = 3
 """Probe timeouts in a row after which the path may have become narrower."""
 
 
-class SizedConnection(QuicConnection):
-    """A :class:`QuicConnection` that finds out how large its datagrams may be."""
+class SizedConnection(KeyedConnection):
+    """A connection that finds out how large its datagrams may be."""
 
     # Any: what QuicConnection takes, which differs between its releases.
     def __init__(self, **arguments: Any) -> None:  # noqa: ANN401

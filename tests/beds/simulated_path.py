@@ -6,6 +6,7 @@ congestion control makes of it comes out the same on every machine and every run
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 import random
 import ssl
@@ -38,6 +39,10 @@ class Path:
     """Bytes of a datagram that the endpoints' own links carry."""
     widest: int = 65_507
     """Bytes of a datagram that arrives; longer ones are lost, and nobody is told."""
+    straying: float = 0.0
+    """Part of the packets that take a longer way."""
+    detour_s: float = 0.0
+    """How much longer that is, at most."""
 
 
 @dataclass
@@ -68,7 +73,9 @@ class _Link:
             return None
         self.waits.append(start - now)
         self._free_s = start + (size + _HEADERS) / self.path.rate
-        return self._free_s + self.path.delay_s
+        strays = bool(self.path.straying) and self._chance.random() < self.path.straying
+        detour_s = self._chance.uniform(0, self.path.detour_s) if strays else 0.0
+        return self._free_s + self.path.delay_s + detour_s
 
 
 class SimulatedPath:
@@ -89,6 +96,8 @@ class SimulatedPath:
         self._count = 0
         self._timers = [0, 0]
         self._received = 0
+        self._contents = random.Random(seed)
+        self._digest = hashlib.sha256()
         self.client.begin_path(path.mtu)
         self.server.begin_path(path.mtu)
         self.client.connect(_SERVER, now=self.now)
@@ -97,13 +106,16 @@ class SimulatedPath:
         self._run_until(lambda: self.server.knows_stream)
 
     def transfer(self, size: int) -> Outcome:
-        """Let the server send ``size`` bytes."""
+        """Let the server send ``size`` bytes, and see that it is they that arrive."""
         link, began_s, before = self._links[1], self.now, self._received
         link.waits.clear()
         link.dropped = 0
-        self.server.send_stream_data(STREAM_ID, bytes(size))
+        self._digest = hashlib.sha256()
+        content = self._contents.randbytes(size)
+        self.server.send_stream_data(STREAM_ID, content)
         self._pump(1)
         self._run_until(lambda: self._received - before == size)
+        assert self._digest.digest() == hashlib.sha256(content).digest()
         late = link.waits[len(link.waits) // 3 :]
         return Outcome(
             self.now - began_s,
@@ -148,6 +160,7 @@ class SimulatedPath:
         while (event := quic.next_event()) is not None:
             if isinstance(event, StreamDataReceived) and end == 0:
                 self._received += len(event.data)
+                self._digest.update(event.data)
                 quic.consume(len(event.data))
         for data, _ in quic.datagrams_to_send(self.now):
             arrival_s = self._links[end].carry(self.now, len(data))
