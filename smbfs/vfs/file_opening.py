@@ -171,7 +171,7 @@ class FileOpening:
             stat = stat_of_open(file.created)
             change.description = description = Description(stat)
         if file.created.create_action == CreateAction.CREATED:
-            state.made(parent, name, stat.file_id)
+            _disown(state, stat.file_id, parent, name)
         try:
             entry = state.shown.new(parent, name, description)
         except BaseException:
@@ -186,6 +186,14 @@ class FileOpening:
         version = state.share.version_of(stat)
         shown = self._opened.shown(inode, entry.number, handle, version, is_current=is_current)
         return shown, entry
+
+
+def _disown(state: MountState, file_id: int, parent: Inode, name: bytes) -> None:
+    """A file was made there: what is open here from memory alone, and had its id, is gone."""
+    gone = state.inodes.numbers.of_id(file_id)
+    if gone is not None and state.inodes.child(parent, name) is not gone:
+        state.shown.attributes_lost(gone)
+        state.inodes.disown(gone)
 
 
 def _access(flags: int) -> AccessMask:

@@ -262,13 +262,6 @@ class MountState:
                 self.kernel.entry_changed(directory.number, old_name)
         return inode
 
-    def made(self, parent: Inode, name: bytes, file_id: int) -> None:
-        """A file was made there: what is open here from memory alone, and had its id, is gone."""
-        gone = self.inodes.numbers.of_id(file_id)
-        if gone is not None and self.inodes.child(parent, name) is not gone:
-            self.shown.attributes_lost(gone)
-            self.inodes.disown(gone)
-
     def charge_names(self) -> None:
         """What is known of names takes memory that is then not there for contents.
 
