@@ -18,6 +18,7 @@ from typing import Final
 import trio
 
 from smbfs.fuse.answers import encode_entry_changed, encode_inode_changed
+from smbfs.vfs.attributes import AttributeQuestions
 
 QUEUE_LENGTH_MAX: Final = 4096
 """Pieces of news that may wait."""
@@ -34,9 +35,10 @@ _log = logging.getLogger(__name__)
 class Invalidator:
     """Implements :class:`smbfs.vfs.state.KernelCache` for a mount."""
 
-    def __init__(self, device: int) -> None:
-        """``device``: the open /dev/fuse."""
+    def __init__(self, device: int, questions: AttributeQuestions) -> None:
+        """``device``: the open /dev/fuse. ``questions``: what the kernel asks just now."""
         self._device = device
+        self._questions = questions
         self._send, self._receive = trio.open_memory_channel[bytes](QUEUE_LENGTH_MAX)
         self._later: dict[int, int] = {}
         """Inodes of which it shall be told (again), and how often it did not know them."""
@@ -78,7 +80,9 @@ class Invalidator:
                 await self._repeater.park()
             await trio.sleep(REPEAT_S)
             for number, times in list(self._later.items()):
-                if times >= 0 and (self._drop_attributes(number) or times >= REPEATS_MAX):
+                is_last = times >= REPEATS_MAX
+                waits = not is_last and (times < 0 or number in self._questions)
+                if not waits and (self._drop_attributes(number) or is_last):
                     del self._later[number]
                 else:
                     self._later[number] = times + 1

@@ -38,7 +38,7 @@ async def serve(
     device = mounter.mount()
     try:
         async with trio.open_nursery() as nursery:
-            invalidator = Invalidator(device)
+            invalidator = Invalidator(device, filesystem.state.questions)
             filesystem.state.kernel = invalidator
             nursery.start_soon(invalidator.run)
             nursery.start_soon(_announce, mounter.mountpoint, on_ready)

@@ -225,6 +225,10 @@ class AttributeQuestions:
     def __init__(self) -> None:
         self._open: dict[int, list[Question]] = {}
 
+    def __contains__(self, number: int) -> bool:
+        """Whether the kernel asks about an inode."""
+        return number in self._open
+
     @contextmanager
     def asking(self, number: int) -> Iterator[Question]:
         """The block finds out what the kernel has asked."""

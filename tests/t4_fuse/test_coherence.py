@@ -184,28 +184,6 @@ def test_who_has_written_sees_that_they_have_cut_it(place: Place, theirs: Path) 
         assert ours.seek(0, os.SEEK_END) == 100
 
 
-@only_posix  # Elsewhere nobody is told of a size before a handle is closed.
-def test_what_they_have_added_can_be_copied_as_soon_as_it_is_shown(
-    place: Place, theirs: Path
-) -> None:
-    """Another handle is closed just then. The kernel copies nothing from behind the end."""
-    file = place.path / "file"
-    file.write_bytes(b"ours")
-    file.chmod(0o666)
-    wait_until((theirs / "file").exists)
-    with file.open("r+b") as ours, (place.path / "copy").open("w+b") as copy:
-        for size in range(5000, 55_000, 5000):
-            other = os.open(file, os.O_WRONLY)
-            os.fsync(other)
-            with (theirs / "file").open("r+b") as longer:
-                longer.truncate(size)
-                os.fsync(longer)
-                os.close(other)
-                assert os.fstat(ours.fileno()).st_size == size
-                copied = os.copy_file_range(ours.fileno(), copy.fileno(), 100, size - 100, 0)
-                assert copied == 100
-
-
 def test_who_appends_does_so_behind_what_they_wrote(place: Place, theirs: Path) -> None:
     file = place.path / "log"
     for number in range(20):

@@ -10,6 +10,7 @@ import trio.testing
 
 from smbfs.fuse.answers import encode_inode_changed
 from smbfs.fuse.invalidate import REPEAT_S, REPEATS_MAX, Invalidator
+from smbfs.vfs.attributes import AttributeQuestions
 
 DEVICE = -7
 
@@ -40,7 +41,7 @@ async def test_what_the_kernel_does_not_know_is_told_again(
         return len(notice)
 
     monkeypatch.setattr(os, "write", tell)
-    invalidator = Invalidator(DEVICE)
+    invalidator = Invalidator(DEVICE, AttributeQuestions())
     nursery.start_soon(invalidator.run)
     invalidator.attributes_changed(7)
     await trio.sleep(100)
@@ -64,7 +65,7 @@ async def test_what_will_change_is_told_when_the_kernel_has_looked(
         return len(notice)
 
     monkeypatch.setattr(os, "write", tell)
-    invalidator = Invalidator(DEVICE)
+    invalidator = Invalidator(DEVICE, AttributeQuestions())
     nursery.start_soon(invalidator.run)
     began_s = trio.current_time()
     invalidator.attributes_will_change(7)
@@ -74,3 +75,35 @@ async def test_what_will_change_is_told_when_the_kernel_has_looked(
     first_s, second_s = (told - began_s for told in told_s)
     assert REPEAT_S <= first_s <= 3 * REPEAT_S
     assert REPEAT_S * 1.9 <= second_s <= 4 * REPEAT_S
+
+
+async def test_what_will_change_is_not_told_while_the_kernel_asks(
+    monkeypatch: pytest.MonkeyPatch,
+    nursery: trio.Nursery,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It would not take in the answer; but it is told at last."""
+    told: list[bytes] = []
+    write = os.write
+
+    def tell(device: int, notice: bytes) -> int:
+        if device != DEVICE:
+            return write(device, notice)
+        told.append(notice)
+        return len(notice)
+
+    monkeypatch.setattr(os, "write", tell)
+    questions = AttributeQuestions()
+    invalidator = Invalidator(DEVICE, questions)
+    nursery.start_soon(invalidator.run)
+    with questions.asking(7):
+        invalidator.attributes_will_change(7)
+        await trio.sleep(REPEAT_S * 10)
+        assert not told
+    await trio.sleep(REPEAT_S * 2)
+    assert told == [encode_inode_changed(7, attributes_only=True)]
+    with questions.asking(7):
+        invalidator.attributes_will_change(7)
+        await trio.sleep(REPEAT_S * REPEATS_MAX * 2)
+        assert len(told) == 2
+    assert 7 not in questions
