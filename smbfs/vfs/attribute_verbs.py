@@ -113,7 +113,10 @@ class AttributeVerbs:
                     raise
                 return self._gone(inode, remembered)
         told = state.shown.told(inode, description, asked=asked, asked_s=at_s, is_by_path=by_path)
-        return _unsure(state, inode, told) if question.is_overtaken else told
+        if not question.is_overtaken:
+            return told
+        state.attributes.discard(inode.number)
+        return Entry(told.number, told.attributes, 0.0, 0.0)
 
     @property
     def _is_server_away(self) -> bool:
@@ -357,14 +360,6 @@ class AttributeVerbs:
             if error.status in _MAY_NOT_GIVE_AWAY:
                 raise Refused(Refusal.NOT_PERMITTED, str(error)) from error
             raise
-
-
-def _unsure(state: MountState, inode: Inode, told: Entry) -> Entry:
-    """Show what was told of an inode, but may be of before a change, and not to be believed."""
-    state.attributes.discard(inode.number)
-    for number in (inode.number, *state.inodes.numbers.others(inode, inode.number)):
-        state.kernel.attributes_will_change(number)  # Also by a name that was looked up.
-    return Entry(told.number, told.attributes, 0.0, 0.0)
 
 
 def _asked_s(opened: OpenFile | None) -> float:

@@ -340,12 +340,13 @@ class Shown:
         state = self._state
         are_believed = state.attributes.get(inode.number, trio.current_time()) is not None
         state.forget_attributes(inode)
-        if state.questions.overtake(inode.number) and not are_believed:
-            return  # The answer says so.
+        # Who asks just now is told by the answer; by a name they may have been looked up before.
+        waits = state.questions.overtake(inode.number) and not are_believed
         if inode.lookup_count:
-            state.kernel.attributes_changed(inode.number)
-            for number in state.inodes.numbers.others(inode, inode.number):
-                state.kernel.attributes_changed(number)
+            kernel = state.kernel
+            tell = kernel.attributes_will_change if waits else kernel.attributes_changed
+            for number in (inode.number, *state.inodes.numbers.others(inode, inode.number)):
+                tell(number)
 
 
 def _attributes(state: MountState, inode: Inode, description: Description) -> Attributes:

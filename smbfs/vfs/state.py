@@ -78,7 +78,7 @@ class KernelCache(Protocol):
         """The attributes of an inode are not what the kernel has; it knows so on return."""
 
     def attributes_will_change(self, number: int) -> None:
-        """The same, in a moment: when the kernel has looked at the answer it gets just now."""
+        """The same, in a moment: when the kernel has looked at the answer that it waits for."""
 
     def entry_changed(self, parent: int, name: bytes) -> None:
         """A name does not lead where the kernel thinks."""
